@@ -1,0 +1,1 @@
+"""The emitted Verilog under Verilator, through cocotb, against the golden and the cycle model."""

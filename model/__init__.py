@@ -1,0 +1,1 @@
+"""Network description, numerics, golden model, quantiser, training and data sets. No hardware."""

@@ -1,0 +1,141 @@
+"""The golden model: the integer definition in NumPy, vectorised over samples.
+
+It shares nothing with the hardware but :mod:`.numerics` and the description, and decides what is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .bounds import layer_bounds
+from .errors import SpikeloomError
+from .network import IntArray, Layer, Network, StaticInput
+from .numerics import signed_bits
+
+__all__ = ["GoldenResult", "batches", "encode_input", "run"]
+
+Bits = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class GoldenResult:
+    """What the network does with N samples.
+
+    Attributes
+    ----------
+    spikes : list of bool arrays (N, T, outputs)
+        Spike trains of every layer.
+    scores : int64 array (N, classes)
+        Readout scores.
+    classes : int64 array (N,)
+        Highest score, lowest index on ties.
+    """
+
+    spikes: list[Bits]
+    scores: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int64]
+
+
+def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """Samples as the network takes them, flattened.
+
+    Static input: uint8 images (N, *shape) become values ``p >> (8 - bits)`` of shape (N, size).
+    Spike input: 0/1 arrays (N, T, *shape) become (N, T, size).
+
+    Raises
+    ------
+    SpikeloomError
+        If the samples have another type, shape or, for spikes, other values than 0 and 1.
+    """
+    raw = np.asarray(samples)
+    inp = network.input
+    if raw.dtype not in (np.uint8, np.bool_):
+        raise SpikeloomError(f"network {network.name}: samples must be uint8, not {raw.dtype}")
+    if isinstance(inp, StaticInput):
+        if raw.ndim < 2 or raw.dtype != np.uint8 or int(np.prod(raw.shape[1:])) != inp.size:
+            raise SpikeloomError(f"network {network.name}: a sample must be uint8 of shape {inp.shape}, "
+                                 f"not {raw.dtype} of shape {raw.shape[1:]}")
+        return raw.reshape(len(raw), inp.size) >> np.uint8(8 - inp.bits)
+    want = (network.steps, inp.size)
+    if raw.ndim < 3 or (raw.shape[1], int(np.prod(raw.shape[2:]))) != want:
+        raise SpikeloomError(f"network {network.name}: a sample must be spikes of shape "
+                             f"{(network.steps, *inp.shape)} (steps first), not {raw.shape[1:]}")
+    if raw.size and raw.max() > 1:
+        raise SpikeloomError(f"network {network.name}: spikes must be 0 or 1, not {raw.max()}")
+    return raw.reshape(len(raw), *want).astype(np.uint8)
+
+
+def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
+    """Run the network on samples (see :func:`encode_input` for their form), bit-exactly.
+
+    Memory grows with the samples: use :func:`batches` for whole test sets.
+    """
+    x = encode_input(network, samples)
+    spikes: list[Bits] = []
+    signal: npt.NDArray[Any] = x
+    for index, layer in enumerate(network.layers):
+        drive = _synapses(network, index, signal)
+        spikes.append(_neurons(layer, layer_state_dtype(network, index), drive, network.steps))
+        signal = spikes[-1]
+    weights = np.asarray(network.readout.step_weights, np.int64)
+    scores = np.einsum("ntc,t->nc", spikes[-1].astype(np.int64), weights)
+    return GoldenResult(spikes, scores, np.argmax(scores, axis=1))
+
+
+def batches(network: Network, samples: npt.NDArray[Any], batch: int = 1000,
+            progress: Callable[[int], None] | None = None) -> Iterator[GoldenResult]:
+    """Run in batches; ``progress`` is called with the number of samples done in each."""
+    for start in range(0, len(samples), batch):
+        part = samples[start:start + batch]
+        yield run(network, part)
+        if progress is not None:
+            progress(len(part))
+
+
+def layer_state_dtype(network: Network, index: int) -> type[np.signedinteger[Any]]:
+    """int32 if the proved bounds (with a multiplied decay's product) fit in it, else int64."""
+    b = layer_bounds(network, index)
+    product_bits = 13 if any(type(d).__name__ == "Multiply" for d in
+                             (network.layers[index].neuron.synapse, network.layers[index].neuron.membrane)) else 1
+    widest = max(b.current_bits, b.membrane_bits, signed_bits(0, int(network.layers[index].thresholds.max())))
+    return np.int32 if widest + product_bits <= 31 else np.int64
+
+
+def _synapses(network: Network, index: int, signal: npt.NDArray[Any]) -> IntArray:
+    """Weighted sums plus bias: (N, outputs) for a static input, else (N, T, outputs).
+
+    A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
+    """
+    connection = network.layers[index].connection
+    largest = int(np.abs(connection.weight.astype(np.int64)).sum(axis=1).max()) * (1 << network.planes(index))
+    exact: type[np.floating[Any]] = np.float32 if largest < 1 << 24 else np.float64
+    flat = signal.reshape(-1, connection.inputs).astype(exact)
+    total = flat @ connection.weight.T.astype(exact)
+    dtype = layer_state_dtype(network, index)
+    out: IntArray = total.reshape(*signal.shape[:-1], connection.outputs).astype(dtype)
+    if connection.bias is not None:
+        out = out + connection.bias.astype(dtype)
+    return out
+
+
+def _neurons(layer: Layer, dtype: type[np.signedinteger[Any]], drive: IntArray, steps: int) -> Bits:
+    """Spike trains (N, T, outputs) of one population; ``drive`` is (N, outputs) or (N, T, outputs)."""
+    neuron = layer.neuron
+    threshold = layer.thresholds.astype(dtype)
+    shape = (drive.shape[0], drive.shape[-1])
+    current = np.zeros(shape, dtype)
+    membrane = np.zeros(shape, dtype)
+    spikes = np.empty((shape[0], steps, shape[1]), np.bool_)
+    for t in range(steps):
+        x = drive if drive.ndim == 2 else drive[:, t]
+        current = neuron.synapse(current) + (x << neuron.fraction_bits)
+        membrane = neuron.membrane(membrane) + current
+        spike = membrane > threshold if neuron.compare == ">" else membrane >= threshold
+        spikes[:, t] = spike
+        membrane = np.where(spike, 0 if neuron.reset == "zero" else membrane - threshold, membrane)
+    return spikes

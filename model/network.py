@@ -1,0 +1,368 @@
+"""The network description: what the golden model runs and the generator builds.
+
+Everything in it is an integer. One layer is one connection (synapses) followed by one population of
+LIF neurons with a first-order synapse (TSSL-BP, Zhang & Li, NeurIPS 2020), in the scaled form in which
+the synaptic filter stands behind the weights. Per neuron and step::
+
+    J <- decay(J, synapse)  + ((sum_j w_j * x_j[t] + bias) << fraction_bits)     # synaptic current
+    U <- decay(U, membrane) + J                                                  # membrane potential
+    s <- U > threshold                                                           # or >=
+    U <- 0, or U - threshold, where s
+
+``x_j`` are spike bits, or the unsigned integers of a static input that is repeated in every step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import SpikeloomError
+from .numerics import Decay, Multiply, Shift
+
+__all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
+           "SpikeInput", "StaticInput"]
+
+IntArray = npt.NDArray[np.integer[Any]]
+
+ALLOWED_WEIGHT_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
+MAX_STEPS = 1024
+MAX_STATE_BITS = 48
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+def _frozen(array: Any, dtype: type, what: str, ndim: int) -> IntArray:
+    """A read-only integer copy of ``array``; rejects floats that are no integers, NaN and wrong rank."""
+    raw = np.asarray(array)
+    if raw.dtype.kind not in "iu":
+        raise SpikeloomError(f"{what} must be integers, not {raw.dtype}")
+    if raw.ndim != ndim:
+        raise SpikeloomError(f"{what} must have {ndim} dimensions, not shape {raw.shape}")
+    out = raw.astype(dtype)
+    out.setflags(write=False)
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticInput:
+    """A constant input of unsigned integers, presented in every step (an image).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one sample, e.g. ``(28, 28)`` or ``(3, 32, 32)``; flattened in C order.
+    bits : int
+        1..8: bits of one value. An 8-bit pixel ``p`` enters as ``p >> (8 - bits)``.
+    """
+
+    shape: tuple[int, ...]
+    bits: int = 8
+
+    def __post_init__(self) -> None:
+        _check_shape(self.shape)
+        if not 1 <= self.bits <= 8:
+            raise SpikeloomError(f"input bits must be in 1..8, not {self.bits!r}")
+
+    @property
+    def size(self) -> int:
+        """Values in one sample."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikeInput:
+    """Spike trains: one bit per channel and step.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one step of one sample, e.g. ``(784,)`` or ``(2, 34, 34)``; flattened in C order.
+    """
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_shape(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Channels."""
+        return int(np.prod(self.shape))
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
+        raise SpikeloomError(f"input shape must be positive integers, not {shape!r}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dense:
+    """All-to-all synapses.
+
+    Parameters
+    ----------
+    weight : integer array (outputs, inputs)
+        Signed weights in weight LSB. With ``weight_bits = 1`` a weight is -1 or +1.
+    weight_bits : int
+        1..8 or 16: bits of a stored weight.
+    bias : integer array (outputs,) or None
+        Added in every step, in weight LSB.
+
+    Raises
+    ------
+    SpikeloomError
+        If the shapes do not fit, or a weight needs more than ``weight_bits``.
+    """
+
+    weight: IntArray
+    weight_bits: int
+    bias: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        weight = _frozen(self.weight, np.int32, "weight", 2)
+        object.__setattr__(self, "weight", weight)
+        if self.weight_bits not in ALLOWED_WEIGHT_BITS:
+            raise SpikeloomError(f"weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {self.weight_bits!r}")
+        if 0 in weight.shape:
+            raise SpikeloomError(f"weight must not be empty, not of shape {weight.shape}")
+        low, high = weight_range(self.weight_bits)
+        bad = (weight < low) | (weight > high) if self.weight_bits > 1 else np.abs(weight) != 1
+        if bad.any():
+            at = tuple(int(i) for i in np.argwhere(bad)[0])
+            allowed = f"{low}..{high}" if self.weight_bits > 1 else "-1 or +1"
+            raise SpikeloomError(f"weight{list(at)} is {weight[at]}, outside {allowed} "
+                                 f"that weight_bits={self.weight_bits} allows")
+        if self.bias is not None:
+            bias = _frozen(self.bias, np.int64, "bias", 1)
+            if bias.shape != weight.shape[:1]:
+                raise SpikeloomError(f"bias has shape {bias.shape}, but the weights have {weight.shape[0]} outputs")
+            object.__setattr__(self, "bias", bias)
+
+    @property
+    def inputs(self) -> int:
+        """Presynaptic channels."""
+        return int(self.weight.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """Postsynaptic neurons."""
+        return int(self.weight.shape[0])
+
+
+def weight_range(weight_bits: int) -> tuple[int, int]:
+    """Smallest and largest weight of this width (1 bit: -1 and +1)."""
+    if weight_bits == 1:
+        return -1, 1
+    return -(1 << (weight_bits - 1)), (1 << (weight_bits - 1)) - 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neuron:
+    """A population of LIF neurons with a first-order synapse.
+
+    Parameters
+    ----------
+    synapse, membrane : Decay
+        Decay of the synaptic current and of the membrane potential.
+    threshold : integer array (outputs,) or (1,)
+        Firing threshold in state LSB (weight LSB * 2**-fraction_bits), per neuron or shared; at least 0.
+    fraction_bits : int
+        0..16: fractional bits of the states below a weight LSB.
+    compare : ">" or ">="
+        Fires if ``U compare threshold``.
+    reset : "zero" or "subtract"
+        Membrane potential after a spike: 0, or ``U - threshold``.
+    """
+
+    synapse: Decay
+    membrane: Decay
+    threshold: IntArray
+    fraction_bits: int
+    compare: Literal[">", ">="] = ">"
+    reset: Literal["zero", "subtract"] = "zero"
+
+    def __post_init__(self) -> None:
+        threshold = _frozen(self.threshold, np.int64, "threshold", 1)
+        object.__setattr__(self, "threshold", threshold)
+        for name, decay in (("synapse", self.synapse), ("membrane", self.membrane)):
+            if not isinstance(decay, Shift | Multiply):
+                raise SpikeloomError(f"{name} must be a Shift or a Multiply decay, not {decay!r}")
+        if threshold.size == 0 or (threshold < 0).any() or (threshold >= 1 << MAX_STATE_BITS).any():
+            raise SpikeloomError(f"threshold must be in 0..2**{MAX_STATE_BITS}-1, "
+                                 f"not {threshold.min() if threshold.size else 'empty'}")
+        if not isinstance(self.fraction_bits, int) or not 0 <= self.fraction_bits <= 16:
+            raise SpikeloomError(f"fraction_bits must be in 0..16, not {self.fraction_bits!r}")
+        if self.compare not in (">", ">="):
+            raise SpikeloomError(f"compare must be '>' or '>=', not {self.compare!r}")
+        if self.reset not in ("zero", "subtract"):
+            raise SpikeloomError(f"reset must be 'zero' or 'subtract', not {self.reset!r}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """One connection and the neurons that it drives.
+
+    Parameters
+    ----------
+    name : str
+        A letter, then letters, digits and underscores: it becomes part of Verilog names.
+    connection : Dense
+        The synapses.
+    neuron : Neuron
+        The population.
+    """
+
+    name: str
+    connection: Dense
+    neuron: Neuron
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', "
+                                 f"not {self.name!r}")
+        size = self.neuron.threshold.size
+        if size not in (1, self.connection.outputs):
+            raise SpikeloomError(f"layer {self.name}: threshold has {size} values, "
+                                 f"allowed are 1 or {self.connection.outputs} (one per neuron)")
+
+    @property
+    def thresholds(self) -> IntArray:
+        """Thresholds, one per neuron."""
+        return np.broadcast_to(self.neuron.threshold, (self.connection.outputs,))
+
+    @property
+    def biases(self) -> IntArray:
+        """Biases, one per neuron, in weight LSB (zeros where there are none)."""
+        bias = self.connection.bias
+        return np.zeros(self.connection.outputs, np.int64) if bias is None else bias
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """How the output spikes become a class: the highest score, the lowest index on ties.
+
+    Parameters
+    ----------
+    kind : "psc_sum" or "count"
+        ``count``: spikes. ``psc_sum``: TSSL-BP's sum over time of the output PSCs, which is a spike
+        count weighted by ``step_weights``, early spikes more than late ones.
+    step_weights : tuple of int
+        Score of a spike in step t, one per step, 0..2**16-1.
+    """
+
+    kind: Literal["psc_sum", "count"]
+    step_weights: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("psc_sum", "count"):
+            raise SpikeloomError(f"readout kind must be 'psc_sum' or 'count', not {self.kind!r}")
+        if not self.step_weights or any(not isinstance(c, int) or not 0 <= c < 1 << 16 for c in self.step_weights):
+            raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {self.step_weights!r}")
+
+    @classmethod
+    def count(cls, steps: int) -> Readout:
+        """Plain spike count over ``steps`` steps."""
+        return cls(kind="count", step_weights=(1,) * steps)
+
+    @classmethod
+    def psc_sum(cls, steps: int, synapse: Decay) -> Readout:
+        """Sum over time of the PSCs: ``c[t] = 1 - (1 - 1/tau_s)**(steps - t)``, in integers.
+
+        Exact for a power-of-two ``tau_s`` while ``tau_s**steps <= 2**16``, else rounded to 16 bits.
+        """
+        keep = 1 - 1 / synapse.tau_steps
+        bits = min(16, int(np.ceil(steps * np.log2(max(synapse.tau_steps, 1)))))
+        scale = min(1 << bits, (1 << 16) - 1)
+        raw = [round(scale * (1 - keep ** (steps - t))) for t in range(steps)]
+        divisor = int(np.gcd.reduce(raw)) or 1
+        return cls(kind="psc_sum", step_weights=tuple(c // divisor for c in raw))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """A trained, quantised network: the unit that is checked, built, simulated and shipped.
+
+    Parameters
+    ----------
+    name : str
+        For people and file names.
+    input : StaticInput or SpikeInput
+    layers : tuple of Layer
+        In order; each layer's inputs are the outputs of the one before.
+    steps : int
+        T, 1..1024 time steps.
+    readout : Readout
+    metadata : mapping of str to JSON values
+        Where it came from: command, seed, data set, measured accuracy. Not part of the hash.
+
+    Raises
+    ------
+    SpikeloomError
+        If the shapes do not chain or a field is out of range.
+    """
+
+    name: str
+    input: StaticInput | SpikeInput
+    layers: tuple[Layer, ...]
+    steps: int
+    readout: Readout
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.name):
+            raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {self.name!r}")
+        if not isinstance(self.steps, int) or not 1 <= self.steps <= MAX_STEPS:
+            raise SpikeloomError(f"network {self.name}: steps must be in 1..{MAX_STEPS}, not {self.steps!r}")
+        if not self.layers:
+            raise SpikeloomError(f"network {self.name}: layers must not be empty")
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names):
+            raise SpikeloomError(f"network {self.name}: layer names must differ, not {names}")
+        if len(self.readout.step_weights) != self.steps:
+            raise SpikeloomError(f"network {self.name}: readout has {len(self.readout.step_weights)} step_weights, "
+                                 f"but the network has {self.steps} steps")
+        size, before = self.input.size, "the input"
+        for layer in self.layers:
+            if layer.connection.inputs != size:
+                raise SpikeloomError(f"layer {layer.name}: takes {layer.connection.inputs} inputs, "
+                                     f"but {before} gives {size}")
+            size, before = layer.connection.outputs, f"layer {layer.name}"
+
+    @property
+    def classes(self) -> int:
+        """Outputs of the last layer."""
+        return self.layers[-1].connection.outputs
+
+    @property
+    def static(self) -> bool:
+        """Whether the input is constant over time."""
+        return isinstance(self.input, StaticInput)
+
+    def planes(self, layer_index: int) -> int:
+        """Bits in an event's mask: the input's bits for a static layer, else one per step."""
+        return self.input.bits if layer_index == 0 and isinstance(self.input, StaticInput) else self.steps
+
+    @property
+    def topology(self) -> str:
+        """Sizes joined by dashes, e.g. ``784-400-400-10``."""
+        return "-".join(str(n) for n in (self.input.size, *(la.connection.outputs for la in self.layers)))
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over everything that determines the spikes (name and metadata excluded)."""
+        digest = hashlib.sha256()
+        digest.update(repr((self.input, self.steps, self.readout)).encode())
+        for la in self.layers:
+            n = la.neuron
+            digest.update(repr((la.name, la.connection.weight.shape, la.connection.weight_bits, n.synapse,
+                                n.membrane, n.fraction_bits, n.compare, n.reset)).encode())
+            for array in (la.connection.weight, la.biases, la.thresholds):
+                digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+        return digest.hexdigest()

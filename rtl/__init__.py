@@ -1,0 +1,1 @@
+"""Amaranth components: event queues, synapses, neurons, readout. No file I/O."""
