@@ -45,7 +45,7 @@ def _frozen(array: Any, dtype: type, what: str, ndim: int) -> IntArray:
         raise SpikeloomError(f"{what} must be integers, not {raw.dtype}")
     if raw.ndim != ndim:
         raise SpikeloomError(f"{what} must have {ndim} dimensions, not shape {raw.shape}")
-    out = raw.astype(dtype)
+    out: IntArray = raw.astype(dtype)
     out.setflags(write=False)
     return out
 

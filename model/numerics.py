@@ -45,7 +45,8 @@ class Shift:
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""
-        return x - (x >> self.k)
+        out: X = x - (x >> self.k)
+        return out
 
     @property
     def tau_steps(self) -> float:
@@ -76,7 +77,8 @@ class Multiply:
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""
-        return (x * self.c) >> MULTIPLY_FRACTION_BITS
+        out: X = (x * self.c) >> MULTIPLY_FRACTION_BITS
+        return out
 
     @property
     def tau_steps(self) -> float:
