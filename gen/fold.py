@@ -1,0 +1,184 @@
+"""The fold: how much of each layer stands side by side in hardware, and how much takes turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network
+
+__all__ = ["PRESETS", "Fold", "LayerFold", "check_fold", "fold_from_dict", "load_fold"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFold:
+    """Fold of one layer.
+
+    Parameters
+    ----------
+    lanes : int
+        Neurons whose synapses are added side by side, 1 to all.
+    inputs_per_cycle : int
+        Active inputs taken per cycle.
+    neuron_units : int
+        Neurons updated side by side, 1 to ``lanes``.
+    pipelined : bool
+        Neuron units that take a neuron every cycle; else units that step through one neuron at a time, the
+        smallest choice.
+    """
+
+    lanes: int = 1
+    inputs_per_cycle: int = 1
+    neuron_units: int = 1
+    pipelined: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Fold of a network.
+
+    Parameters
+    ----------
+    layers : tuple of LayerFold
+        One per layer.
+    input_per_beat : int
+        Input channels that the input stream carries per beat.
+    window_steps : int or None
+        Time steps that an event carries together (W); None for all of them.
+    name : str
+    """
+
+    layers: tuple[LayerFold, ...]
+    input_per_beat: int = 1
+    window_steps: int | None = None
+    name: str = "custom"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; :func:`fold_from_dict` reads them."""
+        return asdict(self) | {"layers": [asdict(layer) for layer in self.layers]}
+
+    def window(self, network: Network) -> int:
+        """W in steps."""
+        return network.steps if self.window_steps is None else self.window_steps
+
+
+def check_fold(network: Network, fold: Fold) -> None:
+    """Raise :class:`.SpikeloomError` if ``fold`` does not suit ``network``: names layer, field, value, range."""
+    if len(fold.layers) != len(network.layers):
+        raise SpikeloomError(f"fold {fold.name}: has {len(fold.layers)} layers, network {network.name} has "
+                             f"{len(network.layers)}")
+    _in_range(f"fold {fold.name}: input_per_beat", fold.input_per_beat, network.input.size)
+    window = fold.window(network)
+    _in_range(f"fold {fold.name}: window_steps", window, network.steps)
+    if network.steps % window:
+        raise SpikeloomError(f"fold {fold.name}: window_steps must divide the network's {network.steps} steps, "
+                             f"not {window}")
+    if network.static and window != network.steps:
+        raise SpikeloomError(f"fold {fold.name}: window_steps must be {network.steps} (all steps) for a static input, "
+                             f"not {window}: its drive is computed once")
+    items, source = fold.input_per_beat, "input_per_beat"
+    for layer, lf in zip(network.layers, fold.layers, strict=True):
+        where = f"fold {fold.name}: layer {layer.name}:"
+        _in_range(f"{where} lanes", lf.lanes, layer.connection.outputs)
+        _in_range(f"{where} neuron_units", lf.neuron_units, lf.lanes)
+        _in_range(f"{where} inputs_per_cycle", lf.inputs_per_cycle, layer.connection.inputs)
+        if not isinstance(lf.pipelined, bool):
+            raise SpikeloomError(f"{where} pipelined must be true or false, not {lf.pipelined!r}")
+        if items % lf.inputs_per_cycle and lf.inputs_per_cycle % items:
+            raise SpikeloomError(f"{where} inputs_per_cycle must divide or be a multiple of {source}={items}, "
+                                 f"not {lf.inputs_per_cycle}")
+        items, source = lf.neuron_units, f"layer {layer.name}'s neuron_units"
+
+
+def _in_range(what: str, value: Any, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
+        raise SpikeloomError(f"{what} must be in 1..{high}, not {value!r}")
+
+
+def fold_from_dict(d: Any, where: str) -> Fold:
+    """A fold from JSON values; errors name ``where`` and the field."""
+    def build(cls: type, values: Any, what: str) -> Any:
+        if not isinstance(values, dict):
+            raise SpikeloomError(f"{where}: {what} must be an object of fields, not {values!r}")
+        known = cls.__dataclass_fields__  # type: ignore[attr-defined]
+        for key in values:
+            if key not in known:
+                raise SpikeloomError(f"{where}: {what}: unknown field {key!r}; allowed are {', '.join(known)}")
+        return cls(**values)
+
+    if not isinstance(d, dict) or not isinstance(d.get("layers"), list):
+        raise SpikeloomError(f"{where}: a fold must be an object with a list 'layers'")
+    layers = tuple(build(LayerFold, layer, f"layers[{k}]") for k, layer in enumerate(d["layers"]))
+    fold = build(Fold, {**d, "layers": layers}, "fold")
+    assert isinstance(fold, Fold)
+    return fold
+
+
+def _largest_divisor(n: int, at_most: int) -> int:
+    return max(k for k in range(1, at_most + 1) if n % k == 0)
+
+
+def _small(network: Network) -> Fold:
+    """One lane a layer, stepping neurons, one input channel a beat."""
+    return Fold(name="small", layers=(LayerFold(pipelined=False),) * len(network.layers))
+
+
+def _fast(network: Network) -> Fold:
+    """All neurons of a layer side by side, several inputs a cycle: for an LFE5U-85F."""
+    layers = []
+    for index, layer in enumerate(network.layers):
+        outputs = layer.connection.outputs
+        units = 16 if outputs >= 64 else 1
+        inputs = 2 if index == 0 and layer.connection.inputs >= 128 else 1
+        layers.append(LayerFold(lanes=outputs, inputs_per_cycle=inputs, neuron_units=min(units, outputs)))
+    return Fold(name="fast", layers=tuple(layers), input_per_beat=16 if network.input.size >= 16 else 1)
+
+
+def _balanced(network: Network) -> Fold:
+    """Sixteen lanes a layer."""
+    layers = tuple(LayerFold(lanes=min(16, layer.connection.outputs)) for layer in network.layers)
+    return Fold(name="balanced", layers=layers, input_per_beat=min(4, network.input.size))
+
+
+def _full(network: Network) -> Fold:
+    """Nothing takes turns: a lane and a neuron unit for every neuron."""
+    layers = tuple(LayerFold(lanes=layer.connection.outputs, neuron_units=layer.connection.outputs)
+                   for layer in network.layers)
+    return Fold(name="full", layers=layers, input_per_beat=min(16, network.input.size))
+
+
+PRESETS: dict[str, Callable[[Network], Fold]] = {
+    "small": _small, "balanced": _balanced, "fast": _fast, "full": _full,
+}
+
+
+def load_fold(spec: str, network: Network) -> Fold:
+    """A preset by name, or a fold from a JSON file; checked against ``network``.
+
+    Raises
+    ------
+    SpikeloomError
+        If there is no such preset or file, or the fold does not suit the network.
+    """
+    if spec in PRESETS:
+        fold = PRESETS[spec](network)
+    else:
+        path = Path(spec)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise SpikeloomError(f"fold {spec!r} is neither a preset ({', '.join(PRESETS)}) nor a file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpikeloomError(f"{spec}: cannot be read: {error}") from error
+        try:
+            fold = fold_from_dict(json.loads(text), spec)
+        except json.JSONDecodeError as error:
+            raise SpikeloomError(f"{spec}: not valid JSON: {error}") from error
+        if fold.name == "custom":
+            fold = replace(fold, name=path.stem)
+    check_fold(network, fold)
+    return fold

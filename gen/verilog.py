@@ -1,0 +1,145 @@
+"""Emission: a plan's hardware as Verilog text and memory files.
+
+Amaranth describes the hardware; Yosys, in the version that is pinned with it, writes the Verilog. Equal
+components become one module (:mod:`spikeloom.rtl.share`), weights become ``$readmemh`` files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth._toolchain.yosys import YosysError, find_yosys
+from amaranth.back import rtlil
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Fragment, Instance, ResetSignal, Value
+from amaranth.lib import wiring
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.rtl.share import Rom
+
+from .plan import Plan
+
+__all__ = ["TOP", "EmittedVerilog", "emit"]
+
+TOP = "snn_top"
+ROM_MODULE = "snn_rom"
+
+# Yosys and Vivado both map an array of this form to block RAM.
+_ROM_VERILOG = f"""\
+// Read-only memory in block RAM: data is the row at address, one cycle later.
+module {ROM_MODULE} #(
+  parameter WIDTH = 1,
+  parameter DEPTH = 1,
+  parameter ADDRESS_BITS = 1,
+  parameter FILE = ""
+) (
+  input wire clk,
+  input wire [ADDRESS_BITS-1:0] address,
+  output reg [WIDTH-1:0] data
+);
+  (* ram_style = "block", rom_style = "block" *)
+  reg [WIDTH-1:0] rows [0:DEPTH-1];
+  initial $readmemh(FILE, rows);
+  always @(posedge clk) data <= rows[address];
+endmodule
+"""
+
+_HEAD = """\
+// Network {name}: {topology}, {steps} time steps. Fold: {fold}.
+// Network hash {hash}
+// This file is the user's own: no licence is claimed on it.
+"""
+
+
+@dataclass
+class _Platform:
+    """Collects modules and memory files while Amaranth elaborates."""
+
+    shared: dict[str, wiring.Component] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    memory_bits: dict[str, int] = field(default_factory=dict)
+
+    def instance(self, kind: type[wiring.Component], config: Any, module_name: str) -> tuple[Any, Elaboratable]:
+        name = f"snn_{module_name}"
+        component = self.shared.get(name) or self.shared.setdefault(name, kind(config))
+        if type(component) is not kind or component.config != config:  # type: ignore[attr-defined]
+            raise RuntimeError(f"module {name} is asked for with two configurations")
+        interface = component.signature.create(path=(module_name,))
+        ports = {f"{'i' if member.flow == wiring.In else 'o'}_{'__'.join(map(str, path))}": value
+                 for path, member, value in component.signature.flatten(interface)}
+        return interface, Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
+
+    def rom(self, rom: Rom) -> Elaboratable:
+        digits = -(-rom.row_bits // 4)
+        name = f"{rom.name}.hex"
+        self.files[name] = "".join(f"{row:0{digits}x}\n" for row in rom.rows)
+        self.memory_bits[name] = rom.row_bits * len(rom.rows)
+        return Instance(ROM_MODULE, p_WIDTH=rom.row_bits, p_DEPTH=len(rom.rows), p_ADDRESS_BITS=len(rom.address),
+                        p_FILE=name, i_clk=ClockSignal(), i_address=rom.address, o_data=rom.data)
+
+
+@dataclass(frozen=True)
+class EmittedVerilog:
+    """Result of :func:`emit`.
+
+    Attributes
+    ----------
+    verilog : str
+        All modules; the top is ``snn_top``.
+    memories : dict of file name to text
+        Contents for ``$readmemh``.
+    memory_bits : dict of file name to int
+        Size of each of those memories.
+    """
+
+    verilog: str
+    memories: dict[str, str]
+    memory_bits: dict[str, int]
+
+
+def emit(plan: Plan, progress: Callable[[str], None] | None = None) -> EmittedVerilog:
+    """Write the hardware of ``plan`` as Verilog. The same plan gives the same text.
+
+    Raises
+    ------
+    SpikeloomError
+        If Yosys cannot be run.
+    """
+    platform = _Platform()
+    texts = [_to_rtlil(plan.accelerator(), TOP, platform)]
+    while len(texts) <= len(platform.shared):  # a shared module may ask for another one
+        name, component = list(platform.shared.items())[len(texts) - 1]
+        if progress is not None:
+            progress(name)
+        texts.append(_to_rtlil(component, name, platform))
+    network = plan.network
+    head = _HEAD.format(name=network.name, topology=network.topology, steps=network.steps, fold=plan.fold.name,
+                        hash=network.hash)
+    return EmittedVerilog(f"{head}\n{_ROM_VERILOG}\n{_to_verilog(texts)}", platform.files, platform.memory_bits)
+
+
+def _to_rtlil(component: wiring.Component, name: str, platform: _Platform) -> str:
+    """One component with explicit ``clk`` and ``rst`` ports, whether it uses them or not."""
+    domain = ClockDomain("sync")
+    fragment = Fragment.get(component, platform)
+    fragment.add_domains(domain)
+    ports: dict[str, Any] = {"clk": (domain.clk, None), "rst": (domain.rst, None)}
+    for path, _, value in component.signature.flatten(component):
+        ports["__".join(map(str, path))] = (Value.cast(value), None)
+    text: str = rtlil.convert_fragment(fragment, ports, name, emit_src=False)[0]
+    return text
+
+
+def _to_verilog(rtlil_texts: list[str]) -> str:
+    script = [f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil" for text in rtlil_texts]
+    script += ["proc -nomux -norom", "memory_collect"]
+    internal = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
+    script += [f"attrmap {internal}", f"attrmap -modattr {internal}", "write_verilog -norename"]
+    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")  # the pinned one: same input, same bytes
+    try:
+        text: str = find_yosys(lambda version: version >= (0, 40)).run(["-q", "-"], "\n".join(script),
+                                                                       ignore_warnings=True)
+    except YosysError as error:
+        raise SpikeloomError(f"Yosys could not write the Verilog: {error}") from error
+    return "\n".join(line.rstrip() for line in text.splitlines() if not line.startswith("/* Generated by")) + "\n"

@@ -1,0 +1,219 @@
+"""Compaction: beats in, one event per bank and cycle out, silent channels skipped, replayed for each group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .beat import beat_stream, index_shape
+
+__all__ = ["EventQueue", "EventQueueConfig", "slot_layout"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventQueueConfig:
+    """Shape of an event queue.
+
+    Parameters
+    ----------
+    items : int
+        Masks in a beat.
+    item_bits : int
+        Bits of a mask.
+    beats : int
+        Beats in a window.
+    banks : int
+        Events per cycle; divides ``items`` or is a multiple of it.
+    passes : int
+        How often each window is replayed: the groups of output neurons.
+    """
+
+    items: int
+    item_bits: int
+    beats: int
+    banks: int
+    passes: int
+
+    def __post_init__(self) -> None:
+        for name in ("items", "item_bits", "beats", "banks", "passes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        if self.items % self.banks and self.banks % self.items:
+            raise ValueError(f"banks must divide items or be a multiple of it, not {self.banks} for {self.items}")
+
+    @property
+    def positions(self) -> int:
+        """Masks of one beat that go to one bank."""
+        return max(1, self.items // self.banks)
+
+    @property
+    def interleave(self) -> int:
+        """Beats after which a bank gets its next entry."""
+        return max(1, self.banks // self.items)
+
+    @property
+    def depth(self) -> int:
+        """Entries of one bank: a whole window."""
+        return -(-self.beats // self.interleave)
+
+    @property
+    def rows(self) -> int:
+        """Channels of one bank."""
+        return self.depth * self.positions
+
+    def locate(self, beat: int, item: int) -> tuple[int, int]:
+        """Bank and row of a channel, given its place in the input."""
+        if self.items >= self.banks:
+            return item % self.banks, beat * self.positions + item // self.banks
+        return (beat % self.interleave) * self.items + item, beat // self.interleave
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of a row number."""
+        return max(1, ceil_log2(self.rows))
+
+
+def slot_layout(config: EventQueueConfig) -> data.StructLayout:
+    """What an event queue says in one cycle: one event per bank (mask 0 is none), or the end of a pass."""
+    return data.StructLayout({
+        "row": data.ArrayLayout(config.row_bits, config.banks),
+        "mask": data.ArrayLayout(config.item_bits, config.banks),
+        "end": 1,
+    })
+
+
+class EventQueue(wiring.Component):
+    """Turns beats into events, ``banks`` a cycle, and replays each window ``passes`` times.
+
+    Each bank keeps the non-zero parts of the window's beats. The first pass follows the writer, so events
+    leave while beats still arrive; the last pass makes room for the next window. After each pass comes
+    one slot that marks its end.
+
+    Timing, with ``c_j`` events in bank ``j``: an entry that arrives in cycle ``t`` gives its first event in
+    ``t + 2`` (seen on ``o`` in ``t + 3``), later ones follow without a gap. The end of pass ``g`` is given in
+    ``P_g``, the first cycle after the last beat and the last event of all banks in which ``room`` is set;
+    ``P_{g+1} >= P_g + 2 + max_j c_j``. The next window's first beat is taken from ``P_{passes-1} + 1`` on.
+
+    Memory: ``banks * depth * (positions * item_bits + positions + row_bits)`` bits.
+
+    Members
+    -------
+    i : In(beat stream)
+    o : Out(slot_layout), registered; it does not wait
+    room : In(1), the end of a pass may be given; looked at from the second cycle after an end on
+    """
+
+    def __init__(self, config: EventQueueConfig) -> None:
+        self.config = config
+        super().__init__({
+            "i": In(beat_stream(config.items, config.item_bits)),
+            "o": Out(slot_layout(config)),
+            "room": In(1),
+        })
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        cfg = self.config
+
+        # Writer: which beat of the window this is, and whether the window is complete.
+        beat_q = Signal(index_shape(cfg.beats))
+        full_q = Signal()
+        take = Signal()
+        m.d.comb += [self.i.ready.eq(~full_q), take.eq(self.i.valid & self.i.ready)]
+        with m.If(take):
+            m.d.sync += beat_q.eq(beat_q + 1)
+            with m.If(beat_q == cfg.beats - 1):
+                m.d.sync += full_q.eq(1)
+
+        # Which of the interleaved banks this beat is for, and the row of its first position.
+        turn_q = Signal(index_shape(cfg.interleave))
+        base_q = Signal(cfg.row_bits)
+        with m.If(take):
+            if cfg.interleave > 1:
+                m.d.sync += turn_q.eq(turn_q + 1)
+            with m.If(turn_q == cfg.interleave - 1):
+                m.d.sync += [turn_q.eq(0), base_q.eq(base_q + cfg.positions)]
+
+        end = Signal()
+        last_pass = Signal()
+        idle = Signal(cfg.banks)
+        for bank in range(cfg.banks):
+            self._bank(m, bank, take, turn_q, base_q, end, last_pass, idle[bank])
+
+        # Sequencer: the end of a pass, when every bank is through and the drain has room.
+        pass_q = Signal(index_shape(cfg.passes))
+        m.d.comb += [end.eq(full_q & idle.all() & self.room & ~self.o.end), last_pass.eq(pass_q == cfg.passes - 1)]
+        m.d.sync += self.o.end.eq(end)
+        with m.If(end):
+            m.d.sync += pass_q.eq(pass_q + 1)
+            with m.If(last_pass):
+                m.d.sync += [pass_q.eq(0), beat_q.eq(0), base_q.eq(0), turn_q.eq(0), full_q.eq(0)]
+        return m
+
+    def _bank(self, m: Module, bank: int, take: Signal, turn: Signal, base: Signal, end: Signal,
+              last_pass: Signal, idle: Any) -> None:
+        cfg = self.config
+        entry = data.StructLayout({
+            "mask": data.ArrayLayout(cfg.item_bits, cfg.positions),
+            "some": cfg.positions,
+            "base": cfg.row_bits,
+        })
+        m.submodules[f"bank{bank}"] = memory = Memory(shape=entry, depth=cfg.depth, init=[])
+        write, read = memory.write_port(), memory.read_port()
+
+        write_q = Signal(index_shape(cfg.depth + 1), name=f"write{bank}_q")
+        read_q = Signal(index_shape(cfg.depth + 1), name=f"read{bank}_q")
+        valid_q = Signal(name=f"valid{bank}_q")
+        done_q = Signal(cfg.positions, name=f"done{bank}_q")
+
+        items = ([bank + cfg.banks * p for p in range(cfg.positions)] if cfg.items >= cfg.banks
+                 else [bank % cfg.items])
+        mine = turn == bank // cfg.items if cfg.interleave > 1 else Const(1)
+        for p, item in enumerate(items):
+            m.d.comb += [write.data.mask[p].eq(self.i.payload[item]),
+                         write.data.some[p].eq(self.i.payload[item].any())]
+        m.d.comb += [write.addr.eq(write_q), write.data.base.eq(base),
+                     write.en.eq(take & mine & write.data.some.any())]
+        with m.If(write.en):
+            m.d.sync += write_q.eq(write_q + 1)
+
+        # Reader: the memory's output register is the current entry; it is refilled as its last event leaves.
+        left = Signal(cfg.positions, name=f"left{bank}")
+        first = Signal(cfg.positions, name=f"first{bank}")
+        after = Signal(cfg.positions, name=f"after{bank}")
+        consume = Signal(name=f"consume{bank}")
+        fetch = Signal(name=f"fetch{bank}")
+        m.d.comb += [
+            left.eq(read.data.some & ~done_q),
+            after.eq(left & (left - 1)),
+            first.eq(left & ~after),
+            consume.eq(valid_q & (after == 0)),
+            fetch.eq((read_q != write_q) & (~valid_q | consume)),
+            read.addr.eq(read_q),
+            read.en.eq(fetch),
+            idle.eq(~valid_q & (read_q == write_q)),
+        ]
+        with m.If(valid_q):
+            m.d.sync += done_q.eq(done_q | first)
+        with m.If(consume):
+            m.d.sync += [valid_q.eq(0), done_q.eq(0)]
+        with m.If(fetch):
+            m.d.sync += [read_q.eq(read_q + 1), valid_q.eq(1)]
+        with m.If(end):
+            m.d.sync += read_q.eq(0)
+            with m.If(last_pass):
+                m.d.sync += write_q.eq(0)
+
+        mask = Const(0, cfg.item_bits)
+        offset = Const(0, max(1, ceil_log2(cfg.positions)))
+        for p in range(cfg.positions):
+            mask = mask | (read.data.mask[p] & first[p].replicate(cfg.item_bits))
+            offset = offset | (Const(p, len(offset)) & first[p].replicate(len(offset)))
+        m.d.sync += [self.o.mask[bank].eq(mask & valid_q.replicate(cfg.item_bits)),
+                     self.o.row[bank].eq(read.data.base + offset)]

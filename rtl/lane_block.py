@@ -1,0 +1,143 @@
+"""A few output lanes: masked sums of weights, accumulators, and the drain register behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .adder_tree import tree_latency, tree_sum
+
+__all__ = ["LaneBlock", "LaneBlockConfig"]
+
+LEVELS_PER_REGISTER = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneBlockConfig:
+    """Shape of a lane block.
+
+    Parameters
+    ----------
+    lanes : int
+        Output neurons that are accumulated side by side.
+    banks : int
+        Events added per cycle.
+    planes : int
+        Bits of a mask, each with an accumulator of its own.
+    weight_bits : int
+        Bits of a stored weight; 1 bit stands for +1 (0) and -1 (1).
+    accumulator_bits : int
+        Bits of an accumulator.
+    shift : int
+        Lanes that the drain moves on at a time; 0 if it never moves.
+    """
+
+    lanes: int
+    banks: int
+    planes: int
+    weight_bits: int
+    accumulator_bits: int
+    shift: int
+
+    @property
+    def lane_layout(self) -> data.ArrayLayout:
+        """What one lane hands over: its planes' sums."""
+        return data.ArrayLayout(signed(self.accumulator_bits), self.planes)
+
+    @property
+    def latency_cycles(self) -> int:
+        """From ``weight``/``mask``/``end`` to the drain register."""
+        return 3 + tree_latency(self.banks, LEVELS_PER_REGISTER)
+
+    @property
+    def head(self) -> int:
+        """Lanes seen at ``o_head``."""
+        return min(self.lanes, self.shift) if self.shift else self.lanes
+
+
+class LaneBlock(wiring.Component):
+    """Accumulates weights under masks; at the end of a pass, hands the sums to a drain register.
+
+    For each lane ``n`` and plane ``b``, in every cycle::
+
+        S[n, b] <- S[n, b] + sum_j weight[j][n] * mask[j][b]
+
+    and with ``end`` (masks are then 0)::
+
+        D[n, b] <- S[n, b];   S[n, b] <- 0
+
+    while ``shift`` moves the drain register on by ``shift`` lanes: ``D[n] <- D[n + shift]``, where the last
+    lanes take over ``i_tail``. Weights and masks are registered here, next to their lanes.
+
+    Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle,
+    ``2 * lanes * planes * accumulator_bits`` flip-flops.
+
+    Members
+    -------
+    weight : In(banks x lanes x weight_bits)
+    mask : In(banks x planes)
+    end : In(1)
+    move : In(1), shifts the drain register
+    i_tail, o_head : In, Out(lane_layout x ``head`` lanes)
+    """
+
+    def __init__(self, config: LaneBlockConfig) -> None:
+        self.config = config
+        shift = max(1, config.shift)
+        super().__init__({
+            "weight": In(data.ArrayLayout(data.ArrayLayout(config.weight_bits, config.lanes), config.banks)),
+            "mask": In(data.ArrayLayout(config.planes, config.banks)),
+            "end": In(1),
+            "move": In(1),
+            "i_tail": In(data.ArrayLayout(config.lane_layout, shift)),
+            "o_head": Out(data.ArrayLayout(config.lane_layout, config.head)),
+        })
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        cfg = self.config
+
+        weight_q = Signal.like(self.weight, reset_less=True)
+        mask_q = Signal.like(self.mask)
+        end_q = Signal()
+        m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end)]
+
+        drain = [Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in range(cfg.lanes)]
+        for _ in range(1 + tree_latency(cfg.banks, LEVELS_PER_REGISTER)):
+            end_before, end_q = end_q, Signal(name="end_sum_q")
+            m.d.sync += end_q.eq(end_before)
+
+        sums, accumulators = [], []
+        for n in range(cfg.lanes):
+            for b in range(cfg.planes):
+                terms = []
+                for j in range(cfg.banks):
+                    stored = weight_q[j][n]
+                    weight = Cat(Const(1, 1), stored) if cfg.weight_bits == 1 else stored
+                    term = Signal(signed(max(2, cfg.weight_bits)), name=f"term{n}_{b}_{j}")
+                    m.d.comb += term.eq(weight.as_signed() & mask_q[j][b].replicate(len(term)).as_signed())
+                    terms.append(term)
+                total, _ = tree_sum(m, terms, f"tree{n}_{b}", LEVELS_PER_REGISTER)
+                sum_q = Signal(total.shape(), name=f"sum{n}_{b}_q")
+                accumulator = Signal(signed(cfg.accumulator_bits), name=f"accumulator{n}_{b}_q")
+                m.d.sync += [sum_q.eq(total), accumulator.eq(accumulator + sum_q)]
+                sums.append(sum_q)
+                accumulators.append(accumulator)
+
+        # One flat drain word keeps the shift a single statement per lane.
+        for n in range(cfg.lanes):
+            sums_of_lane = Cat(accumulators[n * cfg.planes:(n + 1) * cfg.planes])
+            if cfg.shift:
+                source = drain[n + cfg.shift] if n + cfg.shift < cfg.lanes else self.i_tail[n + cfg.shift - cfg.lanes]
+                with m.If(self.move):
+                    m.d.sync += drain[n].eq(source)
+            with m.If(end_q):
+                m.d.sync += drain[n].as_value().eq(sums_of_lane)
+        with m.If(end_q):
+            m.d.sync += [accumulator.eq(0) for accumulator in accumulators]
+        m.d.comb += [self.o_head[n].eq(drain[n]) for n in range(cfg.head)]
+        return m

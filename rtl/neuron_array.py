@@ -1,0 +1,214 @@
+"""A row of neuron units between two streams: sums in, masks of spikes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .beat import beat_layout, beat_stream, index_shape
+from .fifo import Queue
+from .neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, constants_layout, state_layout
+from .share import Rom, add_instance
+
+__all__ = ["NeuronArray", "NeuronArrayConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronArrayConfig:
+    """Shape of a neuron array.
+
+    Parameters
+    ----------
+    name : str
+        The layer's name; names modules and memories.
+    neuron : NeuronConfig
+    units : int
+        Neurons per beat.
+    beats : int
+        Beats in a window: all neurons of the layer.
+    windows : int
+        Windows in a run.
+    pipelined : bool
+        Units that take a beat every cycle, or units that step through a beat before they take the next.
+    """
+
+    name: str
+    neuron: NeuronConfig
+    units: int
+    beats: int
+    windows: int
+    pipelined: bool
+
+    @property
+    def queue_depth(self) -> int:
+        """Beats between the pipeline and the consumer: enough that the pipeline never waits for room it has."""
+        return 1 << ceil_log2(self.neuron.pipeline_latency_cycles + 3)
+
+    @property
+    def latency_cycles(self) -> int:
+        """From taking a beat of sums to offering its masks."""
+        return self.neuron.pipeline_latency_cycles + 1 if self.pipelined else self.neuron.stepping_cycles
+
+
+class NeuronArray(wiring.Component):
+    """``units`` neuron units side by side. Equations: :class:`.NeuronPipeline`.
+
+    Pipelined units never stop: a beat of sums is taken when its masks are sure of room in the output
+    queue. Stepping units take a beat when they are free. States of several windows lie in a memory; the
+    first beat of a window waits until the window before has been written back.
+
+    Latency :attr:`NeuronArrayConfig.latency_cycles`. Throughput: one beat per cycle, or (stepping) per
+    ``stepping_cycles + 1`` cycles. Memory bits: ``queue_depth * units * steps`` (pipelined), plus
+    ``beats * units * (current_bits + membrane_bits)`` if there are several windows, plus ``beats * units``
+    constants if neurons have their own.
+
+    Parameters
+    ----------
+    config : NeuronArrayConfig
+    constants : sequence of int
+        One word per beat: the units' packed :func:`.constants_layout`; empty if there are none.
+
+    Members
+    -------
+    i : In(stream of units x planes sums)
+    o : Out(beat stream)
+    """
+
+    def __init__(self, config: NeuronArrayConfig, constants: Sequence[int]) -> None:
+        self.config = config
+        self.constants = constants
+        n = config.neuron
+        sums = data.ArrayLayout(data.ArrayLayout(signed(n.accumulator_bits), n.planes), config.units)
+        super().__init__({"i": In(stream.Signature(sums)), "o": Out(beat_stream(config.units, n.steps))})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        cfg = self.config
+
+        take = Signal()
+        m.d.comb += take.eq(self.i.valid & self.i.ready)
+        beat_q = Signal(index_shape(cfg.beats))
+        window_q = Signal(index_shape(cfg.windows))
+        with m.If(take):
+            m.d.sync += beat_q.eq(beat_q + 1)
+            with m.If(beat_q == cfg.beats - 1):
+                m.d.sync += [beat_q.eq(0), window_q.eq(window_q + 1)]
+                with m.If(window_q == cfg.windows - 1):
+                    m.d.sync += window_q.eq(0)
+
+        kind = NeuronPipeline if cfg.pipelined else SteppingNeuron
+        units = [add_instance(m, platform, f"unit{k}", kind, cfg.neuron, f"{cfg.name}_neuron")
+                 for k in range(cfg.units)]
+        for k, u in enumerate(units):
+            m.d.comb += u.sums.eq(self.i.payload[k])
+        masks = Cat(u.mask for u in units)
+
+        self._constants(m, units, beat_q)
+        if cfg.pipelined:
+            done = self._pipeline(m, take, masks, (beat_q == 0) & (window_q != 0))
+        else:
+            done = self._stepping(m, take, masks, units)
+        if cfg.neuron.keeps_state:
+            self._state(m, units, take, beat_q, window_q, done)
+        return m
+
+    def _constants(self, m: Module, units: list[Any], beat_q: Signal) -> None:
+        cfg = self.config
+        if not cfg.neuron.has_constants:
+            return
+        layout = constants_layout(cfg.neuron)
+        m.submodules.constants = rom = Rom(f"{cfg.name}_constants", layout.size * cfg.units, self.constants)
+        m.d.comb += rom.address.eq(beat_q)
+        if cfg.pipelined:
+            words: Any = rom.data
+        else:
+            # A stepping unit needs its constants for as long as it works; the beat counter has moved on by then.
+            held_q = Signal.like(rom.data, name="held_q")
+            taken_q = Signal()
+            m.d.sync += taken_q.eq(self.i.valid & self.i.ready)
+            with m.If(taken_q):
+                m.d.sync += held_q.eq(rom.data)
+            words = Mux(taken_q, rom.data, held_q)
+        for k, u in enumerate(units):
+            m.d.comb += u.constants.as_value().eq(words[k * layout.size:(k + 1) * layout.size])
+
+    def _pipeline(self, m: Module, take: Signal, masks: Any, window_starts: Any) -> Signal:
+        """Free-running units, credits for the output queue. Returns when masks come out."""
+        cfg = self.config
+        latency = cfg.neuron.pipeline_latency_cycles
+        m.submodules.queue = queue = Queue(beat_layout(cfg.units, cfg.neuron.steps), cfg.queue_depth)
+        wiring.connect(m, wiring.flipped(self.o), queue.o)
+
+        valid = Signal(latency)
+        m.d.sync += valid.eq(Cat(take, valid[:-1]))
+        done = valid[-1]
+        m.d.comb += [queue.i.valid.eq(done), queue.i.payload.as_value().eq(masks)]
+
+        inside_q = Signal(index_shape(cfg.queue_depth + 1))
+        gone = Signal()
+        m.d.comb += gone.eq(self.o.valid & self.o.ready)
+        m.d.sync += inside_q.eq(inside_q + take - gone)
+        waits = window_starts & valid.any() if cfg.neuron.keeps_state else Const(0)
+        m.d.comb += self.i.ready.eq((inside_q != cfg.queue_depth) & ~waits)
+        return done
+
+    def _stepping(self, m: Module, take: Signal, masks: Any, units: list[Any]) -> Signal:
+        """Units in lockstep, one beat at a time. Returns when masks are ready."""
+        cfg = self.config
+        latency = cfg.neuron.stepping_cycles
+        left_q = Signal(index_shape(latency))
+        phase_q = Signal(3)
+        full_q = Signal()
+        free = Signal()
+        done = Signal()
+        m.d.comb += [free.eq((left_q == 0) & ~full_q), self.i.ready.eq(free), done.eq(left_q == 1)]
+        with m.If(take):
+            m.d.sync += left_q.eq(latency - 1)
+        with m.If(left_q != 0):
+            m.d.sync += left_q.eq(left_q - 1)
+        m.d.sync += phase_q.eq(phase_q.rotate_left(1))
+        # The first step starts when the drive is ready, which is 3 * steps cycles before the end.
+        with m.If(take if latency - 1 == 3 * cfg.neuron.steps else left_q == 3 * cfg.neuron.steps + 1):
+            m.d.sync += phase_q.eq(0b001)
+        with m.If(done):
+            m.d.sync += [full_q.eq(1), phase_q.eq(0)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += full_q.eq(0)
+        m.d.comb += [self.o.valid.eq(full_q), self.o.payload.as_value().eq(masks)]
+        for u in units:
+            m.d.comb += [u.start.eq(take), u.phase.eq(phase_q)]
+        return done
+
+    def _state(self, m: Module, units: list[Any], take: Signal, beat_q: Signal, window_q: Signal,
+               done: Signal) -> None:
+        """States between windows: read as a beat is taken, written back as its masks are done."""
+        cfg = self.config
+        layout = data.ArrayLayout(state_layout(cfg.neuron), cfg.units)
+        m.submodules.state = memory = Memory(shape=layout, depth=cfg.beats, init=[])
+        read, write = memory.read_port(), memory.write_port()
+        written_q = Signal(index_shape(cfg.beats))
+        later_q = Signal()
+        # A stepping unit writes one cycle after its last phase, when the masks are offered.
+        ready = Signal()
+        if cfg.pipelined:
+            m.d.comb += ready.eq(done)
+        else:
+            m.d.sync += ready.eq(done)
+        m.d.comb += [read.addr.eq(beat_q), read.en.eq(take), write.addr.eq(written_q), write.en.eq(ready)]
+        with m.If(take):
+            m.d.sync += later_q.eq(window_q != 0)
+        with m.If(ready):
+            m.d.sync += written_q.eq(written_q + 1)
+            with m.If(written_q == cfg.beats - 1):
+                m.d.sync += written_q.eq(0)
+        for k, u in enumerate(units):
+            width = state_layout(cfg.neuron).size
+            m.d.comb += [u.state.as_value().eq(read.data[k].as_value() & later_q.replicate(width)),
+                         write.data[k].eq(u.next_state)]

@@ -1,0 +1,81 @@
+"""Two services of the emitting platform: one Verilog module for many equal instances, and named memory files.
+
+Amaranth emits every instance of a component as a module of its own. A component whose elaboration depends
+on its configuration only is passed through :func:`add_instance`: in Amaranth's simulator it is an ordinary
+submodule, in emission it becomes one Verilog module that is instantiated many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+__all__ = ["EmitPlatform", "Rom", "add_instance"]
+
+
+@runtime_checkable
+class EmitPlatform(Protocol):
+    """What the generator gives to ``elaborate`` as the platform."""
+
+    def instance(self, kind: type[wiring.Component], config: Any, module_name: str) -> tuple[Any, Elaboratable]:
+        """Ports of, and an instance of, the module that ``kind(config)`` is emitted as."""
+
+    def rom(self, rom: Rom) -> Elaboratable:
+        """A read-only memory whose contents lie in a file of their own."""
+
+
+def add_instance(m: Module, platform: Any, name: str, kind: type[wiring.Component], config: Any,
+                 module_name: str) -> Any:
+    """Add ``kind(config)`` to ``m`` as submodule ``name``; returns an object with its ports.
+
+    In emission, all with the same ``module_name`` (and so the same ``config``) share one Verilog module.
+    """
+    if isinstance(platform, EmitPlatform):
+        ports, m.submodules[name] = platform.instance(kind, config, module_name)
+        return ports
+    component = kind(config)
+    m.submodules[name] = component
+    return component
+
+
+class Rom(wiring.Component):
+    """A read-only memory in block RAM: ``data`` is the row at ``address`` one cycle earlier.
+
+    Latency 1 cycle, one row per cycle, ``row_bits * len(rows)`` bits.
+
+    Parameters
+    ----------
+    name : str
+        Names the memory file.
+    row_bits : int
+        Bits of a row.
+    rows : sequence of int
+        Contents, each in ``0..2**row_bits-1``.
+
+    Members
+    -------
+    address : In(ceil_log2(len(rows)))
+    data : Out(row_bits)
+    """
+
+    def __init__(self, name: str, row_bits: int, rows: Sequence[int]) -> None:
+        self.name = name
+        self.row_bits = row_bits
+        self.rows = rows
+        super().__init__({"address": In(max(1, ceil_log2(len(rows)))), "data": Out(row_bits)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        if isinstance(platform, EmitPlatform):
+            m.submodules.file = platform.rom(self)
+        else:
+            m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
+            port = memory.read_port()
+            m.d.comb += [port.addr.eq(self.address), self.data.eq(port.data)]
+        return m

@@ -1,0 +1,55 @@
+"""Drive a component's streams in Amaranth's simulator, with random gaps and stalls, under a watchdog."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import Value
+from amaranth.sim import Simulator
+
+__all__ = ["Transfer", "run_streams"]
+
+Transfer = tuple[int, int]  # (cycle, payload)
+
+
+def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float = 0.0, stall: float = 0.0,
+                seed: int = 0, watch: dict[str, Any] | None = None, limit_cycles: int = 20_000,
+                wait_between: int = 0) -> tuple[list[int], list[Transfer], dict[str, list[Transfer]]]:
+    """Send ``stimulus`` to ``dut.i`` and take ``outputs`` payloads from ``dut.o``.
+
+    ``gap`` and ``stall`` are the chances per cycle that nothing is offered, or taken. ``watch`` names further
+    streams whose transfers are recorded. With ``wait_between`` only so many payloads are sent per output taken.
+    Returns the cycles in which inputs were taken, the outputs, and what the watched streams carried.
+    """
+    rng = np.random.default_rng(seed)
+    sent: list[int] = []
+    received: list[Transfer] = []
+    seen: dict[str, list[Transfer]] = {name: [] for name in watch or {}}
+
+    async def bench(ctx: Any) -> None:
+        cycle, nth, offering = 0, 0, False
+        while len(received) < outputs:
+            assert cycle < limit_cycles, f"watchdog: {len(sent)} sent, {len(received)} received, seed {seed}"
+            if not offering and nth < len(stimulus) and rng.random() >= gap:
+                offering = not wait_between or nth < wait_between * (len(received) + 1)
+            ctx.set(dut.i.valid, offering)
+            ctx.set(Value.cast(dut.i.payload), stimulus[nth] if offering else int(rng.integers(2)))
+            ctx.set(dut.o.ready, rng.random() >= stall)
+            if ctx.get(dut.i.valid) and ctx.get(dut.i.ready):
+                sent.append(cycle)
+                nth, offering = nth + 1, False
+            for name, stream in (watch or {}).items():
+                if ctx.get(stream.valid) and ctx.get(stream.ready):
+                    seen[name].append((cycle, ctx.get(Value.cast(stream.payload))))
+            if ctx.get(dut.o.valid) and ctx.get(dut.o.ready):
+                received.append((cycle, ctx.get(Value.cast(dut.o.payload))))
+            await ctx.tick()
+            cycle += 1
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    return sent, received, seen
