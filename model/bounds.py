@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import SpikeloomError
-from .network import MAX_STATE_BITS, IntArray, Network
+from .network import MAX_STATE_BITS, IntArray, Layer, Network
 from .numerics import signed_bits
 
 __all__ = ["LayerBounds", "layer_bounds"]
@@ -77,6 +77,7 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     gain = (1 << network.planes(index)) - 1 if network.static and index == 0 else 1
     drive_low, drive_high = gain * low + layer.biases, gain * high + layer.biases
 
+    _check_width(layer, signed_bits(int(drive_low.min()), int(drive_high.max())) + neuron.fraction_bits)
     current_ends = [np.zeros_like(low), np.zeros_like(high)]
     membrane_ends = [np.zeros_like(low), np.zeros_like(high)]
     current_span, membrane_span = [0, 0], [0, 0]
@@ -98,13 +99,18 @@ def _analyse(network: Network, index: int) -> LayerBounds:
             reset_high = after_high - threshold
         membrane_ends = [np.where(fires, reset_low, after_low),
                          np.where(fires, np.maximum(np.minimum(after_high, below), reset_high), after_high)]
-        if max(signed_bits(*current_span), signed_bits(*membrane_span)) > MAX_STATE_BITS:
-            raise SpikeloomError(f"layer {layer.name}: with {layer.connection.inputs} inputs of "
-                                 f"{layer.connection.weight_bits}-bit weights and fraction_bits="
-                                 f"{neuron.fraction_bits} the states need more than {MAX_STATE_BITS} bits; "
-                                 "use fewer inputs, narrower weights or fewer fraction_bits")
+        _check_width(layer, max(signed_bits(*current_span), signed_bits(*membrane_span)))
     return LayerBounds((int(low.min()), int(high.max())), (int(drive_low.min()), int(drive_high.max())),
                        (current_span[0], current_span[1]), (membrane_span[0], membrane_span[1]))
+
+
+def _check_width(layer: Layer, bits: int) -> None:
+    """Refuse what is too wide, before the 64-bit integers of this analysis could wrap."""
+    if bits > MAX_STATE_BITS:
+        raise SpikeloomError(f"layer {layer.name}: with {layer.connection.inputs} inputs of "
+                             f"{layer.connection.weight_bits}-bit weights, the biases and fraction_bits="
+                             f"{layer.neuron.fraction_bits} the states need {bits} bits or more, allowed are "
+                             f"{MAX_STATE_BITS}; use fewer inputs, narrower weights or fewer fraction_bits")
 
 
 def _widen(span: list[int], ends: list[IntArray]) -> None:

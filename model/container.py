@@ -38,6 +38,10 @@ def save(path: str | Path, kind: str, version: int, description: dict[str, Any],
         If the file cannot be written.
     """
     path = Path(path)
+    try:
+        description = json.loads(json.dumps(description))  # as it will be read: keys are strings, tuples are lists
+    except (TypeError, ValueError) as error:
+        raise SpikeloomError(f"{path}: description and metadata must be JSON values ({error})") from error
     members = {}
     for name, array in arrays.items():
         stream = io.BytesIO()
@@ -79,7 +83,7 @@ def load(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dic
         raise SpikeloomError(f"{path}: no such file") from None
     except OSError as error:
         raise SpikeloomError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise SpikeloomError(f"{path}: not a spikeloom file, or truncated ({error})") from error
     try:
         head = json.loads(raw.pop(_DESCRIPTION))

@@ -112,7 +112,9 @@ def _synapses(network: Network, index: int, signal: npt.NDArray[Any]) -> IntArra
     A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
     """
     connection = network.layers[index].connection
-    largest = int(np.abs(connection.weight.astype(np.int64)).sum(axis=1).max()) * (1 << network.planes(index))
+    inp = network.input
+    value = (1 << inp.bits) - 1 if index == 0 and isinstance(inp, StaticInput) else 1
+    largest = int(np.abs(connection.weight.astype(np.int64)).sum(axis=1).max()) * value
     exact: type[np.floating[Any]] = np.float32 if largest < 1 << 24 else np.float64
     flat = signal.reshape(-1, connection.inputs).astype(exact)
     total = flat @ connection.weight.T.astype(exact)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -45,6 +45,9 @@ def _frozen(array: Any, dtype: type, what: str, ndim: int) -> IntArray:
         raise SpikeloomError(f"{what} must be integers, not {raw.dtype}")
     if raw.ndim != ndim:
         raise SpikeloomError(f"{what} must have {ndim} dimensions, not shape {raw.shape}")
+    allowed = np.iinfo(dtype)
+    if raw.size and not allowed.min <= int(raw.min()) <= int(raw.max()) <= allowed.max:
+        raise SpikeloomError(f"{what} must be in {allowed.min}..{allowed.max}, not {raw.min()}..{raw.max()}")
     out: IntArray = raw.astype(dtype)
     out.setflags(write=False)
     return out
@@ -66,8 +69,8 @@ class StaticInput:
     bits: int = 8
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape)
-        if not 1 <= self.bits <= 8:
+        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        if not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
             raise SpikeloomError(f"input bits must be in 1..8, not {self.bits!r}")
 
     @property
@@ -89,7 +92,7 @@ class SpikeInput:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape)
+        object.__setattr__(self, "shape", _checked_shape(self.shape))
 
     @property
     def size(self) -> int:
@@ -97,9 +100,10 @@ class SpikeInput:
         return int(np.prod(self.shape))
 
 
-def _check_shape(shape: tuple[int, ...]) -> None:
+def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
     if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
         raise SpikeloomError(f"input shape must be positive integers, not {shape!r}")
+    return tuple(shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,7 +132,7 @@ class Dense:
     def __post_init__(self) -> None:
         weight = _frozen(self.weight, np.int32, "weight", 2)
         object.__setattr__(self, "weight", weight)
-        if self.weight_bits not in ALLOWED_WEIGHT_BITS:
+        if not isinstance(self.weight_bits, int) or self.weight_bits not in ALLOWED_WEIGHT_BITS:
             raise SpikeloomError(f"weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {self.weight_bits!r}")
         if 0 in weight.shape:
             raise SpikeloomError(f"weight must not be empty, not of shape {weight.shape}")
@@ -143,6 +147,10 @@ class Dense:
             bias = _frozen(self.bias, np.int64, "bias", 1)
             if bias.shape != weight.shape[:1]:
                 raise SpikeloomError(f"bias has shape {bias.shape}, but the weights have {weight.shape[0]} outputs")
+            limit = 1 << (MAX_STATE_BITS - 1)
+            wide = np.flatnonzero((bias < -limit) | (bias >= limit))
+            if wide.size:
+                raise SpikeloomError(f"bias[{wide[0]}] is {bias[wide[0]]}, outside {-limit}..{limit - 1}")
             object.__setattr__(self, "bias", bias)
 
     @property
@@ -263,6 +271,7 @@ class Readout:
     def __post_init__(self) -> None:
         if self.kind not in ("psc_sum", "count"):
             raise SpikeloomError(f"readout kind must be 'psc_sum' or 'count', not {self.kind!r}")
+        object.__setattr__(self, "step_weights", tuple(self.step_weights))
         if not self.step_weights or any(not isinstance(c, int) or not 0 <= c < 1 << 16 for c in self.step_weights):
             raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {self.step_weights!r}")
 
@@ -278,9 +287,10 @@ class Readout:
         Exact for a power-of-two ``tau_s`` while ``tau_s**steps <= 2**16``, else rounded to 16 bits.
         """
         keep = 1 - 1 / synapse.tau_steps
-        bits = min(16, int(np.ceil(steps * np.log2(max(synapse.tau_steps, 1)))))
-        scale = min(1 << bits, (1 << 16) - 1)
-        raw = [round(scale * (1 - keep ** (steps - t))) for t in range(steps)]
+        if keep == 1:  # the limit of a slow decay: PSCs of equal height, counted from the spike on
+            return cls(kind="psc_sum", step_weights=tuple(range(steps, 0, -1)))
+        scale = 1 << min(16, int(np.ceil(steps * np.log2(synapse.tau_steps))))
+        raw = [min(round(scale * (1 - keep ** (steps - t))), (1 << 16) - 1) for t in range(steps)]
         divisor = int(np.gcd.reduce(raw)) or 1
         return cls(kind="psc_sum", step_weights=tuple(c // divisor for c in raw))
 
@@ -320,6 +330,7 @@ class Network:
             raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {self.name!r}")
         if not isinstance(self.steps, int) or not 1 <= self.steps <= MAX_STEPS:
             raise SpikeloomError(f"network {self.name}: steps must be in 1..{MAX_STEPS}, not {self.steps!r}")
+        object.__setattr__(self, "layers", tuple(self.layers))
         if not self.layers:
             raise SpikeloomError(f"network {self.name}: layers must not be empty")
         names = [layer.name for layer in self.layers]
@@ -328,6 +339,8 @@ class Network:
         if len(self.readout.step_weights) != self.steps:
             raise SpikeloomError(f"network {self.name}: readout has {len(self.readout.step_weights)} step_weights, "
                                  f"but the network has {self.steps} steps")
+        if not isinstance(self.metadata, Mapping):
+            raise SpikeloomError(f"network {self.name}: metadata must be a mapping, not {self.metadata!r}")
         size, before = self.input.size, "the input"
         for layer in self.layers:
             if layer.connection.inputs != size:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .errors import SpikeloomError
+
 __all__ = ["MULTIPLY_FRACTION_BITS", "Decay", "Multiply", "Shift", "decay_for_tau", "signed_bits",
            "unsigned_bits"]
 
@@ -29,11 +31,11 @@ class Shift:
     Parameters
     ----------
     k : int
-        1..15; the time constant is ``2**k`` steps. ``k = 0`` forgets everything at once.
+        0..15; the time constant is ``2**k`` steps. ``k = 0`` forgets everything at once.
 
     Raises
     ------
-    ValueError
+    SpikeloomError
         If ``k`` is out of range.
     """
 
@@ -41,7 +43,7 @@ class Shift:
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or not 0 <= self.k <= 15:
-            raise ValueError(f"decay shift k must be in 0..15, not {self.k!r}")
+            raise SpikeloomError(f"decay shift k must be in 0..15, not {self.k!r}")
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""
@@ -65,7 +67,7 @@ class Multiply:
 
     Raises
     ------
-    ValueError
+    SpikeloomError
         If ``c`` is out of range.
     """
 
@@ -73,7 +75,7 @@ class Multiply:
 
     def __post_init__(self) -> None:
         if not isinstance(self.c, int) or not 0 <= self.c <= 1 << MULTIPLY_FRACTION_BITS:
-            raise ValueError(f"decay factor c must be in 0..4096, not {self.c!r}")
+            raise SpikeloomError(f"decay factor c must be in 0..4096, not {self.c!r}")
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""
@@ -100,11 +102,11 @@ def decay_for_tau(tau_steps: float) -> Decay:
 
     Raises
     ------
-    ValueError
+    SpikeloomError
         If ``tau_steps`` is below 1 or not finite.
     """
     if not 1 <= tau_steps < 1 << 15:
-        raise ValueError(f"time constant tau must be in 1..32767 steps, not {tau_steps!r}")
+        raise SpikeloomError(f"time constant tau must be in 1..32767 steps, not {tau_steps!r}")
     k = int(tau_steps).bit_length() - 1
     if tau_steps == 1 << k:
         return Shift(k)
