@@ -1,0 +1,200 @@
+"""What ``spikeloom build`` wrote, as the co-simulation needs to know it: files, streams and shapes.
+
+A build folder is data from outside: everything in its manifest is checked against its network file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network
+from spikeloom.model.network_file import load_network
+
+__all__ = ["BuildFolder", "LayerStream"]
+
+_FORMAT = "spikeloom-build"
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerStream:
+    """The stream of a layer's spikes: per window ``groups`` times ``beats_per_group`` beats of ``units`` masks.
+
+    Item ``p`` of beat ``k`` of group ``g`` is neuron ``g * lanes + k * units + p``.
+    """
+
+    name: str
+    neurons: int
+    lanes: int
+    units: int
+    item_bits: int
+
+    @property
+    def groups(self) -> int:
+        return -(-self.neurons // self.lanes)
+
+    @property
+    def beats_per_group(self) -> int:
+        return -(-self.lanes // self.units)
+
+    @property
+    def beats_per_window(self) -> int:
+        return self.groups * self.beats_per_group
+
+    @property
+    def payload_bits(self) -> int:
+        return self.units * self.item_bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildFolder:
+    """A checked build folder.
+
+    Attributes
+    ----------
+    path : Path
+    manifest : mapping
+        All of ``manifest.json``.
+    network : Network
+        From ``network.snn``.
+    top : str
+        Name of the Verilog module.
+    sources, waivers, memories : tuple of Path
+        Verilog files, Verilator waivers (``lint.vlt``), and the files that the Verilog reads by ``$readmemh``.
+    window_steps, windows : int
+        Steps in a window, windows in a sample.
+    items_per_beat, item_bits, beats_per_window : int
+        Shape of the input stream.
+    class_bits : int
+        Width of the result.
+    layers : tuple of LayerStream
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    network: Network
+    top: str
+    sources: tuple[Path, ...]
+    waivers: tuple[Path, ...]
+    memories: tuple[Path, ...]
+    window_steps: int
+    windows: int
+    items_per_beat: int
+    item_bits: int
+    beats_per_window: int
+    class_bits: int
+    layers: tuple[LayerStream, ...]
+
+    @property
+    def beat_bits(self) -> int:
+        """Width of the input stream's payload."""
+        return self.items_per_beat * self.item_bits
+
+    @property
+    def beats_per_sample(self) -> int:
+        return self.windows * self.beats_per_window
+
+    @classmethod
+    def load(cls, folder: str | Path) -> BuildFolder:
+        """Read and check a folder.
+
+        Raises
+        ------
+        SpikeloomError
+            If it is no build folder, a file is missing, or its parts do not belong together.
+        """
+        path = Path(folder)
+        file = path / "manifest.json"
+        manifest = _read_manifest(path, file)
+        try:
+            network = load_network(path / "network.snn")
+            layers = tuple(_layer(d) for d in manifest["layers"])
+            sources = tuple(path / name for name in manifest["sources"])
+            build = cls(
+                path=path, manifest=manifest, network=network, top=manifest["top"], sources=sources,
+                waivers=tuple(p for p in [path / "lint.vlt"] if p.is_file()),
+                memories=tuple(_memories(path, sources)),
+                window_steps=_count(manifest, "window_steps"), windows=_count(manifest, "windows"),
+                items_per_beat=_count(manifest["input"], "items_per_beat"),
+                item_bits=_count(manifest["input"], "item_bits"),
+                beats_per_window=_count(manifest["input"], "beats_per_window"),
+                class_bits=_count(manifest, "class_bits"), layers=layers)
+            want_hash = manifest["network"]["hash"]
+        except KeyError as error:
+            raise SpikeloomError(f"{file}: field {error} is missing") from error
+        except (TypeError, AttributeError) as error:
+            raise SpikeloomError(f"{file}: a field has the wrong type: {error}") from error
+        if want_hash != network.hash:
+            raise SpikeloomError(f"{file}: was written for another network than network.snn beside it "
+                                 f"(hash {str(want_hash)[:12]}..., not {network.hash[:12]}...): build again")
+        build._check_shapes(file)
+        return build
+
+    def _check_shapes(self, file: Path) -> None:
+        network = self.network
+        bits = network.planes(0) if network.static else self.window_steps
+        windows = 1 if network.static else -(-network.steps // self.window_steps)
+        beats = -(-network.input.size // self.items_per_beat)
+        expected: list[tuple[str, Any, Any]] = [
+            ("windows", self.windows, windows),
+            ("input.item_bits", self.item_bits, bits),
+            ("input.beats_per_window", self.beats_per_window, beats),
+            ("layers", [(s.name, s.neurons) for s in self.layers],
+             [(layer.name, layer.connection.outputs) for layer in network.layers]),
+        ]
+        for index, stream in enumerate(self.layers):
+            declared = self.manifest["layers"][index]
+            expected += [(f"layers[{index}].groups", declared.get("groups"), stream.groups),
+                         (f"layers[{index}].beats_per_window", declared.get("beats_per_window"),
+                          stream.beats_per_window),
+                         (f"layers[{index}].item_bits", stream.item_bits, self.window_steps)]
+        for name, got, want in expected:
+            if got != want:
+                raise SpikeloomError(f"{file}: {name} is {got}, but network and fold make it {want}")
+
+
+def _read_manifest(path: Path, file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise SpikeloomError(f"{path}: not a build folder: it has no manifest.json")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpikeloomError(f"{file}: cannot be read as JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
+        raise SpikeloomError(f"{file}: not a spikeloom build: field format must be {_FORMAT!r}")
+    if manifest.get("version") != _VERSION:
+        raise SpikeloomError(f"{file}: version is {manifest.get('version')!r}, this spikeloom reads {_VERSION}")
+    return manifest
+
+
+def _count(mapping: Mapping[str, Any], field: str) -> int:
+    value = mapping[field]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise TypeError(f"{field} must be a positive integer, not {value!r}")
+    return value
+
+
+def _layer(d: Mapping[str, Any]) -> LayerStream:
+    return LayerStream(name=d["name"], neurons=_count(d, "neurons"), lanes=_count(d, "lanes"),
+                       units=_count(d, "units"), item_bits=_count(d, "item_bits"))
+
+
+def _memories(path: Path, sources: tuple[Path, ...]) -> Iterator[Path]:
+    """The files that the Verilog names; a name is taken from a string that ends in ``.hex``."""
+    names: set[str] = set()
+    for source in sources:
+        if source.parent != path:
+            raise SpikeloomError(f"{path / 'manifest.json'}: source {source} must lie in the folder itself")
+        if not source.is_file():
+            raise SpikeloomError(f"{path}: {source.name} is missing")
+        names.update(re.findall(r'"([^"\s]+\.hex)"', source.read_text(encoding="utf-8")))
+    for name in sorted(names):
+        if not (path / name).is_file():
+            raise SpikeloomError(f"{path}: memory file {name} is missing")
+        yield path / name

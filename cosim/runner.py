@@ -1,0 +1,213 @@
+"""Verilog to a simulator program (once), and that program through cocotb (as often as you like).
+
+Programs live in a content-addressed cache: the key hashes everything that goes into one. Weights do not;
+the program reads them when it starts, so that one program serves all networks of the same shape and fold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cocotb_tools.config
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import Verilator as VerilatorRunner
+from filelock import FileLock
+from spikeloom.model.errors import SpikeloomError
+
+from .verilator import Verilator, check_compiler, find_verilator
+
+__all__ = ["Program", "SimulationError", "cache_dir", "compile_program", "run_program"]
+
+_VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast")
+_MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2")
+_KEEP_SECONDS = 14 * 24 * 3600
+
+
+class SimulationError(SpikeloomError):
+    """The simulation could not be built, did not finish, or broke the rules of its streams."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A compiled simulation.
+
+    Attributes
+    ----------
+    folder : Path
+        Its folder in the cache.
+    top : str
+        Name of its top module.
+    waves : bool
+        Whether it can write waveforms (which makes it several times slower).
+    """
+
+    folder: Path
+    top: str
+    waves: bool
+
+
+def cache_dir() -> Path:
+    """``$SPIKELOOM_CACHE``, else ``spikeloom`` in the user's cache folder."""
+    own = os.environ.get("SPIKELOOM_CACHE")
+    if own:
+        return Path(own).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
+
+
+def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False) -> Program:
+    """Compile Verilog sources, or find the result in the cache.
+
+    Parameters
+    ----------
+    sources : mapping of str to str
+        File names and contents; ``.vlt`` files hold Verilator's waivers. Remaining warnings are errors.
+    top : str
+        The top module. cocotb sees only what the sources make public.
+    waves : bool
+        Compile in the writing of waveforms.
+
+    Raises
+    ------
+    SpikeloomError
+        If there is no usable Verilator or compiler, or they reject the sources.
+    """
+    compiler = check_compiler()
+    tool = find_verilator()
+    environment = repr((tool.version, str(tool.executable), compiler, importlib.metadata.version("cocotb"),
+                        str(cocotb_tools.config.libs_dir), platform.machine(), _VERILATOR_FLAGS, _MAKE_FLAGS, waves))
+    key = hashlib.sha256(repr((environment, top, sorted(sources.items()))).encode()).hexdigest()[:32]
+    runtime = cache_dir() / "runtime" / hashlib.sha256(environment.encode()).hexdigest()[:32]
+    folder = cache_dir() / "programs" / key
+    stamp = folder / "complete"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        runtime.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not stamp.is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                _compile(folder, sources, top, waves, tool, runtime)
+                _forget_old(folder.parent)
+            stamp.touch()
+    except OSError as error:
+        raise SpikeloomError(f"{cache_dir()}: the build cache cannot be written ({error}): "
+                             "set SPIKELOOM_CACHE to a folder that can") from error
+    return Program(folder=folder, top=top, waves=waves)
+
+
+def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, tool: Verilator, runtime: Path) -> None:
+    source_dir, object_dir = folder / "src", folder / "obj"
+    source_dir.mkdir(parents=True)
+    object_dir.mkdir()
+    names = sorted(sources, key=lambda name: not name.endswith(".vlt"))  # waivers count from where they stand
+    for name in names:
+        (source_dir / name).write_text(sources[name], encoding="utf-8")
+    # Verilator's own runtime is the same in every program, and most of the time that a small one takes.
+    for compiled in runtime.glob("*.o"):
+        shutil.copy(compiled, object_dir)
+    log = folder / "compile.log"
+    try:
+        _Runner(tool).build(sources=[source_dir / name for name in names], hdl_toplevel=top,
+                            build_dir=object_dir, build_args=_VERILATOR_FLAGS, waves=waves, log_file=log)
+    except (RuntimeError, SystemExit) as error:
+        raise SimulationError(f"Verilator or the C++ compiler rejects {', '.join(sources)} ({error}):\n"
+                              f"{_errors(log)}") from error
+    for compiled in object_dir.glob("verilated*.o"):
+        partial = runtime / f"{compiled.name}.{folder.name}"
+        shutil.copy(compiled, partial)
+        partial.replace(runtime / compiled.name)
+    (object_dir / top).rename(folder / top)
+    shutil.rmtree(object_dir)
+
+
+def _forget_old(programs: Path) -> None:
+    """Remove programs that nobody has used for two weeks, so that the cache does not grow for ever."""
+    oldest = time.time() - _KEEP_SECONDS
+    for stamp in programs.glob("*/complete"):
+        if stamp.stat().st_mtime < oldest:
+            shutil.rmtree(stamp.parent, ignore_errors=True)
+
+
+def run_program(program: Program, test_module: str, run_dir: Path, *, plusargs: Sequence[str] = (),
+                environment: Mapping[str, str] | None = None, waves: Path | None = None) -> None:
+    """Run cocotb tests on a program; return if all of them pass.
+
+    Parameters
+    ----------
+    test_module : str
+        Python module with the tests; imported in the simulator's process.
+    run_dir : Path
+        Working directory: relative file names in Verilog start here, and the log is written here.
+    plusargs : sequence of str
+        Verilog's run-time options, ``+name=value``.
+    environment : mapping
+        Additional environment variables.
+    waves : Path
+        Where to write waveforms (VCD); the program must have been compiled with ``waves``.
+
+    Raises
+    ------
+    SimulationError
+        If a test fails or the simulator dies; the message quotes its log.
+    """
+    log = run_dir / "simulation.log"
+    results = run_dir / "results.xml"
+    try:
+        _Runner().test(test_module=test_module, hdl_toplevel=program.top, hdl_toplevel_lang="verilog",
+                       build_dir=program.folder, test_dir=run_dir,
+                       plusargs=list(plusargs), extra_env=dict(environment or {}), results_xml=str(results),
+                       waves=waves is not None, log_file=log,
+                       test_args=[] if waves is None else ["--trace-file", str(waves)])
+        tests, failed = get_results(results)
+    except (RuntimeError, SystemExit) as error:
+        raise SimulationError(f"the simulation died ({error}):\n{_errors(log)}") from error
+    if failed or not tests:
+        raise SimulationError(f"{failed} of {tests} cocotb tests failed:\n{_errors(log)}")
+
+
+def _errors(log: Path, lines: int = 25) -> str:
+    """The end of a log, or its first errors if it has any."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "(no log was written)"
+    first = next((i for i, line in enumerate(text) if "%Error" in line or "%Warning" in line or "error:" in line), None)
+    quoted = text[-lines:] if first is None else text[first:first + lines]
+    return "\n".join(f"  {line}" for line in quoted)
+
+
+class _Runner(VerilatorRunner):
+    """cocotb's runner, with the Verilator of our choice and without ``--public-flat-rw``.
+
+    That flag keeps every signal readable from outside, which makes a simulation 3-6 times slower.
+    """
+
+    def __init__(self, tool: Verilator | None = None) -> None:
+        self.tool = tool
+        super().__init__()
+
+    def _set_env_common(self) -> None:
+        super()._set_env_common()
+        # A make that runs us must not hand its flags and job server to the one that we run.
+        for variable in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+            self.env.pop(variable, None)
+        if self.tool is not None:
+            self.env.update(self.tool.environment)
+
+    def _simulator_in_path_build_only(self) -> None:
+        assert self.tool is not None
+        self.executable = str(self.tool.executable)
+
+    def _build_command(self) -> list[list[str]]:
+        assert self.tool is not None
+        verilate, make = super()._build_command()
+        verilate.remove("--public-flat-rw")
+        make += [*_MAKE_FLAGS, *(f"{name}={value}" for name, value in self.tool.make_variables.items())]
+        return [verilate, make]
