@@ -110,11 +110,12 @@ def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, to
     for name in names:
         (source_dir / name).write_text(sources[name], encoding="utf-8")
     # Verilator's own runtime is the same in every program, and most of the time that a small one takes.
-    for compiled in runtime.glob("*.o"):
-        shutil.copy(compiled, object_dir)
+    ready = tuple(compiled.name for compiled in runtime.glob("*.o"))
+    for name in ready:
+        shutil.copy(runtime / name, object_dir)
     log = folder / "compile.log"
     try:
-        _Runner(tool).build(sources=[source_dir / name for name in names], hdl_toplevel=top,
+        _Runner(tool, ready).build(sources=[source_dir / name for name in names], hdl_toplevel=top,
                             build_dir=object_dir, build_args=_VERILATOR_FLAGS, waves=waves, log_file=log)
     except (RuntimeError, SystemExit) as error:
         raise SimulationError(f"Verilator or the C++ compiler rejects {', '.join(sources)} ({error}):\n"
@@ -189,8 +190,9 @@ class _Runner(VerilatorRunner):
     That flag keeps every signal readable from outside, which makes a simulation 3-6 times slower.
     """
 
-    def __init__(self, tool: Verilator | None = None) -> None:
+    def __init__(self, tool: Verilator | None = None, ready: Sequence[str] = ()) -> None:
         self.tool = tool
+        self.ready = ready  # objects that make must take as they are
         super().__init__()
 
     def _set_env_common(self) -> None:
@@ -209,5 +211,6 @@ class _Runner(VerilatorRunner):
         assert self.tool is not None
         verilate, make = super()._build_command()
         verilate.remove("--public-flat-rw")
-        make += [*_MAKE_FLAGS, *(f"{name}={value}" for name, value in self.tool.make_variables.items())]
+        make += [*_MAKE_FLAGS, *(f"--old-file={name}" for name in self.ready),
+                 *(f"{name}={value}" for name, value in self.tool.make_variables.items())]
         return [verilate, make]
