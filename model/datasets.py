@@ -57,6 +57,7 @@ _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_RECORDS = 10_000  # in every batch file
 _LARGEST = 1 << 32       # bytes; a damaged header must not ask for all memory
 _TIMEOUT_S = 30
+_SYSTEM = Path("/usr/share/datasets")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +179,7 @@ def _cache() -> Path:
 def _folders(name: str) -> list[Path]:
     own = os.environ.get("SPIKELOOM_DATA")
     roots = [Path(own).expanduser()] if own else []
-    return [root / name for root in (*roots, _cache(), Path("/usr/share/datasets"))]
+    return [root / name for root in (*roots, _cache(), _SYSTEM)]
 
 
 def _locate(known: _Known, split: Split, fetch: bool, progress: Progress | None) -> tuple[Path, ...]:

@@ -115,7 +115,7 @@ def decay_for_tau(tau_steps: float) -> Decay:
 
 def signed_bits(low: int, high: int) -> int:
     """Bits of the narrowest two's complement register that holds every integer in ``low..high``."""
-    return max(int(high).bit_length(), (~int(low) if low < 0 else int(low)).bit_length()) + 1
+    return max((~int(end) if end < 0 else int(end)).bit_length() for end in (low, high)) + 1
 
 
 def unsigned_bits(high: int) -> int:
