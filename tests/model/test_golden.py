@@ -77,7 +77,8 @@ def one_neuron(weight: Any, threshold: Any, *, steps: int, static: bool = False,
                **neuron: Any) -> Network:
     weight = np.array(weight, ndmin=2)
     shape = (weight.shape[1],)
-    settings = {"synapse": Shift(1), "membrane": Shift(2), "threshold": np.array(threshold, ndmin=1), "fraction_bits": 0}
+    settings = {"synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 0,
+                "threshold": np.array(threshold, ndmin=1)}
     return Network(name="one", steps=steps, readout=Readout.count(steps),
                    input=StaticInput(shape=shape) if static else SpikeInput(shape=shape),
                    layers=(Layer(name="fc", connection=Dense(weight=weight, weight_bits=16, bias=bias),
