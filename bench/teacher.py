@@ -1,0 +1,78 @@
+"""Class probabilities of a small float CNN on the FashionMNIST training images, to distil spiking networks from.
+
+    python bench/teacher.py --data FOLDER --out teacher.npy [--epochs 12] [--validation 5000] [--seed 0]
+
+The images that `spikeloom.model.train` holds back for validation (same seed and number) are held back here too,
+so that the validation accuracy of a student stays honest. The test images are not read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train-images-idx3-ubyte.gz, ...")
+    parser.add_argument("--out", type=Path, required=True, help=".npy file to write, float32 (60000, 10)")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--validation", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--temperature", type=float, default=2.0)
+    args = parser.parse_args()
+
+    torch.set_num_threads(2)
+    torch.manual_seed(args.seed)
+    raw = np.frombuffer(gzip.decompress((args.data / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
+    names = np.frombuffer(gzip.decompress((args.data / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    images = torch.tensor(raw.reshape(-1, 1, 28, 28)).float().sub_(73).div_(90)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.tensor(names).long()
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(args.seed))
+    held_back, kept = order[:args.validation], order[args.validation:]
+
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(64, 96, 3, padding=1, bias=False), nn.BatchNorm2d(96), nn.ReLU(), nn.Flatten(),
+        nn.Dropout(0.3), nn.Linear(96 * 49, 192), nn.ReLU(), nn.Dropout(0.3), nn.Linear(192, 10))
+    model = model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
+    steps = args.epochs * -(-len(kept) // 128)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
+    for epoch in range(args.epochs):
+        started, total = time.perf_counter(), 0.0
+        model.train()
+        for chosen in kept[torch.randperm(len(kept))].split(128):
+            x = images[chosen]
+            x = torch.where((torch.rand(len(x)) < 0.5)[:, None, None, None], x.flip(3), x)
+            loss = functional.cross_entropy(model(x), labels[chosen], label_smoothing=0.02)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += loss.item() * len(chosen)
+        model.eval()
+        logits = _logits(model, images[held_back])
+        print(f"epoch {epoch + 1}: loss {total / len(kept):.4f}, validation "
+              f"{(logits.argmax(1) == labels[held_back]).float().mean():.4f}, {time.perf_counter() - started:.0f} s",
+              flush=True)
+    np.save(args.out, functional.softmax(_logits(model, images) / args.temperature, 1).numpy())
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Mean over an image and its mirror image."""
+    return torch.cat([(model(x) + model(x.flip(3))) / 2 for x in images.split(500)])
+
+
+if __name__ == "__main__":
+    main()

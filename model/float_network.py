@@ -1,0 +1,236 @@
+"""Float networks: what the trainer makes without quantisation, and what the quantiser takes.
+
+Semantics are the paper's (A.1): ``a = psc(s)``, ``u = (1 - 1/tau_m) v + W a + b``, a spike where
+``u > theta``, reset to zero. The synaptic filter stands behind the weights, as everywhere in spikeloom,
+so that ``b`` is filtered too and the threshold of the scaled form is ``tau_s * theta``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import container
+from .errors import SpikeloomError
+from .network import MAX_STEPS
+
+__all__ = ["KIND", "VERSION", "FloatLayer", "FloatNetwork", "FloatResult", "load_float_network", "run",
+           "save_float_network"]
+
+KIND = "float-network"
+VERSION = 1
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FloatLayer:
+    """One dense connection and its LIF neurons.
+
+    Parameters
+    ----------
+    name : str
+    weight : float array (outputs, inputs)
+    bias : float array (outputs,) or None
+        Added to the drive in every step.
+    tau_m, tau_s : float
+        Time constants of membrane and synapse, in steps, at least 1.
+    theta : float
+        Firing threshold, above 0.
+
+    Raises
+    ------
+    SpikeloomError
+        If an array is NaN or infinite or has the wrong rank, or a constant is out of range.
+    """
+
+    name: str
+    weight: FloatArray
+    bias: FloatArray | None
+    tau_m: float
+    tau_s: float
+    theta: float = 1.0
+
+    def __post_init__(self) -> None:
+        weight = self._array("weight", self.weight, 2)
+        object.__setattr__(self, "weight", weight)
+        if 0 in weight.shape:
+            raise SpikeloomError(f"layer {self.name}: weight must not be empty, not of shape {weight.shape}")
+        if self.bias is not None:
+            bias = self._array("bias", self.bias, 1)
+            if bias.shape != weight.shape[:1]:
+                raise SpikeloomError(f"layer {self.name}: bias has shape {bias.shape}, "
+                                     f"but the weights have {weight.shape[0]} outputs")
+            object.__setattr__(self, "bias", bias)
+        for key, tau in (("tau_m", self.tau_m), ("tau_s", self.tau_s)):
+            if not 1 <= tau < 1 << 15:
+                raise SpikeloomError(f"layer {self.name}: {key} must be in 1..32767 steps, not {tau!r}")
+        if not 0 < self.theta < float("inf"):
+            raise SpikeloomError(f"layer {self.name}: theta must be a number above 0, not {self.theta!r}")
+
+    def _array(self, key: str, array: Any, ndim: int) -> FloatArray:
+        out = np.array(array, dtype=np.float32)
+        if out.ndim != ndim:
+            raise SpikeloomError(f"layer {self.name}: {key} must have {ndim} dimensions, not shape {out.shape}")
+        bad = np.argwhere(~np.isfinite(out))
+        if len(bad):
+            at = tuple(int(i) for i in bad[0])
+            raise SpikeloomError(f"layer {self.name}: {key}{list(at)} is {out[at]}, it must be finite "
+                                 f"({len(bad)} such values)")
+        out.setflags(write=False)
+        return out
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FloatNetwork:
+    """A float network on static images.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        Shape of an image.
+    mean, std : float
+        A pixel ``p`` in 0..255 enters as ``(p / 255 - mean) / std``, constant over time.
+    layers : tuple of FloatLayer
+        In order; the readout is the sum of the last one's PSCs.
+    steps : int
+        T, 1..1024 time steps.
+    metadata : mapping of str to JSON values
+
+    Raises
+    ------
+    SpikeloomError
+        If the shapes do not chain or a field is out of range.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    mean: float
+    std: float
+    layers: tuple[FloatLayer, ...]
+    steps: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.steps, int) or not 1 <= self.steps <= MAX_STEPS:
+            raise SpikeloomError(f"network {self.name}: steps must be in 1..{MAX_STEPS}, not {self.steps!r}")
+        if not np.isfinite(self.mean):
+            raise SpikeloomError(f"network {self.name}: mean must be finite, not {self.mean!r}")
+        if not 0 < self.std < float("inf"):
+            raise SpikeloomError(f"network {self.name}: std must be a number above 0, not {self.std!r}")
+        if not self.shape or any(not isinstance(n, int) or n < 1 for n in self.shape):
+            raise SpikeloomError(f"network {self.name}: shape must be positive integers, not {self.shape!r}")
+        if not self.layers:
+            raise SpikeloomError(f"network {self.name}: layers must not be empty")
+        size, before = int(np.prod(self.shape)), "the input"
+        for layer in self.layers:
+            if layer.weight.shape[1] != size:
+                raise SpikeloomError(f"layer {layer.name}: takes {layer.weight.shape[1]} inputs, "
+                                     f"but {before} gives {size}")
+            size, before = layer.weight.shape[0], f"layer {layer.name}"
+
+
+@dataclass(frozen=True)
+class FloatResult:
+    """What a float network does with N images.
+
+    Attributes
+    ----------
+    spikes : list of bool arrays (N, T, outputs)
+    scores : float array (N, classes)
+        Sum over time of the output PSCs.
+    classes : int64 array (N,)
+        Highest score, lowest index on ties.
+    """
+
+    spikes: list[npt.NDArray[np.bool_]]
+    scores: FloatArray
+    classes: npt.NDArray[np.int64]
+
+
+def run(network: FloatNetwork, images: npt.NDArray[np.uint8], batch: int = 1000) -> FloatResult:
+    """Run on uint8 images (N, *shape), in float32.
+
+    Raises
+    ------
+    SpikeloomError
+        If the images have another type or shape.
+    """
+    size = int(np.prod(network.shape))
+    if images.dtype != np.uint8 or images.ndim < 2 or int(np.prod(images.shape[1:])) != size:
+        raise SpikeloomError(f"network {network.name}: an image must be uint8 of shape {network.shape}, "
+                             f"not {images.dtype} of shape {images.shape[1:]}")
+    parts = [_run_batch(network, images[i:i + batch].reshape(-1, size)) for i in range(0, max(len(images), 1), batch)]
+    spikes = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+    keep = 1 - 1 / network.layers[-1].tau_s
+    weights = np.array([1 - keep ** (network.steps - t) for t in range(network.steps)], np.float32)
+    scores: FloatArray = np.einsum("ntc,t->nc", spikes[-1], weights)
+    return FloatResult(spikes, scores, np.argmax(scores, axis=1))
+
+
+def _run_batch(network: FloatNetwork, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.bool_]]:
+    signal: npt.NDArray[Any] = ((pixels / np.float32(255) - network.mean) / network.std).astype(np.float32)
+    out = []
+    for layer in network.layers:
+        drive = signal.astype(np.float32) @ layer.weight.T
+        if layer.bias is not None:
+            drive = drive + layer.bias
+        current = membrane = np.zeros((len(pixels), layer.weight.shape[0]), np.float32)
+        spikes = np.empty((len(pixels), network.steps, layer.weight.shape[0]), np.bool_)
+        for t in range(network.steps):
+            current = current * np.float32(1 - 1 / layer.tau_s) + (drive if drive.ndim == 2 else drive[:, t])
+            membrane = membrane * np.float32(1 - 1 / layer.tau_m) + current
+            spikes[:, t] = membrane > np.float32(layer.tau_s * layer.theta)
+            membrane = membrane * ~spikes[:, t]
+        out.append(spikes)
+        signal = spikes
+    return out
+
+
+def save_float_network(network: FloatNetwork, path: str | Path, half: bool = False) -> None:
+    """Write ``network`` to ``path``; ``half`` stores weights as float16, which rounds them.
+
+    Raises
+    ------
+    SpikeloomError
+        If the file cannot be written, or a weight overflows float16.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for layer in network.layers:
+        for key, array in (("weight", layer.weight), ("bias", layer.bias)):
+            if array is None:
+                continue
+            if half and np.abs(array).max() > np.finfo(np.float16).max:
+                raise SpikeloomError(f"layer {layer.name}: {key} {np.abs(array).max()} is too large for float16")
+            arrays[f"{layer.name}.{key}"] = array.astype(np.float16) if half else array
+    description = {
+        "name": network.name, "shape": list(network.shape), "mean": network.mean, "std": network.std,
+        "steps": network.steps, "metadata": dict(network.metadata),
+        "layers": [{"name": la.name, "bias": la.bias is not None, "tau_m": la.tau_m, "tau_s": la.tau_s,
+                    "theta": la.theta} for la in network.layers]}
+    container.save(path, KIND, VERSION, description, arrays)
+
+
+def load_float_network(path: str | Path) -> FloatNetwork:
+    """Read a float network file; raises :class:`.SpikeloomError` naming file, layer and field if it is bad."""
+    description, arrays = container.load(path, KIND, VERSION)
+    try:
+        return FloatNetwork(
+            name=description["name"], shape=tuple(description["shape"]), mean=description["mean"],
+            std=description["std"], steps=description["steps"], metadata=description["metadata"],
+            layers=tuple(FloatLayer(name=d["name"], weight=arrays[f"{d['name']}.weight"],
+                                    bias=arrays[f"{d['name']}.bias"] if d["bias"] else None,
+                                    tau_m=d["tau_m"], tau_s=d["tau_s"], theta=d["theta"])
+                         for d in description["layers"]))
+    except SpikeloomError as error:
+        raise SpikeloomError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise SpikeloomError(f"{path}: field {error} is missing") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SpikeloomError(f"{path}: a field has the wrong type: {error}") from error

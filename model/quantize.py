@@ -1,0 +1,153 @@
+"""Post-training quantisation: a float network becomes integers, its scales folded into the thresholds.
+
+With weights ``w ~ scale * q`` and pixels ``x = step * (v - zero_point)``, the drive of integers ``q v`` is
+the float one divided by ``scale * step``; so is the threshold. The pixels' zero point becomes a bias,
+``-zero_point * sum_j q_j``, exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import float_network, golden
+from .errors import SpikeloomError
+from .float_network import FloatLayer, FloatNetwork
+from .network import ALLOWED_WEIGHT_BITS, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
+from .numerics import decay_for_tau
+
+__all__ = ["Granularity", "mse_scale", "quantize", "round_weight"]
+
+Granularity = Literal["layer", "channel"]
+Array = npt.NDArray[np.float64]
+
+_CANDIDATES = np.linspace(1.0, 0.1, 91)  # of the scale at which nothing clips
+
+
+def round_weight(weight: npt.NDArray[np.floating[Any]], scale: float | Array, bits: int) -> npt.NDArray[np.int64]:
+    """Integers nearest to ``weight / scale`` that ``bits`` bits hold (1 bit: the sign, -1 or +1)."""
+    ratio = np.asarray(weight, np.float64) / scale
+    if bits == 1:
+        return np.where(ratio < 0, -1, 1)
+    return np.clip(np.rint(ratio), *weight_range(bits)).astype(np.int64)
+
+
+def mse_scale(weight: npt.NDArray[np.floating[Any]], bits: int, granularity: Granularity) -> Array:
+    """Scales of least squared rounding error, one per output ("channel") or one ("layer").
+
+    Parameters
+    ----------
+    weight : float array (outputs, ...)
+    bits : int
+    granularity : "layer" or "channel"
+
+    Returns
+    -------
+    float64 array (outputs,) or (1,)
+        Above 0.
+    """
+    rows = np.asarray(weight, np.float64).reshape(len(weight) if granularity == "channel" else 1, -1)
+    largest: Array = np.abs(rows).max(axis=1)
+    largest[largest == 0] = 1.0  # a row of zeros is exact at any scale
+    if bits == 1:
+        mean = np.abs(rows).mean(axis=1)
+        return np.where(mean > 0, mean, 1.0)
+    full: Array = largest / weight_range(bits)[1]
+    best, least = full, np.full(len(rows), np.inf)
+    for fraction in _CANDIDATES:
+        scale = full * fraction
+        error = np.square(round_weight(rows, scale[:, None], bits) * scale[:, None] - rows).sum(axis=1)
+        best, least = np.where(error < least, scale, best), np.minimum(error, least)
+    return best
+
+
+def quantize(network: FloatNetwork, *, weight_bits: int, granularity: Granularity = "channel", fraction_bits: int = 4,
+             input_bits: int = 4, calibration: npt.NDArray[np.uint8] | None = None) -> Network:
+    """Quantise a float network without training it further.
+
+    Parameters
+    ----------
+    network : FloatNetwork
+    weight_bits : int
+        1..8 or 16.
+    granularity : "channel" or "layer"
+        One scale, and so one threshold, per output neuron or per layer.
+    fraction_bits : int
+        0..16: fractional bits of the states.
+    input_bits : int
+        1..8: bits of a pixel; ``p`` in 0..255 enters as ``p >> (8 - input_bits)``.
+    calibration : uint8 array (N, *shape), optional
+        Some hundreds of images. Of several scales around that of least squared error, those are taken
+        whose integer neurons' spikes are nearest to the float neurons'; layer after layer, so that later
+        layers see the errors of the earlier ones. Without images: least squared error.
+
+    Returns
+    -------
+    Network
+        For :mod:`.golden` and the generator; ``network.metadata["quantization"]`` says how it was made.
+
+    Raises
+    ------
+    SpikeloomError
+        If an option is out of range, or the images or the network's states do not fit.
+    """
+    if weight_bits not in ALLOWED_WEIGHT_BITS:
+        raise SpikeloomError(f"quantize: weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {weight_bits!r}")
+    if granularity not in ("layer", "channel"):
+        raise SpikeloomError(f"quantize: granularity must be 'layer' or 'channel', not {granularity!r}")
+    if not isinstance(fraction_bits, int) or not 0 <= fraction_bits <= 16:
+        raise SpikeloomError(f"quantize: fraction_bits must be in 0..16, not {fraction_bits!r}")
+    inp = StaticInput(shape=network.shape, bits=input_bits)
+    levels = (1 << inp.bits) - 1
+    wanted = None
+    if calibration is not None:
+        if len(calibration) == 0:
+            raise SpikeloomError("quantize: calibration must not be empty")
+        wanted = float_network.run(network, calibration).spikes
+
+    def integer(layers: list[Layer]) -> Network:
+        how = {"weight_bits": weight_bits, "granularity": granularity,
+               "calibration_images": 0 if calibration is None else len(calibration)}
+        synapse = decay_for_tau(network.layers[len(layers) - 1].tau_s)
+        return Network(name=network.name, input=inp, layers=tuple(layers), steps=network.steps,
+                       readout=Readout.psc_sum(network.steps, synapse),
+                       metadata={**network.metadata, "quantization": how})
+
+    done: list[Layer] = []
+    for index, layer in enumerate(network.layers):
+        # One step of the input in float units, and where its zero lies.
+        unit, zero = (1 / (levels * network.std), network.mean * levels) if index == 0 else (1.0, 0.0)
+        scale = mse_scale(layer.weight, weight_bits, granularity)
+        if wanted is not None and calibration is not None:
+            errors = []
+            for factor in _TRIALS:
+                tried = integer([*done, _integer_layer(layer, scale * factor, weight_bits, fraction_bits, unit, zero)])
+                spikes = golden.run(tried, calibration).spikes[-1]
+                errors.append((spikes != wanted[index]).sum(axis=(0, 1)))  # per neuron: they do not interact
+            wrong = np.array(errors) if granularity == "channel" else np.sum(errors, axis=1)[:, None]
+            scale = scale * _TRIALS[wrong.argmin(axis=0)]
+        done.append(_integer_layer(layer, scale, weight_bits, fraction_bits, unit, zero))
+    return integer(done)
+
+
+_TRIALS = np.array([1.0, 0.94, 1.06, 0.88, 1.13, 0.8, 1.22, 0.7, 1.35])  # the first of equals wins
+
+
+def _integer_layer(layer: FloatLayer, scale: Array, bits: int, fraction_bits: int, unit: float, zero: float) -> Layer:
+    """The layer with these scales; ``unit`` and ``zero`` are step and (fractional) zero point of its input."""
+    weight = round_weight(layer.weight, scale[:, None], bits)
+    drive = scale * unit  # one weight LSB of drive in float units
+    bias = np.zeros(len(weight)) if layer.bias is None else layer.bias / drive
+    # Of the rounded weights, not of the float ones: then their errors weigh pixels around the mean, not around black.
+    whole = np.rint(bias - zero * weight.sum(axis=1)).astype(np.int64)
+    try:
+        return Layer(
+            name=layer.name,
+            connection=Dense(weight=weight, weight_bits=bits, bias=whole if whole.any() else None),
+            neuron=Neuron(synapse=decay_for_tau(layer.tau_s), membrane=decay_for_tau(layer.tau_m),
+                          threshold=np.rint(layer.tau_s * layer.theta / drive * 2**fraction_bits).astype(np.int64),
+                          fraction_bits=fraction_bits))
+    except SpikeloomError as error:
+        raise SpikeloomError(f"layer {layer.name}: {error}") from error

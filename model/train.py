@@ -1,0 +1,578 @@
+"""Training with TSSL-BP: float networks, and quantised ones whose forward pass is the golden model's.
+
+In quantised training the integers of the export are those of the forward pass: weights are rounded to
+steps of a learned scale, states are integers that decay as in the hardware, thresholds are rounded. The
+spikes of an evaluation here and of :func:`.golden.run` on the exported network are the same.
+
+One layer class per kind of connection: it says how its weights are made and applied, and the neurons,
+quantisation and export are common to all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from . import tsslbp  # first: it says clearly that torch is missing
+from .errors import SpikeloomError
+from .float_network import FloatLayer, FloatNetwork, save_float_network
+from .network import ALLOWED_WEIGHT_BITS, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
+from .network_file import save_network
+from .numerics import decay_for_tau
+from .quantize import mse_scale
+
+import torch  # isort: skip
+from torch import Tensor  # isort: skip
+
+__all__ = ["EpochMetrics", "TrainConfig", "TrainResult", "plot_metrics", "read_metrics", "train"]
+
+_EXACT = 1 << 24  # float32 holds every integer below
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that determines a training, but the data.
+
+    Parameters
+    ----------
+    name : str
+        Of the network.
+    hidden : tuple of int
+        Sizes of the hidden layers.
+    classes : int
+    steps : int
+        T, 1..1024 time steps.
+    tau_m, tau_s : float
+        Time constants of membrane and synapse in steps; powers of two become shifts. Threshold: 1.
+    mean, std : float
+        A pixel ``p`` in 0..255 enters as ``(p / 255 - mean) / std``; the authors' values for (Fashion)MNIST.
+    weight_bits : int or None
+        1..8 or 16; None trains a float network.
+    granularity : "channel" or "layer"
+        One weight scale (and threshold) per neuron or per layer.
+    fraction_bits, input_bits : int
+        Fractional bits of the states, bits of a pixel; quantised training only.
+    bias : bool
+        Trained biases.
+    loss : "softmax", "kernel" or "count"
+    label_smoothing, gain : float
+        Softmax loss: smoothing of the target; factor on the PSC sums.
+    wanted, unwanted : float
+        Count loss: PSC sum of the label and of the other classes.
+    distill : float
+        Softmax loss: 0..1, weight of the teacher's probabilities against the label.
+    epochs, batch : int
+    lr : float
+        Of AdamW; ``schedule`` "cosine" lets it fall to 0, "constant" does not.
+    weight_decay : float
+        Of weights; scales and biases have none.
+    clip : float
+        Largest norm of the gradient.
+    dropout : float
+        Probability that a hidden neuron's PSC is left out for a whole sample, 0..1 (1 excluded).
+    ema : float
+        Decay per step of the moving average of the weights, which is what is evaluated and exported; 0: off.
+    validation : int
+        Training images, drawn by ``seed``, that are held back to measure the accuracy.
+    seed : int
+    fused : bool
+        Let ``torch.compile`` fuse elementwise operations: a third faster, needs a C++ compiler.
+    threads : int
+        Of PyTorch. Results are identical for equal seeds and threads.
+
+    Raises
+    ------
+    SpikeloomError
+        If a value is out of range.
+    """
+
+    name: str = "network"
+    hidden: tuple[int, ...] = (400, 400)
+    classes: int = 10
+    steps: int = 5
+    tau_m: float = 4.0
+    tau_s: float = 2.0
+    mean: float = 0.1307
+    std: float = 0.3081
+    weight_bits: int | None = 4
+    granularity: Literal["channel", "layer"] = "channel"
+    fraction_bits: int = 4
+    input_bits: int = 4
+    bias: bool = True
+    loss: Literal["softmax", "kernel", "count"] = "softmax"
+    label_smoothing: float = 0.05
+    gain: float = 2.0
+    wanted: float = 4.0
+    unwanted: float = 0.0
+    distill: float = 0.0
+    epochs: int = 30
+    batch: int = 100
+    lr: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    dropout: float = 0.1
+    ema: float = 0.999
+    validation: int = 5000
+    seed: int = 0
+    fused: bool = False
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        def need(key: str, good: bool, allowed: str) -> None:
+            if not good:
+                raise SpikeloomError(f"training: {key} must be {allowed}, not {getattr(self, key)!r}")
+
+        for key in ("classes", "steps", "epochs", "batch", "threads"):
+            need(key, isinstance(getattr(self, key), int) and getattr(self, key) >= 1, "an integer above 0")
+        need("hidden", all(isinstance(n, int) and n >= 1 for n in self.hidden), "integers above 0")
+        for key in ("tau_m", "tau_s"):
+            need(key, 1 <= getattr(self, key) < 1 << 15, "in 1..32767 steps")
+        for key in ("std", "lr", "clip", "gain"):
+            need(key, 0 < getattr(self, key) < math.inf, "a number above 0")
+        need("weight_bits", self.weight_bits is None or self.weight_bits in ALLOWED_WEIGHT_BITS,
+             f"None or one of {ALLOWED_WEIGHT_BITS}")
+        need("granularity", self.granularity in ("channel", "layer"), "'channel' or 'layer'")
+        need("fraction_bits", 0 <= self.fraction_bits <= 16, "in 0..16")
+        need("input_bits", 1 <= self.input_bits <= 8, "in 1..8")
+        need("loss", self.loss in ("softmax", "kernel", "count"), "'softmax', 'kernel' or 'count'")
+        need("schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
+        for key in ("label_smoothing", "dropout", "ema"):
+            need(key, 0 <= getattr(self, key) < 1, "in 0..1, 1 excluded")
+        need("distill", 0 <= self.distill <= 1, "in 0..1")
+        need("distill", not self.distill or self.loss == "softmax", "0 unless loss is 'softmax'")
+        need("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0")
+        need("validation", self.validation >= 0, "at least 0")
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of the log.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    loss, train_accuracy : float
+        Means over the epoch, dropout included; accuracy is a fraction.
+    validation_accuracy : float or None
+        Of the averaged, quantised network; None without a validation split.
+    active : list of float
+        Per layer, fraction of neurons that spike at all in a sample; of the averaged network on the validation split,
+        or else on 1,000 training images.
+    lr : float
+        At the end of the epoch.
+    seconds : float
+        Training only, without validation.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    active: list[float]
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What :func:`train` made.
+
+    Attributes
+    ----------
+    network : Network or FloatNetwork
+    path : Path
+        Its file: ``network.snn`` or ``network.fsnn`` in the output folder.
+    metrics : list of EpochMetrics
+    """
+
+    network: Network | FloatNetwork
+    path: Path
+    metrics: list[EpochMetrics]
+
+
+class _DenseLayer(torch.nn.Module):
+    """Dense synapses and their neurons; subclass or copy for other connections: all else is common."""
+
+    def __init__(self, config: TrainConfig, name: str, inputs: int, outputs: int, static: bool,
+                 generator: torch.Generator) -> None:
+        super().__init__()
+        self.config, self.name, self.static = config, name, static
+        weight = torch.randn(outputs, inputs, generator=generator) * math.sqrt(2 / inputs)  # A.5
+        self.weight = torch.nn.Parameter(weight)
+        self.bias = torch.nn.Parameter(torch.zeros(outputs), requires_grad=config.bias)
+        self.levels = (1 << config.input_bits) - 1
+        self.zero_point = round(config.mean * self.levels) if static else 0
+        # One step of the input: a pixel level, or a spike.
+        self.unit = 1 / (self.levels * config.std) if static else 1.0
+        self.synapse, self.membrane = decay_for_tau(config.tau_s), decay_for_tau(config.tau_m)
+        if config.weight_bits is None:
+            self.dynamics = tsslbp.Dynamics.real(config.tau_m, config.tau_s, fused=config.fused)
+            self.real = torch.float32
+            return
+        self.low, self.high = weight_range(config.weight_bits)
+        scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, config.granularity))
+        # The logarithm keeps it positive, and lets AdamW change every scale at the same relative rate.
+        self.log_scale = torch.nn.Parameter(scale.float().log()[:, None])
+        drive = inputs * -self.low * (self.levels if static else 1)
+        self.real = torch.float32 if drive < _EXACT else torch.float64
+        state = drive * math.ceil(self.synapse.tau_steps * self.membrane.tau_steps) << config.fraction_bits
+        wide = state.bit_length() + (12 if "Multiply" in repr((self.synapse, self.membrane)) else 0) > 31
+        self.dynamics = tsslbp.Dynamics.exact(self.synapse, self.membrane, config.fraction_bits, wide=wide,
+                                             fused=config.fused)
+
+    def integers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, biases (both in weight LSB) and thresholds (state LSB) of the forward pass and the export."""
+        scale = self.log_scale.exp()
+        weight = tsslbp.lsq(self.weight, scale, self.low, self.high, self.config.fused)
+        unit = scale.detach()[:, 0] * self.unit
+        exact = self.bias / unit
+        bias = exact + (exact.round() - exact).detach() - self.zero_point * weight.sum(1)
+        threshold = (self.config.tau_s * (1 << self.config.fraction_bits) / unit).round().clamp(min=1)
+        return weight, bias, threshold
+
+    def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, biases and thresholds of the forward pass: integers, or the float parameters."""
+        if self.config.weight_bits is None:
+            return self.weight, self.bias, torch.tensor(self.config.tau_s)
+        return self.integers()
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """uint8 pixels as this layer multiplies them."""
+        if self.config.weight_bits is None:
+            return (pixels.float() / 255 - self.config.mean) / self.config.std
+        return (pixels >> (8 - self.config.input_bits)).float()
+
+    def connect(self, signal: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Drive (..., outputs) of a signal (..., inputs)."""
+        return torch.nn.functional.linear(signal.to(self.real), weight.to(self.real), bias.to(self.real))
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Spikes (T, B, outputs) of pixels (B, inputs) or of spikes (T, B, inputs)."""
+        weight, bias, threshold = self.numbers()
+        drive = self.connect(self.encode(signal) if self.static else signal, weight, bias)
+        if self.static:
+            drive = drive.expand(self.config.steps, *drive.shape)
+        return tsslbp.spike(drive, threshold, self.dynamics).float()
+
+    def export(self) -> Layer:
+        """As a layer of a :class:`.Network`."""
+        weight, bias, threshold = (x.detach().double().numpy().astype(np.int64) for x in self.integers())
+        bits = self.config.weight_bits
+        assert bits is not None
+        return Layer(name=self.name,
+                     connection=Dense(weight=weight, weight_bits=bits, bias=bias if bias.any() else None),
+                     neuron=Neuron(synapse=self.synapse, membrane=self.membrane, threshold=threshold,
+                                   fraction_bits=self.config.fraction_bits))
+
+    def export_float(self) -> FloatLayer:
+        """As a layer of a :class:`.FloatNetwork`."""
+        return FloatLayer(name=self.name, weight=self.weight.detach().numpy(),
+                          bias=self.bias.detach().numpy() if self.config.bias else None,
+                          tau_m=self.config.tau_m, tau_s=self.config.tau_s)
+
+
+class _Model(torch.nn.Module):
+    """The layers in order; dropout between them."""
+
+    def __init__(self, config: TrainConfig, inputs: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(config.seed)
+        sizes = (inputs, *config.hidden, config.classes)
+        names = [f"hidden{i + 1}" for i in range(len(config.hidden))] + ["output"]
+        self.config = config
+        self.layers = torch.nn.ModuleList(
+            _DenseLayer(config, name, sizes[i], sizes[i + 1], i == 0, generator) for i, name in enumerate(names))
+
+    def forward(self, pixels: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Spikes (T, B, outputs) of every layer, before dropout; a generator turns dropout on."""
+        keep = 1 - self.config.dropout
+        signal, out = pixels, []
+        for layer in self.layers:
+            spikes = layer(signal)
+            out.append(spikes)
+            signal = spikes
+            if generator is not None and keep < 1:
+                mask = torch.rand(spikes.shape[1:], generator=generator) < keep
+                signal = spikes * (mask / keep)
+        return out
+
+
+def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], out_dir: str | Path, *,
+          teacher: npt.NDArray[np.floating[Any]] | None = None, resume: bool = False,
+          progress: Callable[[int, int, float], None] | None = None,
+          on_epoch: Callable[[EpochMetrics], None] | None = None) -> TrainResult:
+    """Train a network and write it, a checkpoint and a log to ``out_dir``.
+
+    After every epoch ``checkpoint.pt`` and ``metrics.jsonl`` are whole: a training that was interrupted goes on
+    with ``resume`` and ends with the same bits as one that was not.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    images : uint8 array (N, *shape)
+    labels : integer array (N,)
+        In 0..classes-1.
+    out_dir : path
+        Made if missing.
+    teacher : float array (N, classes), optional
+        Class probabilities of a teacher for ``config.distill``.
+    resume : bool
+        Go on from ``out_dir``'s checkpoint, which must be of the same configuration (``epochs`` may grow if the
+        schedule is constant); without a checkpoint, start.
+    progress : callable (epoch, batches done of all epochs, loss), optional
+        Called after every batch, epochs from 1.
+    on_epoch : callable, optional
+        Called with the metrics of every epoch.
+
+    Raises
+    ------
+    SpikeloomError
+        If the data do not fit the configuration, the checkpoint is of another one or damaged, the loss
+        stops being a number, or the folder cannot be written.
+    """
+    pixels, target_labels, soft = _check_data(config, images, labels, teacher)
+    out = Path(out_dir)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpikeloomError(f"{out}: cannot be made: {error.strerror}") from error
+    # Denormal gradients of silent neurons are computed in microcode: an epoch took 20 times longer.
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(config.threads)
+
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))
+    held_back, kept = order[:config.validation], order[config.validation:]
+    model = _Model(config, pixels.shape[1])
+    average = _Model(config, pixels.shape[1])
+    decayed = [p for n, p in model.named_parameters() if n.endswith(".weight")]
+    others = [p for n, p in model.named_parameters() if not n.endswith(".weight") and p.requires_grad]
+    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": config.weight_decay},
+                                   {"params": others, "weight_decay": 0.0}], lr=config.lr, fused=True)
+    metrics: list[EpochMetrics] = []
+    if resume and (out / "checkpoint.pt").exists():
+        metrics = _load_checkpoint(out / "checkpoint.pt", config, model, average, optimiser)
+    _write_metrics(out / "metrics.jsonl", metrics)
+
+    batches = math.ceil(len(kept) / config.batch)
+    for epoch in range(len(metrics), config.epochs):
+        started = time.perf_counter()
+        # Seeded by the epoch, so that no generator's state needs to be kept for a resumed training.
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch + 1)
+        shuffled = kept[torch.randperm(len(kept), generator=generator)]
+        total, correct = 0.0, 0
+        for index, chosen in enumerate(torch.split(shuffled, config.batch)):
+            step = epoch * batches + index
+            for group in optimiser.param_groups:
+                group["lr"] = _learning_rate(config, step / (config.epochs * batches))
+            spikes = model(pixels[chosen], generator)
+            loss = _loss(config, spikes[-1], target_labels[chosen], None if soft is None else soft[chosen])
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            if not torch.isfinite(norm):
+                raise SpikeloomError(f"training: the gradient is {norm} in epoch {epoch + 1}, batch {index + 1}; "
+                                     f"try a smaller lr than {config.lr}")
+            optimiser.step()
+            _follow(average, model, min(config.ema, (1 + step) / (10 + step)) if config.ema else 0.0)
+            with torch.no_grad():
+                value = loss.item()
+                total += value * (len(chosen) if config.loss == "softmax" else 1)
+                correct += int((_classes(config, spikes[-1]) == target_labels[chosen]).sum())
+            if progress is not None:
+                progress(epoch + 1, step + 1, value)
+        seconds = time.perf_counter() - started
+        judged = held_back if len(held_back) else kept[:1000]
+        accuracy, active = _evaluate(config, average, pixels[judged], target_labels[judged])
+        metrics.append(EpochMetrics(
+            epoch + 1, total / len(kept), correct / len(kept), accuracy if len(held_back) else None,
+            active, optimiser.param_groups[0]["lr"], round(seconds, 2)))
+        _save_checkpoint(out / "checkpoint.pt", config, model, average, optimiser, metrics)
+        _write_metrics(out / "metrics.jsonl", metrics)
+        if on_epoch is not None:
+            on_epoch(metrics[-1])
+    network = _export(config, average, images.shape[1:], metrics)
+    if isinstance(network, Network):
+        path = out / "network.snn"
+        save_network(network, path)
+    else:
+        path = out / "network.fsnn"
+        save_float_network(network, path)
+    return TrainResult(network, path, metrics)
+
+
+def read_metrics(path: str | Path) -> list[EpochMetrics]:
+    """The log of a training; raises :class:`.SpikeloomError` if it is missing or no such log."""
+    try:
+        return [EpochMetrics(**json.loads(line)) for line in Path(path).read_text().splitlines()]
+    except OSError as error:
+        raise SpikeloomError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise SpikeloomError(f"{path}: not a training log: {error}") from error
+
+
+def plot_metrics(metrics: list[EpochMetrics], path: str | Path) -> None:
+    """Draw loss, accuracies and activity over the epochs to a picture (type by its suffix, e.g. ``.png``, ``.svg``).
+
+    Raises
+    ------
+    SpikeloomError
+        If there are no epochs, or the picture cannot be written.
+    """
+    from matplotlib.figure import Figure  # slow to import, and never a window: no pyplot
+
+    if not metrics:
+        raise SpikeloomError("training log: no epochs to draw")
+    epochs = [m.epoch for m in metrics]
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    loss, accuracy, activity = figure.subplots(1, 3)
+    loss.plot(epochs, [m.loss for m in metrics])
+    loss.set_title("training loss")
+    accuracy.plot(epochs, [100 * m.train_accuracy for m in metrics], label="training (with dropout)")
+    held_back = [m for m in metrics if m.validation_accuracy is not None]
+    if held_back:
+        accuracy.plot([m.epoch for m in held_back], [100 * (m.validation_accuracy or 0) for m in held_back],
+                      label="validation (averaged weights)")
+    accuracy.set_title("accuracy / %")
+    accuracy.legend()
+    for layer, values in enumerate(zip(*(m.active for m in metrics), strict=True)):
+        activity.plot(epochs, [100 * v for v in values], label=f"layer {layer + 1}")
+    activity.set_title("neurons that spike in a sample / %")
+    activity.legend()
+    for axes in (loss, accuracy, activity):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise SpikeloomError(f"{path}: cannot be written: {error}") from error
+
+
+def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any],
+                teacher: npt.NDArray[np.floating[Any]] | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    if images.dtype != np.uint8 or images.ndim < 2:
+        raise SpikeloomError(f"training: images must be uint8 of shape (N, ...), not {images.dtype} {images.shape}")
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+        raise SpikeloomError(f"training: labels must be {len(images)} integers, not {labels.dtype} {labels.shape}")
+    if len(images) <= config.validation:
+        raise SpikeloomError(f"training: validation={config.validation} must be less than the {len(images)} images")
+    if labels.min() < 0 or labels.max() >= config.classes:
+        raise SpikeloomError(f"training: labels must be in 0..{config.classes - 1}, "
+                             f"not {labels.min()}..{labels.max()}")
+    soft = None
+    if config.distill:
+        if teacher is None or teacher.shape != (len(images), config.classes):
+            raise SpikeloomError(f"training: distill={config.distill} needs a teacher of shape "
+                                 f"{(len(images), config.classes)}, not {None if teacher is None else teacher.shape}")
+        if not np.isfinite(teacher).all():
+            raise SpikeloomError("training: the teacher's probabilities must be finite")
+        soft = torch.from_numpy(teacher.astype(np.float32))
+    flat = np.ascontiguousarray(images).reshape(len(images), -1)
+    return torch.tensor(flat), torch.tensor(labels.astype(np.int64)), soft
+
+
+def _learning_rate(config: TrainConfig, done: float) -> float:
+    return config.lr * (0.5 + 0.5 * math.cos(math.pi * done)) if config.schedule == "cosine" else config.lr
+
+
+def _loss(config: TrainConfig, out: Tensor, labels: Tensor, soft: Tensor | None) -> Tensor:
+    if config.loss == "kernel":
+        return tsslbp.kernel_loss(out, labels, config.tau_s)
+    if config.loss == "count":
+        return tsslbp.count_loss(out, labels, config.tau_s, config.wanted, config.unwanted)
+    hard = tsslbp.softmax_loss(out, labels, config.tau_s, config.label_smoothing, config.gain)
+    if soft is None:
+        return hard
+    taught = tsslbp.softmax_loss(out, soft, config.tau_s, 0.0, config.gain)
+    return (1 - config.distill) * hard + config.distill * taught
+
+
+def _classes(config: TrainConfig, out: Tensor) -> Tensor:
+    """Classes (B,) as the exported readout has them; argmax takes the first of equals."""
+    weights = torch.tensor(Readout.psc_sum(config.steps, decay_for_tau(config.tau_s)).step_weights).to(out)
+    scores: Tensor = torch.tensordot(weights, out, dims=1)
+    return scores.argmax(1)
+
+
+@torch.no_grad()
+def _evaluate(config: TrainConfig, model: _Model, pixels: Tensor, labels: Tensor) -> tuple[float, list[float]]:
+    """Accuracy, and per layer the fraction of neurons that spike at all."""
+    right, active = 0, torch.zeros(len(model.layers))
+    for x, y in zip(torch.split(pixels, 1000), torch.split(labels, 1000), strict=True):
+        spikes = model(x)
+        right += int((_classes(config, spikes[-1]) == y).sum())
+        active += torch.stack([s.amax(0).mean() for s in spikes]) * len(x)
+    return right / len(labels), [round(a, 5) for a in (active / len(labels)).tolist()]
+
+
+@torch.no_grad()
+def _follow(average: _Model, model: _Model, decay: float) -> None:
+    for mean, now in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+
+
+def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...],
+            metrics: list[EpochMetrics]) -> Network | FloatNetwork:
+    metadata = {"training": asdict(config), "torch": torch.__version__,
+                "validation_accuracy": metrics[-1].validation_accuracy}
+    layers = cast(Iterable[_DenseLayer], model.layers)
+    if config.weight_bits is None:
+        return FloatNetwork(name=config.name, shape=shape, mean=config.mean, std=config.std, steps=config.steps,
+                            layers=tuple(layer.export_float() for layer in layers), metadata=metadata)
+    return Network(name=config.name, input=StaticInput(shape=shape, bits=config.input_bits), steps=config.steps,
+                   layers=tuple(layer.export() for layer in layers), metadata=metadata,
+                   readout=Readout.psc_sum(config.steps, decay_for_tau(config.tau_s)))
+
+
+def _write_metrics(path: Path, metrics: list[EpochMetrics]) -> None:
+    _replace(path, lambda part: part.write_text("".join(json.dumps(asdict(m)) + "\n" for m in metrics)))
+
+
+def _save_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model, optimiser: torch.optim.Optimizer,
+                     metrics: list[EpochMetrics]) -> None:
+    state = {"config": json.dumps(asdict(config)), "metrics": json.dumps([asdict(m) for m in metrics]),
+             "model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
+    _replace(path, lambda part: torch.save(state, part))
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside ``path``, then put the whole file in its place."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        part.unlink(missing_ok=True)
+        raise SpikeloomError(f"{path}: cannot be written: {error}") from error
+
+
+def _load_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model,
+                     optimiser: torch.optim.Optimizer) -> list[EpochMetrics]:
+    try:
+        state = torch.load(path, weights_only=True)  # tensors and plain values: runs no code from the file
+        saved = json.loads(state["config"])
+        metrics = [EpochMetrics(**m) for m in json.loads(state["metrics"])]
+    except Exception as error:  # torch raises what it finds: RuntimeError, UnpicklingError, EOFError, KeyError, ...
+        raise SpikeloomError(f"{path}: not a checkpoint of this training, or damaged: {error}") from error
+    wanted = json.loads(json.dumps(asdict(config)))
+    for f in fields(config):
+        if saved.get(f.name) != wanted[f.name] and not (f.name == "epochs" and config.schedule == "constant"):
+            raise SpikeloomError(f"{path}: was made with {f.name}={saved.get(f.name)!r}, not {wanted[f.name]!r}; "
+                                 "resume with the same configuration, or start anew in another folder")
+    try:
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise SpikeloomError(f"{path}: does not fit the images: {error}") from error
+    return metrics
