@@ -1,0 +1,87 @@
+"""Devices that designs are synthesised for, with what they hold."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from spikeloom.model.errors import SpikeloomError
+
+__all__ = ["DEVICES", "Device", "Family", "find_device"]
+
+Family = Literal["ecp5", "ice40", "xc7"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device, or a family without limits.
+
+    Attributes
+    ----------
+    name : str
+        As ``--device`` takes it.
+    family : "ecp5", "ice40" or "xc7"
+    lut, ff, bram, dsp : int or None
+        What the device holds; None where only the family is known. LUTs have 4 inputs, on ``xc7`` 6.
+    """
+
+    name: str
+    family: Family
+    lut: int | None
+    ff: int | None
+    bram: int | None
+    dsp: int | None
+
+    @property
+    def bram_unit(self) -> str:
+        """The block RAM that ``bram`` counts: 18 Kbit, on iCE40 4 Kbit."""
+        return {"ecp5": "DP16KD", "ice40": "SB_RAM40_4K", "xc7": "RAMB18"}[self.family]
+
+    @property
+    def dsp_unit(self) -> str:
+        """The multiplier that ``dsp`` counts."""
+        return {"ecp5": "MULT18X18D", "ice40": "SB_MAC16", "xc7": "DSP48E1"}[self.family]
+
+    @property
+    def synth_command(self) -> str:
+        """Yosys's synthesis command."""
+        if self.family == "ecp5":
+            return "synth_ecp5"
+        if self.family == "ice40":
+            return "synth_ice40 -device u -dsp" if self.dsp else "synth_ice40 -device hx"
+        return "synth_xilinx -family xc7 -flatten"
+
+    def capacity(self) -> dict[str, int | None]:
+        """``lut``, ``ff``, ``bram`` and ``dsp``."""
+        return {"lut": self.lut, "ff": self.ff, "bram": self.bram, "dsp": self.dsp}
+
+
+# From the makers' data sheets. RAMB36 counts as two RAMB18.
+DEVICES: dict[str, Device] = {d.name: d for d in (
+    Device("lfe5u-25f", "ecp5", 24_288, 24_288, 56, 28),
+    Device("lfe5u-45f", "ecp5", 43_848, 43_848, 108, 72),
+    Device("lfe5u-85f", "ecp5", 83_640, 83_640, 208, 156),
+    Device("ice40-up5k", "ice40", 5_280, 5_280, 30, 8),
+    Device("ice40-hx8k", "ice40", 7_680, 7_680, 32, 0),
+    Device("xc7a35t", "xc7", 20_800, 41_600, 100, 90),
+    Device("xc7a100t", "xc7", 63_400, 126_800, 270, 240),
+    Device("xc7z020", "xc7", 53_200, 106_400, 280, 220),
+    Device("xc7", "xc7", None, None, None, None),
+)}
+
+
+def find_device(name: str) -> Device:
+    """A device by name.
+
+    Raises
+    ------
+    SpikeloomError
+        If it is not known; suggests names.
+    """
+    device = DEVICES.get(name.lower())
+    if device is None:
+        near = difflib.get_close_matches(name.lower(), DEVICES, n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise SpikeloomError(f"device {name!r} is not known{hint} (known: {', '.join(DEVICES)})")
+    return device

