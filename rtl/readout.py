@@ -113,12 +113,11 @@ class Readout(wiring.Component):
         mask = Signal(len(cfg.step_weights[0]))
         m.d.comb += mask.eq(self.i.payload[unit_q] if cfg.units > 1 else self.i.payload[0])
         gained = Signal(cfg.score_bits)
-        with m.Switch(window_q):
-            for v, weights in enumerate(cfg.step_weights):
-                with m.Case(v):
-                    terms = [Const(c) & mask[t].replicate(max(1, c.bit_length())) for t, c in enumerate(weights)]
-                    total, _ = tree_sum(m, terms, f"gained{v}", len(terms) + 1)
-                    m.d.comb += gained.eq(total)
+        for v, weights in enumerate(cfg.step_weights):
+            terms = [Const(c) & mask[t].replicate(max(1, c.bit_length())) for t, c in enumerate(weights)]
+            total, _ = tree_sum(m, terms, f"gained{v}", len(terms) + 1)
+            with m.If(window_q == v):
+                m.d.comb += gained.eq(total)
 
         read_q, real_q, class_read_q, run_ends_q = Signal(), Signal(), Signal.like(class_q), Signal()
         gained_q = Signal.like(gained)

@@ -1,0 +1,75 @@
+"""The whole network in Amaranth's simulator against the golden and the cycle model: random networks, random folds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from spikeloom.gen.cycles import count_cycles, count_stream_cycles
+from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.plan import make_plan
+from spikeloom.model import golden
+from support.networks import hardware_run, random_fold, random_network, random_samples
+
+SAMPLES = 3
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a seed does not get simpler by shrinking
+
+
+def check(seed: int, **options: object) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    fold = random_fold(rng, network)
+    plan = make_plan(network, fold)
+    samples = random_samples(rng, network, SAMPLES)
+    want = golden.run(network, samples)
+    classes, spikes, latency, finished = hardware_run(plan, samples, seed=seed, **options)  # type: ignore[arg-type]
+    for layer, got, expected in zip(network.layers, spikes, want.spikes, strict=True):
+        assert np.array_equal(got, expected), f"layer {layer.name}, seed {seed}"
+    assert classes == want.classes.tolist(), f"seed {seed}"
+    if not options:
+        assert latency == count_cycles(plan, samples).latency.tolist(), f"seed {seed}"
+    if options == {"isolated": False}:
+        assert finished == count_stream_cycles(plan, samples).tolist(), f"seed {seed}"
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9))
+def test_spikes_classes_and_cycles(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=1500, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9))
+def test_spikes_classes_and_cycles_at_length(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.parametrize(("gap", "stall"), [(0.5, 0.0), (0.0, 0.7), (0.4, 0.4)])
+@pytest.mark.parametrize("seed", range(4))
+def test_stalls_change_no_result(seed: int, gap: float, stall: float) -> None:
+    check(seed, gap=gap, stall=stall, isolated=False)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_back_to_back(seed: int) -> None:
+    check(seed, isolated=False)
+
+
+@pytest.mark.parametrize("inputs_per_cycle", [1, 2, 4])
+@pytest.mark.parametrize(("lanes", "units", "pipelined"), [(1, 1, False), (4, 1, True), (16, 4, True), (16, 2, False),
+                                                           (64, 16, True), (64, 64, True)])
+def test_folds_of_one_network(lanes: int, units: int, pipelined: bool, inputs_per_cycle: int) -> None:
+    rng = np.random.default_rng(lanes * 100 + inputs_per_cycle)
+    network = random_network(rng, sizes=(40, 64, 10), static=True, steps=5)
+    fold = Fold(input_per_beat=4, layers=(
+        LayerFold(lanes=lanes, inputs_per_cycle=inputs_per_cycle, neuron_units=units, pipelined=pipelined),
+        LayerFold(lanes=min(lanes, 10), neuron_units=1, pipelined=pipelined)))
+    plan = make_plan(network, fold)
+    samples = random_samples(rng, network, 2)
+    want = golden.run(network, samples)
+    classes, spikes, latency, _ = hardware_run(plan, samples)
+    assert all(np.array_equal(g, w) for g, w in zip(spikes, want.spikes, strict=True))
+    assert classes == want.classes.tolist()
+    assert latency == count_cycles(plan, samples).latency.tolist()
