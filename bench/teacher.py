@@ -40,10 +40,9 @@ def main() -> None:
     held_back, kept = order[:args.validation], order[args.validation:]
 
     model = nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 96, 3, padding=1, bias=False), nn.BatchNorm2d(96), nn.ReLU(), nn.Flatten(),
-        nn.Dropout(0.3), nn.Linear(96 * 49, 192), nn.ReLU(), nn.Dropout(0.3), nn.Linear(192, 10))
+        nn.Conv2d(1, 40, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(40), nn.ReLU(),
+        nn.Conv2d(40, 80, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(80), nn.ReLU(), nn.Flatten(),
+        nn.Dropout(0.3), nn.Linear(80 * 49, 192), nn.ReLU(), nn.Dropout(0.3), nn.Linear(192, 10))
     model = model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
     steps = args.epochs * -(-len(kept) // 128)

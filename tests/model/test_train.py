@@ -1,0 +1,239 @@
+"""The trainer on small made-up images: exactness of the export, learning, determinism, resuming, errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from spikeloom.model import float_network, golden, network_file, train  # noqa: E402
+from spikeloom.model.errors import SpikeloomError  # noqa: E402
+from spikeloom.model.train import TrainConfig  # noqa: E402
+
+SMALL = TrainConfig(hidden=(24,), classes=3, epochs=3, batch=25, lr=1e-2, dropout=0.1, ema=0.9, validation=100,
+                    mean=0.4, std=0.3, threads=1)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Three noisy patterns of 6 x 6 pixels."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 200, (3, 6, 6))
+    labels = rng.integers(0, 3, 500)
+    images = np.clip(patterns[labels] + rng.normal(0, 40, (500, 6, 6)), 0, 255).astype(np.uint8)
+    return images, labels
+
+
+def numbers(network):
+    return [array for layer in network.layers
+            for array in (layer.connection.weight, layer.biases, layer.neuron.threshold)]
+
+
+def without_time(metrics):
+    return [asdict(replace(m, seconds=0.0)) for m in metrics]
+
+
+def exported(config, model, shape):
+    return train._export(config, model, shape, [train.EpochMetrics(1, 0.0, 0.0, None, [], 0.0, 0.0)])
+
+
+@pytest.mark.parametrize("changes", [
+    {},
+    {"granularity": "layer", "fraction_bits": 0, "input_bits": 1},
+    {"weight_bits": 1, "input_bits": 8},
+    {"weight_bits": 2, "fraction_bits": 3, "tau_s": 4.0, "tau_m": 8.0, "steps": 12},
+    {"weight_bits": 8, "tau_m": 5.0, "tau_s": 3.0, "mean": 0.5},
+    {"weight_bits": 16, "input_bits": 8, "fraction_bits": 10, "hidden": (9, 7)},
+    {"tau_m": 1.0, "tau_s": 1.0, "steps": 1, "bias": False},
+], ids=str)
+def test_spikes_in_training_are_those_of_the_golden_model(changes):
+    config = replace(SMALL, **changes)
+    model = train._Model(config, 36)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.weight += 0.05
+            if config.bias:
+                layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.3)
+    network = exported(config, model, (6, 6))
+    images = np.random.default_rng(3).integers(0, 256, (40, 6, 6), dtype=np.uint8)
+    result = golden.run(network, images)
+    pixels = torch.tensor(images.reshape(40, 36))
+    spikes = model(pixels)
+    for ours, theirs in zip(spikes, result.spikes, strict=True):
+        np.testing.assert_array_equal(ours.detach().numpy().swapaxes(0, 1), theirs)
+        assert theirs.any()
+    np.testing.assert_array_equal(train._classes(config, spikes[-1]).numpy(), result.classes)
+
+
+def test_float_training_exports_what_it_evaluates(data, tmp_path):
+    images, labels = data
+    result = train.train(replace(SMALL, weight_bits=None), images, labels, tmp_path)
+    assert result.path == tmp_path / "network.fsnn"
+    loaded = float_network.load_float_network(result.path)
+    held_back = torch.randperm(len(images), generator=torch.Generator().manual_seed(SMALL.seed))[:100].numpy()
+    accuracy = (float_network.run(loaded, images[held_back]).classes == labels[held_back]).mean()
+    assert accuracy == pytest.approx(result.metrics[-1].validation_accuracy, abs=0.011)  # float sums differ in order
+    assert accuracy > 0.9
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"loss": "kernel"}, {"loss": "count"}, {"granularity": "layer", "weight_bits": 2},
+    {"schedule": "constant", "ema": 0.0},
+], ids=str)
+def test_it_learns_and_writes_the_network(data, tmp_path, changes):
+    images, labels = data
+    config = replace(SMALL, epochs=6, **changes)
+    result = train.train(config, images, labels, tmp_path)
+    network = network_file.load_network(result.path)
+    held_back = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed))[:100].numpy()
+    accuracy = (golden.run(network, images[held_back]).classes == labels[held_back]).mean()
+    assert accuracy == result.metrics[-1].validation_accuracy
+    assert accuracy > 0.9
+    assert json.loads(json.dumps(dict(network.metadata)))["training"]["weight_bits"] == config.weight_bits
+    assert train.read_metrics(tmp_path / "metrics.jsonl") == result.metrics
+    assert all(0 < a < 1 for a in result.metrics[-1].active)
+
+
+def test_same_seed_same_network(data, tmp_path):
+    runs = [train.train(replace(SMALL, epochs=2, seed=seed), *data, tmp_path / str(i))
+            for i, seed in enumerate((1, 1, 2))]
+    assert runs[0].network.hash == runs[1].network.hash != runs[2].network.hash
+
+
+@pytest.mark.parametrize("changes", [{}, {"weight_bits": None, "dropout": 0.0}], ids=str)
+def test_interrupted_and_resumed_is_the_same_as_uninterrupted(data, tmp_path, changes):
+    config = replace(SMALL, **changes)
+    whole = train.train(config, *data, tmp_path / "whole")
+
+    def interrupt(metrics):
+        if metrics.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(config, *data, tmp_path / "parts", on_epoch=interrupt)
+    assert not (tmp_path / "parts" / whole.path.name).exists()
+    seen = []
+    parts = train.train(config, *data, tmp_path / "parts", resume=True, on_epoch=seen.append)
+    assert [m.epoch for m in seen] == [3]
+    assert without_time(parts.metrics) == without_time(whole.metrics)
+    assert without_time(train.read_metrics(tmp_path / "parts" / "metrics.jsonl")) == without_time(whole.metrics)
+    # Other times stand in the metadata of neither: the files are equal.
+    assert parts.path.read_bytes() == whole.path.read_bytes()
+
+
+def test_a_constant_schedule_can_be_prolonged(data, tmp_path):
+    config = replace(SMALL, schedule="constant")
+    train.train(replace(config, epochs=1), *data, tmp_path / "parts")
+    parts = train.train(config, *data, tmp_path / "parts", resume=True)
+    whole = train.train(config, *data, tmp_path / "whole")
+    for ours, theirs in zip(numbers(parts.network), numbers(whole.network), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_resume_without_a_checkpoint_starts(data, tmp_path):
+    assert len(train.train(replace(SMALL, epochs=1), *data, tmp_path / "new" / "folder", resume=True).metrics) == 1
+
+
+def test_resume_refuses_another_configuration_and_damage(data, tmp_path):
+    config = replace(SMALL, epochs=1)
+    train.train(config, *data, tmp_path)
+    with pytest.raises(SpikeloomError, match=r"checkpoint\.pt: was made with lr=0\.01, not 0\.1"):
+        train.train(replace(config, lr=0.1), *data, tmp_path, resume=True)
+    with pytest.raises(SpikeloomError, match="does not fit the images"):
+        train.train(config, data[0][:, :5], data[1], tmp_path, resume=True)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(SpikeloomError, match="not a checkpoint of this training, or damaged"):
+        train.train(config, *data, tmp_path, resume=True)
+
+
+def test_a_teacher_teaches(data, tmp_path):
+    images, labels = data
+    wrong = (labels + 1) % 3  # so that it shows
+    teacher = np.eye(3, dtype=np.float32)[wrong]
+    result = train.train(replace(SMALL, epochs=6, distill=1.0), images, labels, tmp_path, teacher=teacher)
+    assert (golden.run(result.network, images).classes == wrong).mean() > 0.9
+    with pytest.raises(SpikeloomError, match=r"needs a teacher of shape \(500, 3\), not None"):
+        train.train(replace(SMALL, distill=0.5), images, labels, tmp_path)
+    with pytest.raises(SpikeloomError, match="probabilities must be finite"):
+        train.train(replace(SMALL, distill=0.5), images, labels, tmp_path, teacher=teacher * np.nan)
+
+
+def test_progress_counts_batches(data, tmp_path):
+    calls = []
+    train.train(replace(SMALL, epochs=2), *data, tmp_path, progress=lambda *call: calls.append(call))
+    assert [c[1] for c in calls] == list(range(1, 33))
+    assert calls[0][0] == 1
+    assert calls[-1][0] == 2
+    assert all(np.isfinite(c[2]) for c in calls)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"steps": 0}, "steps must be an integer above 0, not 0"),
+    ({"tau_m": 0.0}, r"tau_m must be in 1\.\.32767 steps, not 0\.0"),
+    ({"tau_s": float("nan")}, "tau_s must be"),
+    ({"weight_bits": 9}, "weight_bits must be None or one of"),
+    ({"granularity": "row"}, "granularity must be"),
+    ({"fraction_bits": 17}, "fraction_bits must be"),
+    ({"input_bits": 0}, "input_bits must be"),
+    ({"loss": "mse"}, "loss must be"),
+    ({"schedule": "step"}, "schedule must be"),
+    ({"dropout": 1.0}, "dropout must be"),
+    ({"distill": 2.0}, "distill must be"),
+    ({"distill": 0.5, "loss": "kernel"}, "distill must be 0 unless loss is 'softmax'"),
+    ({"hidden": (0,)}, "hidden must be integers above 0"),
+    ({"lr": -1.0}, "lr must be a number above 0"),
+    ({"weight_decay": -1.0}, "weight_decay must be"),
+    ({"validation": -1}, "validation must be"),
+])
+def test_bad_configuration(changes, message):
+    with pytest.raises(SpikeloomError, match=message):
+        replace(SMALL, **changes)
+
+
+def test_bad_data(data, tmp_path):
+    images, labels = data
+    for bad_images, bad_labels, message in (
+            (images.astype(float), labels, "images must be uint8"),
+            (images, labels[:-1], "labels must be 500 integers"),
+            (images, labels + 1, r"labels must be in 0\.\.2, not 1\.\.3"),
+            (images[:100], labels[:100], "validation=100 must be less than the 100 images")):
+        with pytest.raises(SpikeloomError, match=message):
+            train.train(SMALL, bad_images, bad_labels, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpikeloomError, match="file: cannot be made"):
+        train.train(SMALL, images, labels, tmp_path / "file")
+
+
+def test_log_is_drawn(data, tmp_path):
+    for validation in (0, 100):
+        metrics = train.train(replace(SMALL, epochs=2, validation=validation), *data, tmp_path).metrics
+        train.plot_metrics(metrics, tmp_path / "log.png")
+        assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SpikeloomError, match="no epochs"):
+        train.plot_metrics([], tmp_path / "log.png")
+    with pytest.raises(SpikeloomError, match="cannot be written"):
+        train.plot_metrics(metrics, tmp_path / "none" / "log.png")
+    (tmp_path / "log").write_text('{"epoch": 1}\n')
+    with pytest.raises(SpikeloomError, match="not a training log"):
+        train.read_metrics(tmp_path / "log")
+    with pytest.raises(SpikeloomError, match="cannot be read"):
+        train.read_metrics(tmp_path / "none")
+
+
+def test_without_torch_the_message_says_what_to_install():
+    code = ("import sys; sys.modules['torch'] = None\n"
+            "from spikeloom.model.errors import SpikeloomError\n"
+            "try:\n    import spikeloom.model.train\n"
+            "except SpikeloomError as error:\n    print(error)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          cwd=Path(__file__).parent)
+    assert "pip install 'spikeloom[train]'" in done.stdout
