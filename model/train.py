@@ -70,6 +70,8 @@ class TrainConfig:
         Count loss: PSC sum of the label and of the other classes.
     distill : float
         Softmax loss: 0..1, weight of the teacher's probabilities against the label.
+    activity : float
+        Added to the loss per spike of a hidden neuron, mean over the samples: fewer spikes, fewer cycles.
     epochs, batch : int
     lr : float
         Of AdamW; ``schedule`` "cosine" lets it fall to 0, "constant" does not.
@@ -114,6 +116,7 @@ class TrainConfig:
     wanted: float = 4.0
     unwanted: float = 0.0
     distill: float = 0.0
+    activity: float = 0.0
     epochs: int = 30
     batch: int = 100
     lr: float = 1e-3
@@ -150,7 +153,8 @@ class TrainConfig:
             need(key, 0 <= getattr(self, key) < 1, "in 0..1, 1 excluded")
         need("distill", 0 <= self.distill <= 1, "in 0..1")
         need("distill", not self.distill or self.loss == "softmax", "0 unless loss is 'softmax'")
-        need("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0")
+        for key in ("weight_decay", "activity"):
+            need(key, 0 <= getattr(self, key) < math.inf, "at least 0")
         need("validation", self.validation >= 0, "at least 0")
 
 
@@ -377,6 +381,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
                 group["lr"] = _learning_rate(config, step / (config.epochs * batches))
             spikes = model(pixels[chosen], generator)
             loss = _loss(config, spikes[-1], target_labels[chosen], None if soft is None else soft[chosen])
+            if config.activity:
+                loss = loss + config.activity / len(chosen) * sum(s.sum() for s in spikes[:-1])
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)

@@ -167,6 +167,13 @@ def test_a_teacher_teaches(data, tmp_path):
         train.train(replace(SMALL, distill=0.5), images, labels, tmp_path, teacher=teacher * np.nan)
 
 
+def test_activity_can_be_kept_low(data, tmp_path):
+    plain, quiet = (train.train(replace(SMALL, epochs=4, activity=activity), *data, tmp_path).metrics[-1]
+                    for activity in (0.0, 0.02))
+    assert quiet.active[0] < 0.8 * plain.active[0]
+    assert quiet.validation_accuracy > 0.9
+
+
 def test_progress_counts_batches(data, tmp_path):
     calls = []
     train.train(replace(SMALL, epochs=2), *data, tmp_path, progress=lambda *call: calls.append(call))
