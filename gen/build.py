@@ -12,11 +12,10 @@ from typing import Any
 
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Network, StaticInput
+from spikeloom.model.network import StaticInput
 from spikeloom.model.network_file import save_network
 
-from .fold import Fold
-from .plan import Plan, make_plan
+from .plan import Plan
 from .verilog import TOP, emit
 
 __all__ = ["MANIFEST", "build", "manifest_of", "read_manifest"]
@@ -55,22 +54,22 @@ Prove: spikeloom sim <this folder>
 """
 
 
-def build(network: Network, fold: Fold, folder: str | Path, *, overwrite: bool = False,
-          progress: Callable[[str], None] | None = None) -> Plan:
-    """Generate the hardware of ``network`` in ``folder``, which appears when it is complete.
+def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
+          progress: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete. Returns the manifest.
 
     Raises
     ------
     SpikeloomError
-        If the fold does not suit, ``folder`` exists (and is not an earlier build with ``overwrite``) or cannot be
-        written. Nothing half-written is left.
+        If ``folder`` exists (and is not an earlier build with ``overwrite``) or cannot be written.
+        Nothing half-written is left.
     """
     folder = Path(folder)
     if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
         hint = "" if (folder / MANIFEST).is_file() else " and is not a build"
         raise SpikeloomError(f"{folder}: exists already{hint}; choose another output folder"
                              + ("" if hint else " or overwrite it"))
-    plan = make_plan(network, fold)
+    network, fold = plan.network, plan.fold
     tell = progress or (lambda what: None)
     emitted = emit(plan, lambda module: tell(f"module {module}"))
     tell("files")
@@ -97,7 +96,7 @@ def build(network: Network, fold: Fold, folder: str | Path, *, overwrite: bool =
             raise
     except OSError as error:
         raise SpikeloomError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    return plan
+    return manifest
 
 
 def _json(value: Any) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from spikeloom.model import golden
 from spikeloom.model.network import Network
 from spikeloom.rtl.event_queue import EventQueueConfig

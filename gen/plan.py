@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.network import Network
 from spikeloom.model.numerics import signed_bits

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
 from spikeloom.model.errors import SpikeloomError
 
 from .build import MANIFEST, read_manifest
@@ -171,19 +172,19 @@ def synthesize_netlist(folder: str | Path, device: str, *, progress: Progress | 
 def _commands(target: Device, manifest: Mapping[str, Any]) -> str:
     """Yosys's script, up to the mapped netlist."""
     top = manifest["top"]
-    # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
-    # dies of it (YosysHQ/yosys, issue 4349); purging drops second names and nothing else.
-    steps = [*(f"read_verilog {name}" for name in manifest["sources"]), f"hierarchy -top {top}", "proc",
-             "opt_clean -purge"]
     synth = f"{target.synth_command} -top {top}"
-    if target.family == "ice40":
-        # As synth_ice40 does it, but with the block RAMs' contents left out, which Yosys takes seconds for each.
-        steps += [f"{synth} -run begin:map_ram", "memory_libmap -lib +/ice40/brams.txt -no-auto-huge",
-                  "setparam -unset INIT t:$__ICE40_RAM4K_", "techmap -map +/ice40/brams_map.v", "ice40_braminit",
-                  f"{synth} -run map_ffram:"]
-    else:
-        steps.append(synth)
-    return "; ".join(steps)
+    map_memories = "map_memory" if target.family == "xc7" else "map_ram"
+    return "; ".join([
+        *(f"read_verilog {name}" for name in manifest["sources"]),
+        # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
+        # dies of it (YosysHQ/yosys, issue 4349); purging drops second names and nothing else.
+        f"hierarchy -top {top}", "proc", "opt_clean -purge",
+        # Yosys expands its template of a block RAM once for each different content: minutes. Counts and timing do
+        # not depend on it, so from here on the weights are zeros.
+        f"{synth} -run begin:{map_memories}",
+        "setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i",
+        f"{synth} -run {map_memories}:",
+    ])
 
 
 def _result(target: Device, record: Mapping[str, Any], tool: str, command: str) -> SynthResult:

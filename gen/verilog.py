@@ -15,6 +15,7 @@ from amaranth._toolchain.yosys import YosysError, find_yosys
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Fragment, Instance, ResetSignal, Value
 from amaranth.lib import wiring
+
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.rtl.share import Rom
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan
 from spikeloom.model import golden

@@ -1,0 +1,460 @@
+"""The command line: one command a step, each with ``--help`` examples and ``--json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import spikeloom
+from spikeloom import shipped
+from spikeloom.model.errors import SpikeloomError
+
+if TYPE_CHECKING:
+    from spikeloom.cosim.simulate import SimResult
+
+__all__ = ["main"]
+
+CLOCK_MHZ = 100.0
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class _Group(click.Group):
+    """Bad input is one line on standard error and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SpikeloomError as error:
+            err.print(f"error: {error}", markup=False, soft_wrap=True)
+            sys.exit(2)
+
+
+@contextmanager
+def _bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error; yields ``advance(n=1, what=None, done=None, total=None)``."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+
+        def advance(n: int = 0, *, what: str | None = None, done: int | None = None, total: int | None = None) -> None:
+            fields: dict[str, Any] = {"advance": n} if done is None else {"completed": done}
+            if what is not None:
+                fields["description"] = what
+            if total is not None:
+                fields["total"] = total
+            progress.update(task, **fields)
+
+        yield advance
+
+
+def _print(as_json: bool, value: dict[str, Any], title: str, rows: list[tuple[str, Any]]) -> None:
+    """JSON, or a table of names and values."""
+    if as_json:
+        click.echo(json.dumps(value, indent=1))
+        return
+    table = Table(title=title, show_header=False, title_justify="left")
+    for name, shown in rows:
+        table.add_row(name, str(shown))
+    out.print(table)
+
+
+def _dataset(data: str, samples: int | None, split: str = "test") -> Any:
+    with _bar(f"data {data}") as advance:
+        loaded = spikeloom.dataset(data, samples, split=split,
+                                   progress=lambda done, total: advance(done=done, total=total or None))
+        advance(1, total=1)
+    return loaded
+
+
+network_argument = click.argument("network")
+folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+data_option = click.option("--data", default="fashion-mnist", show_default=True,
+                           help="A data set's name, or files: .npz with images and labels, IDX, ...")
+samples_option = click.option("--samples", type=click.IntRange(1), help="Only the first N samples.")
+fold_option = click.option("--fold", default="balanced", show_default=True,
+                           help="small, balanced, fast, full, or a fold file (JSON).")
+clock_option = click.option("--clock-mhz", type=click.FloatRange(0, min_open=True), default=CLOCK_MHZ,
+                            show_default=True, help="Clock at which cycles are shown as microseconds.")
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(spikeloom.__version__)
+def main() -> None:
+    """Trained spiking neural networks to FPGA accelerators in Verilog, proved spike for spike.
+
+    \b
+    The journey:
+      spikeloom demo                                          all of it, on a shipped network
+      spikeloom train --hidden 400,400 -o runs/a              train, quantised from the start
+      spikeloom quantize runs/b/network.fsnn -o b.snn         or quantise a float network
+      spikeloom eval fashion-mnist-400-400                    accuracy of the integer golden model
+      spikeloom check fashion-mnist-400-400 --fold fast       what each layer becomes, and its cycles
+      spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
+      spikeloom sim build/fast --samples 1000                 Verilog against golden model
+      spikeloom synth build/fast --device lfe5u-85f           LUTs, flip-flops, block RAMs
+      spikeloom report build/fast -o report.html
+    """
+
+
+@main.command()
+@click.option("--network", default=shipped.DEMO_NETWORK, show_default=True, help="A shipped network, or a file.")
+@click.option("--data", default="fashion-mnist-demo", show_default=True, help="A data set's name, or files.")
+@click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="Images to co-simulate.")
+@click.option("--fold", default="fast", show_default=True, help="A preset, or a fold file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("build/demo"), show_default=True)
+@clock_option
+@json_option
+def demo(network: str, data: str, samples: int, fold: str, output: Path, clock_mhz: float, as_json: bool) -> None:
+    """Shipped network and images to Verilog, co-simulated against the golden model.
+
+    \b
+    Examples:
+      spikeloom demo
+      spikeloom demo --samples 500 --fold small -o build/small
+    """
+    net = spikeloom.load(network)
+    loaded = _dataset(data, samples)
+    plan = spikeloom.compile(net, fold)
+    manifest = _write(plan, output, overwrite=True)
+    result = _simulate(output, loaded)
+    value = result.to_json() | {"folder": str(output), "memory_bits": manifest["memory_bits"], "clock_mhz": clock_mhz,
+                                "us_mean": result.cycles_mean / clock_mhz}
+    _print(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}", [
+        *_sim_rows(result, clock_mhz),
+        ("memory", f"{manifest['memory_bits']:,} bits"),
+        ("Verilog", output / f"{manifest['top']}.v"),
+        ("next", f"spikeloom report {output} --data {data} -o report.html"),
+    ])
+    sys.exit(0 if result.ok else 1)
+
+
+def _write(plan: Any, folder: Path, overwrite: bool) -> dict[str, Any]:
+    with _bar("Verilog") as advance:
+        manifest = spikeloom.write(plan, folder, overwrite=overwrite, progress=lambda what: advance(1, what=what))
+        advance(what="Verilog", total=1, done=1)
+    return manifest
+
+
+def _simulate(folder: Path, loaded: Any, **options: Any) -> SimResult:
+    with _bar("co-simulation") as advance:
+        return spikeloom.simulate(folder, loaded.images, loaded.labels,
+                                  progress=lambda stage, done, total: advance(what=stage, done=done, total=total),
+                                  **options)
+
+
+def _sim_rows(result: SimResult, clock_mhz: float) -> list[tuple[str, Any]]:
+    def us(cycles: float) -> str:
+        return f"{cycles / clock_mhz:.2f}"
+
+    rows = [
+        ("samples", f"{result.samples:,}"),
+        ("mismatches", f"{result.mismatches:,} (every spike of every layer and step, every class)"),
+        ("cycles", f"min {result.cycles_min:,}  mean {result.cycles_mean:,.1f}  max {result.cycles_max:,}"),
+        (f"us at {clock_mhz:g} MHz", f"min {us(result.cycles_min)}  mean {us(result.cycles_mean)}  "
+                                     f"max {us(result.cycles_max)}"),
+        ("cycles mispredicted", "not compared" if result.cycles_mispredicted is None else result.cycles_mispredicted),
+        ("accuracy", "no labels" if result.accuracy is None else f"{result.accuracy:.2%}"),
+        ("wall time", f"{result.wall_s:.1f} s ({result.cycles_per_s:,.0f} cycles/s)"),
+    ]
+    if result.first_mismatch is not None:
+        rows.insert(2, ("first mismatch", str(result.first_mismatch)))
+    return rows
+
+
+@main.command("eval")
+@network_argument
+@data_option
+@samples_option
+@json_option
+def evaluate(network: str, data: str, samples: int | None, as_json: bool) -> None:
+    """Accuracy of NETWORK by the integer golden model.
+
+    \b
+    Examples:
+      spikeloom eval fashion-mnist-400-400
+      spikeloom eval runs/a/network.snn --data my.npz --samples 1000 --json
+    """
+    net = spikeloom.load(network)
+    loaded = _dataset(data, samples)
+    with _bar("golden model", len(loaded)) as advance:
+        result = spikeloom.evaluate(net, loaded, progress=advance)
+    value = {"network": net.name, "hash": net.hash, "data": loaded.name, "samples": result.samples,
+             "accuracy": result.accuracy, "active": result.active}
+    _print(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps", [
+        ("data", f"{loaded.name}, {loaded.split}"), ("samples", f"{result.samples:,}"),
+        ("accuracy", f"{result.accuracy:.2%}"),
+        *((f"neurons active in {layer.name}", f"{share:.1%}")
+          for layer, share in zip(net.layers, result.active, strict=True)),
+    ])
+
+
+@main.command()
+@network_argument
+@fold_option
+@data_option
+@click.option("--samples", type=click.IntRange(1), default=200, show_default=True,
+              help="Samples on which cycles are predicted.")
+@click.option("--no-cycles", is_flag=True, help="Widths and memories only: needs no data.")
+@clock_option
+@json_option
+def check(network: str, fold: str, data: str, samples: int, no_cycles: bool, clock_mhz: float, as_json: bool) -> None:
+    """What each layer of NETWORK becomes: widths, memories, predicted cycles. Generates nothing.
+
+    \b
+    Examples:
+      spikeloom check fashion-mnist-400-400 --fold fast
+      spikeloom check my.snn --fold my_fold.json --data my.npz --json
+    """
+    from spikeloom.gen.build import manifest_of
+    from spikeloom.gen.cycles import count_cycles
+    net = spikeloom.load(network)
+    plan = spikeloom.compile(net, fold)
+    value = manifest_of(plan)
+    if not no_cycles:
+        loaded = _dataset(data, samples)
+        counts = count_cycles(plan, loaded.images)
+        value["cycles"] = {"samples": len(loaded), "min": int(counts.latency.min()),
+                           "mean": float(counts.latency.mean()), "max": int(counts.latency.max())}
+        for index, layer in enumerate(value["layers"]):
+            layer["events_mean"] = float(counts.events[:, index].mean())
+            layer["end_cycle_mean"] = float(counts.layer_end[:, index].mean())
+    if as_json:
+        click.echo(json.dumps(value, indent=1))
+        return
+    table = Table(title=f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}",
+                  title_justify="left")
+    columns = {"layer": "name", "inputs": "inputs", "neurons": "neurons", "lanes": "lanes",
+               "inputs/cycle": "inputs_per_cycle", "units": "units", "passes": "groups", "weight bits": "weight_bits",
+               "accumulator": "accumulator_bits", "current": "current_bits", "membrane": "membrane_bits",
+               "weight memory bits": "weight_memory_bits"}
+    if not no_cycles:
+        columns |= {"events": "events_mean", "ends at cycle": "end_cycle_mean"}
+    for title in columns:
+        table.add_column(title, justify="left" if title == "layer" else "right")
+    for layer in value["layers"]:
+        table.add_row(*(f"{layer[key]:,.1f}" if isinstance(layer[key], float) else
+                        f"{layer[key]:,}" if isinstance(layer[key], int) else layer[key] for key in columns.values()))
+    out.print(table)
+    out.print(f"weight and constant memories: {value['memory_bits']:,} bits")
+    if not no_cycles:
+        c = value["cycles"]
+        out.print(f"cycles per sample: min {c['min']:,}  mean {c['mean']:,.1f}  max {c['max']:,}; "
+                  f"mean {c['mean'] / clock_mhz:.2f} us at {clock_mhz:g} MHz ({c['samples']} samples of {data})")
+
+
+@main.command()
+@network_argument
+@fold_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--force", is_flag=True, help="Replace an earlier build.")
+@json_option
+def build(network: str, fold: str, output: Path, force: bool, as_json: bool) -> None:
+    """Generate the Verilog of NETWORK, with memories, waivers and manifest.
+
+    \b
+    Examples:
+      spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
+      spikeloom build my.snn --fold my_fold.json -o build/mine --force
+    """
+    net = spikeloom.load(network)
+    plan = spikeloom.compile(net, fold)
+    manifest = _write(plan, output, overwrite=force)
+    _print(as_json, manifest | {"folder": str(output)}, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
+        ("Verilog", output / f"{manifest['top']}.v"), ("memory", f"{manifest['memory_bits']:,} bits"),
+        ("network hash", net.hash[:16]), ("next", f"spikeloom sim {output}"),
+    ])
+
+
+@main.command()
+@folder_argument
+@data_option
+@samples_option
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+@click.option("--stream", is_flag=True, help="Send samples back to back instead of one at a time.")
+@click.option("--input-gap", type=click.FloatRange(0, 1, max_open=True), default=0.0,
+              help="Chance per cycle that the input pauses.")
+@click.option("--output-stall", type=click.FloatRange(0, 1, max_open=True), default=0.0,
+              help="Chance per cycle that the output has to wait.")
+@click.option("--reset-at", type=click.IntRange(1), multiple=True, help="Reset in this cycle (may be repeated).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random pauses.")
+@click.option("--waves", type=click.Path(path_type=Path), help="Write waveforms (.vcd) to this file.")
+@clock_option
+@json_option
+def sim(folder: Path, data: str, samples: int | None, jobs: int, stream: bool, input_gap: float, output_stall: float,
+        reset_at: tuple[int, ...], seed: int, waves: Path | None, clock_mhz: float, as_json: bool) -> None:
+    """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
+
+    Exit code 1 if anything differs.
+
+    \b
+    Examples:
+      spikeloom sim build/fast --samples 1000
+      spikeloom sim build/fast --data fashion-mnist-demo --input-gap 0.3 --output-stall 0.3 --seed 7
+      spikeloom sim build/fast --data fashion-mnist-demo --samples 2 --waves two.vcd
+    """
+    loaded = _dataset(data, samples)
+    result = _simulate(folder, loaded, jobs=jobs, mode="stream" if stream else "isolated", input_gap=input_gap,
+                       output_stall=output_stall, reset_cycles=reset_at, seed=seed, waves=waves)
+    _print(as_json, result.to_json() | {"clock_mhz": clock_mhz, "us_mean": result.cycles_mean / clock_mhz},
+           f"{folder}: Verilog against golden model", _sim_rows(result, clock_mhz))
+    sys.exit(0 if result.ok else 1)
+
+
+@main.command()
+@folder_argument
+@click.option("--device", default="lfe5u-85f", show_default=True, help="lfe5u-85f, ice40-up5k, xc7, ...")
+@json_option
+def synth(folder: Path, device: str, as_json: bool) -> None:
+    """Count what the Verilog in FOLDER takes of a device, by Yosys.
+
+    \b
+    Examples:
+      spikeloom synth build/fast --device lfe5u-85f
+      spikeloom synth build/small --device ice40-up5k --json
+    """
+    from spikeloom.gen.devices import find_device
+    target = find_device(device)
+    with _bar(f"Yosys for {device}") as advance:
+        result = spikeloom.synthesize(folder, device, progress=lambda what: advance(1, what=f"Yosys {what}"[:60]))
+    def row(name: str, count: int) -> tuple[str, str]:
+        holds = target.capacity()[name]
+        return f"{count:,}" if not holds else f"{count:,} of {holds:,} ({count / holds:.0%})", ""
+
+    units = {"lut": "LUTs", "ff": "flip-flops", "bram": result.bram_unit, "dsp": target.dsp_unit}
+    _print(as_json, result.to_json(), f"{folder} on {device}", [
+        *((shown, row(name, getattr(result, name))[0]) for name, shown in units.items()),
+        ("fits", {True: "yes", False: "no", None: "no limits known"}[result.fits]),
+        ("tool", f"{result.tool}, {result.wall_s:.0f} s"),
+    ])
+
+
+@main.command()
+@folder_argument
+@data_option
+@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True,
+              help="Samples for accuracy and distribution of cycles.")
+@click.option("--device", help="Synthesise for this device too (takes minutes).")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
+@clock_option
+@json_option
+def report(folder: Path, data: str, samples: int, device: str | None, output: Path, clock_mhz: float,
+           as_json: bool) -> None:
+    """One self-contained HTML page about the build in FOLDER.
+
+    \b
+    Examples:
+      spikeloom report build/fast -o report.html
+      spikeloom report build/fast --data fashion-mnist-demo --samples 500 --device lfe5u-85f
+    """
+    loaded = _dataset(data, samples)
+    with _bar("report") as advance:
+        path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz,
+                                progress=lambda what: advance(1, what=what))
+    _print(as_json, {"report": str(path), "samples": len(loaded)}, str(folder), [("report", path)])
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(n) for n in value.replace("-", ",").split(",") if n)
+    except ValueError:
+        raise click.BadParameter(f"must be layer sizes such as 400,400, not {value!r}") from None
+
+
+@main.command()
+@data_option
+@samples_option
+@click.option("--hidden", default="400,400", show_default=True, callback=_sizes, help="Sizes of the hidden layers.")
+@click.option("--weight-bits", type=int, default=4, show_default=True, help="1..8 or 16; 0 trains a float network.")
+@click.option("--input-bits", type=int, default=4, show_default=True, help="Bits of a pixel.")
+@click.option("--fraction-bits", type=int, default=4, show_default=True, help="Fractional bits of the states.")
+@click.option("--steps", type=int, default=5, show_default=True, help="Time steps T.")
+@click.option("--tau-m", type=float, default=4.0, show_default=True, help="Membrane time constant in steps.")
+@click.option("--tau-s", type=float, default=2.0, show_default=True, help="Synapse time constant in steps.")
+@click.option("--loss", type=click.Choice(["softmax", "kernel", "count"]), default="softmax", show_default=True)
+@click.option("--epochs", type=int, default=30, show_default=True)
+@click.option("--batch", type=int, default=100, show_default=True)
+@click.option("--lr", type=float, default=1e-3, show_default=True)
+@click.option("--dropout", type=float, default=0.1, show_default=True)
+@click.option("--validation", type=int, default=5000, show_default=True, help="Training images held back.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--name", default="network", show_default=True)
+@click.option("--fused", is_flag=True, help="Fuse elementwise operations (a third faster; needs a C++ compiler).")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for network and log.")
+@json_option
+def train(data: str, samples: int | None, hidden: tuple[int, ...], weight_bits: int, epochs: int, resume: bool,
+          output: Path, as_json: bool, **options: Any) -> None:
+    """Train a TSSL-BP network, quantised from the start; needs the `train` extra (PyTorch).
+
+    An interrupted training goes on with --resume.
+
+    \b
+    Examples:
+      spikeloom train --hidden 400,400 --epochs 100 -o runs/a
+      spikeloom train --hidden 128 --weight-bits 0 -o runs/float      # then: spikeloom quantize
+    """
+    from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics
+    loaded = _dataset(data, samples, split="train")
+    config = TrainConfig(hidden=hidden, weight_bits=weight_bits or None, epochs=epochs,
+                         classes=len(loaded.classes), **options)
+    shown = "starting"
+
+    with _bar("training") as advance:
+        batches = -(-(len(loaded) - config.validation) // config.batch)
+
+        def on_batch(epoch: int, done: int, loss: float) -> None:
+            advance(done=done, total=batches * epochs, what=f"epoch {epoch}/{epochs} loss {loss:.3f} {shown}")
+
+        def on_epoch(metrics: EpochMetrics) -> None:
+            nonlocal shown
+            best = metrics.validation_accuracy
+            shown = f"validation {best:.2%}" if best is not None else f"train {metrics.train_accuracy:.2%}"
+
+        result = spikeloom.train(config, loaded, output, resume=resume, progress=on_batch, on_epoch=on_epoch)
+    plot_metrics(result.metrics, output / "metrics.png")
+    last = result.metrics[-1]
+    value = {"network": str(result.path), "epochs": len(result.metrics), "train_accuracy": last.train_accuracy,
+             "validation_accuracy": last.validation_accuracy}
+    _print(as_json, value, f"{config.name}: {result.path}", list(value.items()))
+
+
+@main.command()
+@network_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Network file to write (.snn).")
+@click.option("--weight-bits", type=int, default=8, show_default=True, help="1..8 or 16.")
+@click.option("--granularity", type=click.Choice(["layer", "channel"]), default="channel", show_default=True,
+              help="One scale per layer, or per output channel.")
+@click.option("--fraction-bits", type=int, default=4, show_default=True, help="Fractional bits of the states.")
+@click.option("--input-bits", type=int, default=8, show_default=True, help="Bits of a pixel.")
+@click.option("--calibration", type=click.IntRange(0), default=500, show_default=True,
+              help="Training images to calibrate the scales on; 0 for none.")
+@data_option
+@json_option
+def quantize(network: str, output: Path, calibration: int, data: str, as_json: bool, **options: Any) -> None:
+    """Quantise the float network NETWORK (a shipped name or a .fsnn file) without training.
+
+    \b
+    Examples:
+      spikeloom quantize fashion-mnist-128-float --weight-bits 6 -o q6.snn
+      spikeloom quantize runs/float/network.fsnn --calibration 0 -o q8.snn
+    """
+    from spikeloom.model.network_file import save_network
+    images = _dataset(data, calibration, split="train").images if calibration else None
+    net = spikeloom.quantize(network, calibration=images, **options)
+    save_network(net, output)
+    value = {"network": str(output), "name": net.name, "hash": net.hash, **options}
+    _print(as_json, value, f"{net.name}: {net.topology}", [
+        ("file", output), *options.items(), ("next", f"spikeloom eval {output}")])
