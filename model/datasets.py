@@ -453,7 +453,7 @@ def _bin_events(path: Path, data: bytes, spikes: Images) -> None:
     x = (30_000 * x - moved_x + 15_000) // 30_000
     y = (15_000 * y - moved_y + 7_500) // 15_000
     step = np.maximum(time - 1, 0) // EVENT_WINDOW_US
-    keep = ~overflow & (x >= 0) & (x < 34) & (y >= 0) & (y < 34) & (step < len(spikes))
+    keep = (x >= 0) & (x < 34) & (y >= 0) & (y < 34) & (step < len(spikes))
     spikes[step[keep], (high >> 7)[keep], y[keep], x[keep]] = 1
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+
 from spikeloom.model.network import (
     ALLOWED_WEIGHT_BITS,
     Dense,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spikeloom.model.bounds import LayerBounds, layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
@@ -160,7 +161,7 @@ def test_48_bits_are_allowed_and_49_are_not() -> None:
 
 
 @pytest.mark.parametrize("network", [
-    one_layer([[0]], bias=np.array([1 << 46]), fraction_bits=16),  # bias << 16 is 0 in 64 bits but for the check
+    one_layer([[1]], bias=np.array([(1 << 47) - 1]), fraction_bits=16),  # << 16 is negative in 64 bits
     one_layer([[0]], bias=np.array([-(1 << 47)]), fraction_bits=16),
     one_layer(np.full((1, 1 << 17), 32767), fraction_bits=16),
     one_layer(np.full((1, 1 << 14), -32768), static_bits=8, fraction_bits=13, steps=4),

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spikeloom.model import datasets
 from spikeloom.model.errors import SpikeloomError
 
@@ -401,7 +402,8 @@ def test_first_steps(tmp_path: Path, time: int, step: int) -> None:
 
 def test_last_step_is_filled_and_later_events_are_dropped(tmp_path: Path) -> None:
     # By then the camera has moved by 30,000 us / 30,000 in x and twice that in y.
-    assert load_events(tmp_path, (20, 10, 0, 30_000), (20, 10, 1, 30_001), steps=10) == [(9, 0, 8, 19)]
+    events = (20, 10, 0, 30_000), (20, 10, 1, 30_001), (20, 10, 1, 1 << 22)
+    assert load_events(tmp_path, *events, steps=10) == [(9, 0, 8, 19)]
 
 
 def test_motion_rounds_half_up(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
@@ -151,6 +152,13 @@ def test_wide_states_do_not_wrap(bias: list[int] | None, synapse: Decay) -> None
                          static=True, synapse=synapse, fraction_bits=2, reset="subtract")
     samples = np.stack([np.full(600, 255, np.uint8), np.arange(600).astype(np.uint8)])
     assert_equal(network, samples)
+
+
+def test_products_of_a_decay_do_not_wrap() -> None:
+    # The states fit 32 bits, 4096 times the states does not.
+    network = one_neuron([[32767] * 60], 5_000_000, steps=6, synapse=Multiply(3000), membrane=Multiply(3500))
+    result = assert_equal(network, np.ones((1, 6, 60), np.uint8))
+    assert 0 < result.spikes[0].sum() < 6
 
 
 def test_sums_beyond_float32_are_exact() -> None:

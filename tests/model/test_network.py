@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import (
     ALLOWED_WEIGHT_BITS,

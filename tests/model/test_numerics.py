@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.numerics import Multiply, Shift, decay_for_tau, signed_bits, unsigned_bits
 
