@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from spikeloom.model import datasets
 
 SAMPLES = 500
