@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from spikeloom.model.golden import GoldenResult
 
 from .build_folder import BuildFolder

@@ -20,13 +20,18 @@ import cocotb_tools.config
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator as VerilatorRunner
 from filelock import FileLock
+
 from spikeloom.model.errors import SpikeloomError
 
 from .verilator import Verilator, check_compiler, find_verilator
 
 __all__ = ["Program", "SimulationError", "cache_dir", "compile_program", "run_program"]
 
-_VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast")
+# A design has hundreds of equal lane blocks. Left alone, Verilator inlines each and optimises it on its own; with
+# these flags equal instances share one function. Measured on 784-400-400-10, all lanes side by side: 4 instead of
+# 28 MB of C++, a tenth of the compile time, and a faster simulation, because it stays in the processor's cache.
+_SHARE_INSTANCES = ("--inline-mult", "1", "-fno-gate", "-fno-dfg")
+_VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", *_SHARE_INSTANCES)
 _MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2")
 _KEEP_SECONDS = 14 * 24 * 3600
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import jinja2
 import numpy as np
 import numpy.typing as npt
+
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network

