@@ -236,17 +236,18 @@ def check(network: str, fold: str, data: str, samples: int, no_cycles: bool, clo
         return
     table = Table(title=f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}",
                   title_justify="left")
-    columns = {"layer": "name", "inputs": "inputs", "neurons": "neurons", "lanes": "lanes",
-               "inputs/cycle": "inputs_per_cycle", "units": "units", "passes": "groups", "weight bits": "weight_bits",
-               "accumulator": "accumulator_bits", "current": "current_bits", "membrane": "membrane_bits",
-               "weight memory bits": "weight_memory_bits"}
+    rows = {"inputs": "inputs", "neurons": "neurons", "lanes": "lanes", "inputs per cycle": "inputs_per_cycle",
+            "neuron units": "units", "passes": "groups", "weight, bits": "weight_bits",
+            "accumulator, bits": "accumulator_bits", "drive, bits": "drive_bits", "current, bits": "current_bits",
+            "membrane, bits": "membrane_bits", "weight memory, bits": "weight_memory_bits"}
     if not no_cycles:
-        columns |= {"events": "events_mean", "ends at cycle": "end_cycle_mean"}
-    for title in columns:
-        table.add_column(title, justify="left" if title == "layer" else "right")
+        rows |= {"active inputs, mean": "events_mean", "last pass ends, cycle": "end_cycle_mean"}
+    table.add_column("")
     for layer in value["layers"]:
-        table.add_row(*(f"{layer[key]:,.1f}" if isinstance(layer[key], float) else
-                        f"{layer[key]:,}" if isinstance(layer[key], int) else layer[key] for key in columns.values()))
+        table.add_column(layer["name"], justify="right")
+    for title, key in rows.items():
+        table.add_row(title, *(f"{layer[key]:,.1f}" if isinstance(layer[key], float) else f"{layer[key]:,}"
+                               for layer in value["layers"]))
     out.print(table)
     out.print(f"weight and constant memories: {value['memory_bits']:,} bits")
     if not no_cycles:

@@ -1,6 +1,6 @@
 """Class probabilities of a small float CNN on the FashionMNIST training images, to distil spiking networks from.
 
-    python bench/teacher.py --data FOLDER --out teacher.npy [--epochs 12] [--validation 5000] [--seed 0]
+    python bench/teacher.py --out teacher.npy [--epochs 10] [--validation 5000] [--seed 0]
 
 The images that `spikeloom.model.train` holds back for validation (same seed and number) are held back here too,
 so that the validation accuracy of a student stays honest. The test images are not read.
@@ -9,7 +9,6 @@ so that the validation accuracy of a student stays honest. The test images are n
 from __future__ import annotations
 
 import argparse
-import gzip
 import time
 from pathlib import Path
 
@@ -18,12 +17,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from spikeloom.model import datasets
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with train-images-idx3-ubyte.gz, ...")
+    parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--out", type=Path, required=True, help=".npy file to write, float32 (60000, 10)")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--validation", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=2.0)
@@ -31,11 +32,9 @@ def main() -> None:
 
     torch.set_num_threads(2)
     torch.manual_seed(args.seed)
-    raw = np.frombuffer(gzip.decompress((args.data / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-    names = np.frombuffer(gzip.decompress((args.data / "train-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
-    images = torch.tensor(raw.reshape(-1, 1, 28, 28)).float().sub_(73).div_(90)
-    images = images.to(memory_format=torch.channels_last)
-    labels = torch.tensor(names).long()
+    data = datasets.load(args.data, "train")
+    images = torch.tensor(data.images[:, None]).float().sub_(73).div_(90).to(memory_format=torch.channels_last)
+    labels = torch.tensor(data.labels)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(args.seed))
     held_back, kept = order[:args.validation], order[args.validation:]
 

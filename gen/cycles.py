@@ -89,18 +89,21 @@ def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
 def _in_beats(plan: Plan, channels: Channels, signal: npt.NDArray[Any]) -> Active:
     steps = signal.shape[1]
     windows = 1 if steps == 1 else plan.windows
-    some = signal.reshape(len(signal), windows, steps // windows, -1).any(axis=2)
-    return some[:, :, channels.index] & (channels.index >= 0)
+    some: Active = np.any(signal.reshape(len(signal), windows, steps // windows, -1), axis=2)
+    active: Active = some[:, :, channels.index] & (channels.index >= 0)
+    return active
 
 
 def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
     """Events that each beat of a window puts into each bank: (N, beats, banks)."""
     n, beats, items = active.shape
     if queue.items >= queue.banks:
-        return active.reshape(n, beats, queue.positions, queue.banks).sum(axis=2, dtype=np.int64)
+        counts: Cycles = active.reshape(n, beats, queue.positions, queue.banks).sum(axis=2, dtype=np.int64)
+        return counts
     turn = np.arange(beats) % queue.interleave
     mine = np.arange(queue.banks) // items == turn[:, None]  # (beats, banks)
-    return active[:, :, np.arange(queue.banks) % items].astype(np.int64) * mine
+    counts = active[:, :, np.arange(queue.banks) % items].astype(np.int64) * mine
+    return counts
 
 
 def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:

@@ -66,7 +66,7 @@ class _Platform:
     def instance(self, kind: type[wiring.Component], config: Any, module_name: str) -> tuple[Any, Elaboratable]:
         name = f"snn_{module_name}"
         component = self.shared.get(name) or self.shared.setdefault(name, kind(config))
-        if type(component) is not kind or component.config != config:  # type: ignore[attr-defined]
+        if type(component) is not kind or component.config != config:
             raise RuntimeError(f"module {name} is asked for with two configurations")
         interface = component.signature.create(path=(module_name,))
         ports = {f"{'i' if member.flow == wiring.In else 'o'}_{'__'.join(map(str, path))}": value

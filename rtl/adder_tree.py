@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import *
+from amaranth.hdl import Module, Signal
 
 __all__ = ["tree_depth", "tree_sum"]
 

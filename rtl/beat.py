@@ -7,7 +7,7 @@ consumer nothing; a window is a fixed number of beats, in address order.
 
 from __future__ import annotations
 
-from amaranth import *
+from amaranth.hdl import Shape, unsigned
 from amaranth.lib import data, stream
 
 __all__ = ["beat_layout", "beat_stream", "index_shape"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth import *
+from amaranth.hdl import Const, signed
+
 from spikeloom.model.numerics import MULTIPLY_FRACTION_BITS, Decay, Shift
 
 __all__ = ["decay_value"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import *
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -76,7 +76,7 @@ class EventQueueConfig:
     @property
     def row_bits(self) -> int:
         """Bits of a row number."""
-        return max(1, ceil_log2(self.rows))
+        return max(1, int(ceil_log2(self.rows)))
 
 
 def slot_layout(config: EventQueueConfig) -> data.StructLayout:

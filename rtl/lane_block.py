@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import *
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from .adder_tree import tree_latency, tree_sum
 
 __all__ = ["LaneBlock", "LaneBlockConfig"]
 
-LEVELS_PER_REGISTER = 2
+LEVELS_PER_REGISTER = 1  # of the adder tree over pairs of events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,12 @@ class LaneBlockConfig:
     @property
     def latency_cycles(self) -> int:
         """From ``weight``/``mask``/``end`` to the drain register."""
-        return 3 + tree_latency(self.banks, LEVELS_PER_REGISTER)
+        return 3 + self.tree_cycles
+
+    @property
+    def tree_cycles(self) -> int:
+        """Registers in the adder tree."""
+        return tree_latency(-(-self.banks // 2), LEVELS_PER_REGISTER)
 
     @property
     def head(self) -> int:
@@ -72,6 +77,9 @@ class LaneBlock(wiring.Component):
 
     while ``shift`` moves the drain register on by ``shift`` lanes: ``D[n] <- D[n + shift]``, where the last
     lanes take over ``i_tail``. Weights and masks are registered here, next to their lanes.
+
+    Events are taken in pairs: the sum of a pair's two weights is made once, and each plane chooses from nothing,
+    one weight, the other or their sum. That is cheaper than masking and adding in every plane.
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle,
     ``2 * lanes * planes * accumulator_bits`` flip-flops.
@@ -107,19 +115,35 @@ class LaneBlock(wiring.Component):
         m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end)]
 
         drain = [Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in range(cfg.lanes)]
-        for _ in range(1 + tree_latency(cfg.banks, LEVELS_PER_REGISTER)):
+        for _ in range(1 + cfg.tree_cycles):
             end_before, end_q = end_q, Signal(name="end_sum_q")
             m.d.sync += end_q.eq(end_before)
 
         sums, accumulators = [], []
         for n in range(cfg.lanes):
+            weights = []
+            for j in range(cfg.banks):
+                stored = weight_q[j][n]
+                weight = Signal(signed(max(2, cfg.weight_bits)), name=f"weight{n}_{j}")
+                m.d.comb += weight.eq(Cat(Const(1, 1), stored) if cfg.weight_bits == 1 else stored.as_signed())
+                weights.append(weight)
+            # Two events at a time: all planes choose from 0, a, b and one shared a + b.
+            pairs = []
+            for j in range(0, cfg.banks - 1, 2):
+                both = Signal((weights[j] + weights[j + 1]).shape(), name=f"both{n}_{j}", attrs={"keep": 1})
+                m.d.comb += both.eq(weights[j] + weights[j + 1])
+                pairs.append(both)
             for b in range(cfg.planes):
-                terms = []
-                for j in range(cfg.banks):
-                    stored = weight_q[j][n]
-                    weight = Cat(Const(1, 1), stored) if cfg.weight_bits == 1 else stored
-                    term = Signal(signed(max(2, cfg.weight_bits)), name=f"term{n}_{b}_{j}")
-                    m.d.comb += term.eq(weight.as_signed() & mask_q[j][b].replicate(len(term)).as_signed())
+                terms: list[Any] = []
+                for j in range(0, cfg.banks, 2):
+                    first = mask_q[j][b]
+                    if j + 1 == cfg.banks:
+                        term = Signal.like(weights[j], name=f"term{n}_{b}_{j}")
+                        m.d.comb += term.eq(Mux(first, weights[j], 0))
+                    else:
+                        both, second = pairs[j // 2], mask_q[j + 1][b]
+                        term = Signal.like(both, name=f"term{n}_{b}_{j}", reset_less=True)
+                        m.d.comb += term.eq(Mux(first, Mux(second, both, weights[j]), Mux(second, weights[j + 1], 0)))
                     terms.append(term)
                 total, _ = tree_sum(m, terms, f"tree{n}_{b}", LEVELS_PER_REGISTER)
                 sum_q = Signal(total.shape(), name=f"sum{n}_{b}_q")

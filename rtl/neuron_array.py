@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import *
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -49,7 +49,7 @@ class NeuronArrayConfig:
     @property
     def queue_depth(self) -> int:
         """Beats between the pipeline and the consumer: enough that the pipeline never waits for room it has."""
-        return 1 << ceil_log2(self.neuron.pipeline_latency_cycles + 3)
+        return 1 << int(ceil_log2(self.neuron.pipeline_latency_cycles + 3))
 
     @property
     def latency_cycles(self) -> int:

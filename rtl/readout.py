@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth import *
+from amaranth.hdl import Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -48,7 +48,7 @@ class ReadoutConfig:
     @property
     def score_bits(self) -> int:
         """Of the largest possible score."""
-        return bits_for(sum(sum(window) for window in self.step_weights))
+        return int(bits_for(sum(sum(window) for window in self.step_weights)))
 
 
 class Readout(wiring.Component):

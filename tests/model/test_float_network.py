@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from spikeloom.model import container, float_network
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.float_network import FloatLayer, FloatNetwork

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spikeloom.model import float_network, golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.float_network import FloatLayer, FloatNetwork

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.networks import hardware_run, random_fold, random_network, random_samples
+
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import make_plan
 from spikeloom.model import golden
-from support.networks import hardware_run, random_fold, random_network, random_samples
 
 SAMPLES = 3
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a seed does not get simpler by shrinking

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def random_network(rng: Rng, *, sizes: tuple[int, ...] | None = None, static: bo
     static = bool(rng.random() < 0.5) if static is None else static
     steps = int(rng.choice([1, 2, 4, 5, 6])) if steps is None else steps
     layers = []
-    for k, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for k, (inputs, outputs) in enumerate(pairwise(sizes)):
         bits = int(rng.choice([1, 2, 3, 4, 8, 16]))
         low, high = weight_range(bits)
         weight = (rng.choice([-1, 1], (outputs, inputs)) if bits == 1 else np.clip(

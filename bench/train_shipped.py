@@ -1,0 +1,66 @@
+"""Train one of the shipped networks by its recipe; docs/training.md says how the recipes were chosen.
+
+    python bench/teacher.py --out teacher.npy
+    python bench/train_shipped.py fashion-mnist-400-400 --teacher teacher.npy --out runs/400-400 [--resume]
+
+Writes the network to the output folder, with its accuracy on the 10,000 test images in its metadata. The test
+images are read once, after the training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from spikeloom.model import datasets, float_network, golden
+from spikeloom.model.float_network import save_float_network
+from spikeloom.model.network import Network
+from spikeloom.model.network_file import save_network
+from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics, train
+
+RECIPES = {
+    "fashion-mnist-400-400": TrainConfig(hidden=(400, 400), epochs=60, distill=0.8, dropout=0.15, fused=True),
+    "fashion-mnist-128": TrainConfig(hidden=(128,), epochs=20, distill=0.8, dropout=0.05, fused=True),
+    "fashion-mnist-128-float": TrainConfig(hidden=(128,), weight_bits=None, epochs=20, distill=0.8, dropout=0.05,
+                                           fused=True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=RECIPES)
+    parser.add_argument("--data", default="fashion-mnist")
+    parser.add_argument("--teacher", type=Path, help=".npy of class probabilities, from bench/teacher.py")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the network, checkpoint and log")
+    parser.add_argument("--resume", action="store_true")
+    args = parser.parse_args()
+    config = dataclasses.replace(RECIPES[args.name], name=args.name)
+    data = datasets.load(args.data, "train")
+    teacher = np.load(args.teacher, allow_pickle=False) if args.teacher else None
+    result = train(config, data.images, data.labels, args.out, teacher=teacher, resume=args.resume, on_epoch=_show)
+    plot_metrics(result.metrics, args.out / "metrics.png")
+
+    test = datasets.load(args.data, "test")
+    network = result.network
+    classes = (np.concatenate([r.classes for r in golden.batches(network, test.images)])
+               if isinstance(network, Network) else float_network.run(network, test.images).classes)
+    accuracy = float((classes == test.labels).mean())
+    metadata = {**network.metadata, "data": args.data, "test_accuracy": accuracy, "test_samples": len(test),
+                "command": f"python bench/train_shipped.py {args.name}" + (" --teacher ..." if args.teacher else "")}
+    if isinstance(network, Network):
+        save_network(dataclasses.replace(network, metadata=metadata), args.out / f"{args.name}.snn")
+    else:
+        save_float_network(dataclasses.replace(network, metadata=metadata), args.out / f"{args.name}.fsnn", half=True)
+    print(f"{args.name}: {accuracy:.2%} of {len(test)} test images")
+
+
+def _show(metrics: EpochMetrics) -> None:
+    print(f"epoch {metrics.epoch}: loss {metrics.loss:.4f}, training {metrics.train_accuracy:.4f}, validation "
+          f"{metrics.validation_accuracy}, active {metrics.active}, {metrics.seconds} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
