@@ -21,11 +21,13 @@ from spikeloom.model.network import Network
 from spikeloom.model.network_file import save_network
 from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics, train
 
+COMMON = TrainConfig(distill=0.8, dropout=0.1, gain=2.0, lr=1e-3, fraction_bits=3, input_bits=4, weight_bits=4,
+                     fused=True)
 RECIPES = {
-    "fashion-mnist-400-400": TrainConfig(hidden=(400, 400), epochs=60, distill=0.8, dropout=0.15, fused=True),
-    "fashion-mnist-128": TrainConfig(hidden=(128,), epochs=20, distill=0.8, dropout=0.05, fused=True),
-    "fashion-mnist-128-float": TrainConfig(hidden=(128,), weight_bits=None, epochs=20, distill=0.8, dropout=0.05,
-                                           fused=True),
+    "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden=(400, 400), epochs=80, activity=5e-5, ema=0.9995,
+                                                 validation=1000),
+    "fashion-mnist-128": dataclasses.replace(COMMON, hidden=(128,), epochs=20, dropout=0.0),
+    "fashion-mnist-128-float": dataclasses.replace(COMMON, hidden=(128,), epochs=20, dropout=0.0, weight_bits=None),
 }
 
 

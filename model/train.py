@@ -27,7 +27,7 @@ from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork, save_float_network
 from .network import ALLOWED_WEIGHT_BITS, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
 from .network_file import save_network
-from .numerics import decay_for_tau
+from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
 
 import torch  # isort: skip
@@ -228,10 +228,11 @@ class _DenseLayer(torch.nn.Module):
         scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, config.granularity))
         # The logarithm keeps it positive, and lets AdamW change every scale at the same relative rate.
         self.log_scale = torch.nn.Parameter(scale.float().log()[:, None])
-        drive = inputs * -self.low * (self.levels if static else 1)
+        drive = inputs * -self.low * (self.levels + abs(self.zero_point) if static else 1)
         self.real = torch.float32 if drive < _EXACT else torch.float64
         state = drive * math.ceil(self.synapse.tau_steps * self.membrane.tau_steps) << config.fraction_bits
-        wide = state.bit_length() + (12 if "Multiply" in repr((self.synapse, self.membrane)) else 0) > 31
+        product = 12 if isinstance(self.synapse, Multiply) or isinstance(self.membrane, Multiply) else 0
+        wide = state.bit_length() + product > 30  # 31 bits, one of them for trained biases
         self.dynamics = tsslbp.Dynamics.exact(self.synapse, self.membrane, config.fraction_bits, wide=wide,
                                              fused=config.fused)
 
