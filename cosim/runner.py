@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree.ElementTree import ParseError
 
 import cocotb_tools.config
 from cocotb_tools.check_results import get_results
@@ -165,17 +166,20 @@ def run_program(program: Program, test_module: str, run_dir: Path, *, plusargs: 
     """
     log = run_dir / "simulation.log"
     results = run_dir / "results.xml"
+    death: BaseException | None = None
     try:
         _Runner().test(test_module=test_module, hdl_toplevel=program.top, hdl_toplevel_lang="verilog",
-                       build_dir=program.folder, test_dir=run_dir,
-                       plusargs=list(plusargs), extra_env=dict(environment or {}), results_xml=str(results),
-                       waves=waves is not None, log_file=log,
-                       test_args=[] if waves is None else ["--trace-file", str(waves)])
+                       build_dir=program.folder, test_dir=run_dir, plusargs=list(plusargs),
+                       extra_env=dict(environment or {}), results_xml=str(results), waves=waves is not None,
+                       log_file=log, test_args=[] if waves is None else ["--trace-file", str(waves)])
+    except (RuntimeError, SystemExit) as error:  # the latter under pytest, also when a test merely fails
+        death = error
+    try:
         tests, failed = get_results(results)
-    except (RuntimeError, SystemExit) as error:
-        raise SimulationError(f"the simulation died ({error}):\n{_errors(log)}") from error
-    if failed or not tests:
-        raise SimulationError(f"{failed} of {tests} cocotb tests failed:\n{_errors(log)}")
+    except (RuntimeError, ParseError) as error:
+        raise SimulationError(f"the simulation died ({death or error}):\n{_errors(log)}") from error
+    if failed or death or not tests:
+        raise SimulationError(f"{failed} of {tests} cocotb tests failed:\n{_errors(log)}") from death
 
 
 def _errors(log: Path, lines: int = 25) -> str:

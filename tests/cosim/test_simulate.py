@@ -78,6 +78,17 @@ def test_narrow_and_wide_input(tmp_path: Path, items: int) -> None:
     assert run(stub).ok
 
 
+def test_weights_are_data(tmp_path: Path) -> None:
+    """Networks of the same shape share one program; the weights are read when it starts."""
+    results = []
+    for seed in (1, 8):
+        stub = write_stub(tmp_path / f"b{seed}", small_network(static=True, steps=5, seed=seed), window=5)
+        results.append(run(stub))
+        assert results[-1].ok
+    assert (tmp_path / "b1" / "snn_top.v").read_text() == (tmp_path / "b8" / "snn_top.v").read_text()
+    assert (results[0].classes != results[1].classes).any()
+
+
 def test_wrong_prediction(static_stub: Stub) -> None:
     result = run(static_stub, predict=lambda n, m, x: static_stub.latency + (np.arange(len(x)) % 4 == 0))
     assert (result.mismatches, result.cycles_mispredicted, result.ok) == (0, 10, False)

@@ -198,7 +198,7 @@ def write_stub(folder: Path, network: Network, *, window: int, items: int = 2,
     item_bits = network.planes(0) if network.static else window
     beats = -(-network.input.size // items)
     source = "$signed({1'b0, x[i]})" if network.static else "x[i][t]"
-    layers = []
+    layers: list[dict[str, Any]] = []
     for la, (lanes, units) in zip(network.layers, folds, strict=True):
         per_group = -(-lanes // units)
         groups = -(-la.connection.outputs // lanes)
@@ -230,7 +230,7 @@ def write_stub(folder: Path, network: Network, *, window: int, items: int = 2,
     rng = np.random.default_rng(1)
     samples = (rng.integers(0, 256, (40, 7)) if network.static
                else rng.integers(0, 2, (40, network.steps, 7))).astype(np.uint8)
-    latency = windows * (beats + int(layers[0]["beats"]) + 2 * int(layers[1]["beats"]))
+    latency = windows * (beats + layers[0]["beats"] + 2 * layers[1]["beats"])
     return Stub(folder, network, samples, latency)
 
 

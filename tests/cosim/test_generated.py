@@ -1,0 +1,82 @@
+"""The generator's Verilog: equal to the golden and the cycle model, whatever the network, fold and weather."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.networks import random_fold, random_network, random_samples
+
+from spikeloom.cosim.runner import SimulationError
+from spikeloom.cosim.simulate import simulate
+from spikeloom.cosim.verilator import lint
+from spikeloom.gen.build import build
+from spikeloom.gen.fold import PRESETS, Fold, LayerFold
+from spikeloom.gen.plan import make_plan
+from spikeloom.model.network import Network
+
+
+@pytest.fixture
+def network() -> Network:
+    return random_network(np.random.default_rng(11), sizes=(30, 20, 16, 10), static=True, steps=5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_network_and_fold(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    folder = tmp_path / "build"
+    build(make_plan(network, random_fold(rng, network)), folder)
+    samples = random_samples(rng, network, 60)
+    lint(folder)
+    result = simulate(folder, samples)
+    assert (result.first_mismatch, result.mismatches, result.cycles_mispredicted) == (None, 0, 0)
+    weather: list[dict[str, Any]] = [
+        {"mode": "stream"}, {"input_gap": 0.3, "output_stall": 0.5},
+        {"mode": "stream", "input_gap": 0.2, "output_stall": 0.2, "reset_cycles": (50, 51, 333, 700)}]
+    for options in weather:
+        result = simulate(folder, samples, seed=seed, **options)
+        assert (result.first_mismatch, result.mismatches) == (None, 0), options
+    assert simulate(folder, samples, reset_cycles=(40, 99, 500)).ok
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(tmp_path: Path, network: Network, preset: str) -> None:
+    build(make_plan(network, PRESETS[preset](network)), tmp_path / "build")
+    assert simulate(tmp_path / "build", random_samples(np.random.default_rng(3), network, 100)).ok
+
+
+# (module, pattern in it, replacement, options that show it)
+FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "wrong decay": (r"snn_layer0_neuron", r"13'h0dbb", "13'h0cbb", {}),
+    "wrong threshold": (r"snn_layer0_neuron", r" > \$signed\(3'h3\)", " >= $signed(3'h3)", {}),
+    "dropped event": (r"\\snn_top\.layer0\.queue ", r"= \| i__payload;", "= | (i__payload & {7{beat_q != 5'd7}});", {}),
+    "carry lost": (r"snn_layer1_lanes8", r"(accumulator0_0_q\)) \+ (\$signed\(sum0_0_q)", r"\1 ^ \2", {}),
+    "one pass too few": (r"\\snn_top\.layer0\.queue ", r"pass_q == 3'h4", "pass_q == 3'h3", {}),
+    "one row too far": (r"\\snn_top\.layer0\.queue ", r"base_q \+ 1'h1", "base_q + 2'h2", {}),
+    "sums survive a reset": (r"snn_layer0_lanes4", r"if \(rst\)", "if (1'b0)", {"reset_cycles": range(100, 900, 37)}),
+    "queue overrun": (r"\\snn_top\.layer0\.queue ", r"i__ready = ~ full_q", "i__ready = 1'b1", {"mode": "stream"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_caught(tmp_path: Path, network: Network, fault: str) -> None:
+    module, pattern, replacement, options = FAULTS[fault]
+    fold = Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=8, neuron_units=2), LayerFold(lanes=10)))
+    build(make_plan(network, fold), tmp_path / "build")
+    samples = random_samples(np.random.default_rng(3), network, 100)
+    assert simulate(tmp_path / "build", samples, **options).mismatches == 0
+
+    verilog = tmp_path / "build" / "snn_top.v"
+    before, body, after = re.split(rf"(\nmodule {module}.*?\nendmodule\n)", verilog.read_text(), flags=re.DOTALL)
+    changed = re.sub(pattern, replacement, body, count=0 if fault == "sums survive a reset" else 1)
+    assert changed != body
+    verilog.write_text(before + changed + after)
+    try:
+        found = str(simulate(tmp_path / "build", samples, max_idle_cycles=20_000, **options).first_mismatch)
+    except SimulationError as error:
+        found = str(error)
+    assert re.search(r"sample \d+|beats of spikes too many|before the transfer", found), found
