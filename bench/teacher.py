@@ -42,19 +42,19 @@ def main() -> None:
         nn.Conv2d(1, 40, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(40), nn.ReLU(),
         nn.Conv2d(40, 80, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(80), nn.ReLU(), nn.Flatten(),
         nn.Dropout(0.3), nn.Linear(80 * 49, 192), nn.ReLU(), nn.Dropout(0.3), nn.Linear(192, 10))
-    model = model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.02, fused=True)
     steps = args.epochs * -(-len(kept) // 128)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     for epoch in range(args.epochs):
         started, total = time.perf_counter(), 0.0
         model.train()
-        for chosen in kept[torch.randperm(len(kept))].split(128):
+        for chosen in torch.split(kept[torch.randperm(len(kept))], 128):
             x = images[chosen]
             x = torch.where((torch.rand(len(x)) < 0.5)[:, None, None, None], x.flip(3), x)
             loss = functional.cross_entropy(model(x), labels[chosen], label_smoothing=0.02)
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
             total += loss.item() * len(chosen)
@@ -69,7 +69,7 @@ def main() -> None:
 @torch.no_grad()
 def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Mean over an image and its mirror image."""
-    return torch.cat([(model(x) + model(x.flip(3))) / 2 for x in images.split(500)])
+    return torch.cat([(model(x) + model(x.flip(3))) / 2 for x in torch.split(images, 500)])
 
 
 if __name__ == "__main__":
