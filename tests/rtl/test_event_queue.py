@@ -1,0 +1,165 @@
+"""The event queue: where channels go, and every slot of every cycle against the timing that its docstring states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from support.simulation import memory_bits, simulate
+
+from spikeloom.rtl.event_queue import EventQueue, EventQueueConfig
+
+# items, banks: one to one, banks that share a beat, a beat that is shared among banks, and odd numbers of them
+SHAPES = [(1, 1), (4, 1), (4, 2), (4, 4), (1, 3), (2, 6), (6, 3), (3, 9), (5, 5)]
+
+
+def config_of(items: int, banks: int, *, beats: int, passes: int = 1, item_bits: int = 3) -> EventQueueConfig:
+    return EventQueueConfig(items=items, item_bits=item_bits, beats=beats, banks=banks, passes=passes)
+
+
+@dataclass
+class Trace:
+    """What a test bench saw, cycle by cycle."""
+
+    windows: list[list[list[int]]]
+    arrivals: list[int] = field(default_factory=list)
+    room: list[bool] = field(default_factory=list)
+    ready: list[bool] = field(default_factory=list)
+    slots: list[tuple[dict[int, tuple[int, int]], bool]] = field(default_factory=list)  # {bank: (row, mask)}, end
+
+
+def run(config: EventQueueConfig, windows: list[list[list[int]]], *, gap: float = 0.0, withheld: float = 0.0,
+        seed: int = 0) -> Trace:
+    rng = np.random.default_rng(seed)
+    trace = Trace(windows)
+    dut = EventQueue(config)
+    beats = [beat for window in windows for beat in window]
+
+    async def bench(ctx: Any) -> None:
+        nth, ends, offering = 0, 0, False
+        while ends < len(windows) * config.passes:
+            assert len(trace.slots) < 20_000, f"watchdog: {nth} beats taken, {ends} passes ended, seed {seed}"
+            offering = nth < len(beats) and (offering or rng.random() >= gap)
+            room = bool(rng.random() >= withheld)
+            ctx.set(dut.i.valid, offering)
+            for item in range(config.items):
+                ctx.set(dut.i.payload[item], beats[nth][item] if offering else int(rng.integers(2)))
+            ctx.set(dut.room, room)
+            trace.room.append(room)
+            trace.ready.append(bool(ctx.get(dut.i.ready)))
+            masks = [ctx.get(dut.o.mask[j]) for j in range(config.banks)]
+            trace.slots.append(({j: (ctx.get(dut.o.row[j]), mask) for j, mask in enumerate(masks) if mask},
+                                bool(ctx.get(dut.o.end))))
+            ends += trace.slots[-1][1]
+            if offering and trace.ready[-1]:
+                trace.arrivals.append(len(trace.slots) - 1)
+                nth, offering = nth + 1, False
+            await ctx.tick()
+
+    simulate(dut, bench)
+    return trace
+
+
+def check(config: EventQueueConfig, trace: Trace) -> None:
+    """Compare every cycle with the docstring's timing, given when beats arrived and when there was room."""
+    cycles = len(trace.slots)
+    want: list[tuple[dict[int, tuple[int, int]], bool]] = [({}, False) for _ in range(cycles)]
+    ready = [True] * cycles
+
+    def give(bank: int, row: int, mask: int, cycle: int) -> None:
+        want[cycle + 1][0][bank] = (row, mask)  # "given" is one cycle before it is seen
+
+    arrivals = iter(trace.arrivals)
+    for window in trace.windows:
+        arrived = [next(arrivals) for _ in window]
+        events: list[list[tuple[int, int, int]]] = [[] for _ in range(config.banks)]  # (cycle of arrival, row, mask)
+        for beat, masks in enumerate(window):
+            for item, mask in enumerate(masks):
+                bank, row = config.locate(beat, item)
+                if mask:
+                    events[bank].append((arrived[beat], row, mask))
+        last = arrived[-1]
+        for bank, given in enumerate(events):
+            free = 0
+            for cycle, row, mask in sorted(given, key=lambda event: event[:2]):
+                give(bank, row, mask, at := max(free, cycle + 2))
+                free = at + 1
+            last = max(last, free - 1)
+        end = next(c for c in range(last + 1, cycles) if trace.room[c])
+        for _ in range(config.passes - 1):
+            want[end + 1] = (want[end + 1][0], True)
+            for bank, given in enumerate(events):
+                for k, (_, row, mask) in enumerate(sorted(given, key=lambda event: event[:2])):
+                    give(bank, row, mask, end + 2 + k)
+            busiest = max(len(given) for given in events)
+            end = next(c for c in range(end + 2 + busiest, cycles) if trace.room[c])
+        want[end + 1] = (want[end + 1][0], True)
+        ready[arrived[-1] + 1:end + 1] = [False] * (end - arrived[-1])
+    assert trace.slots == want
+    assert trace.ready == ready
+
+
+def random_windows(config: EventQueueConfig, seed: int, count: int = 3) -> list[list[list[int]]]:
+    rng = np.random.default_rng(seed)
+    shape = (config.beats, config.items)
+    return [(rng.integers(0, 1 << config.item_bits, shape) * (rng.random(shape) < density)).tolist()
+            for density in rng.choice([0.0, 0.2, 0.6, 1.0], count)]
+
+
+@pytest.mark.parametrize("beats", [1, 2, 7])
+@pytest.mark.parametrize(("items", "banks"), SHAPES)
+def test_every_channel_has_a_place_of_its_own(items: int, banks: int, beats: int) -> None:
+    config = config_of(items, banks, beats=beats)
+    places = [config.locate(beat, item) for beat in range(beats) for item in range(items)]
+    assert len(set(places)) == len(places)
+    assert all(0 <= bank < banks and 0 <= row < config.rows for bank, row in places)
+    assert config.rows * banks < len(places) + items * banks  # no more than the last beat is padded
+    assert (1 << config.row_bits) >= config.rows
+
+
+@pytest.mark.parametrize("beats", [1, 2, 5, 6])
+@pytest.mark.parametrize(("items", "banks"), SHAPES)
+def test_events_and_their_cycles(items: int, banks: int, beats: int) -> None:
+    for passes in (1, 3):
+        config = config_of(items, banks, beats=beats, passes=passes)
+        for seed in range(2):
+            check(config, run(config, random_windows(config, seed)))
+
+
+@pytest.mark.parametrize(("gap", "withheld"), [(0.6, 0.0), (0.0, 0.6), (0.4, 0.4)])
+@pytest.mark.parametrize(("items", "banks"), SHAPES)
+def test_gaps_and_no_room(items: int, banks: int, gap: float, withheld: float) -> None:
+    config = config_of(items, banks, beats=6, passes=2)
+    for seed in range(3):
+        check(config, run(config, random_windows(config, seed), gap=gap, withheld=withheld, seed=seed))
+
+
+def test_silent_and_full_windows() -> None:
+    config = config_of(2, 2, beats=3, passes=2, item_bits=1)
+    silent, full = [[0, 0]] * 3, [[1, 1]] * 3
+    trace = run(config, [silent, full, silent, silent])
+    check(config, trace)
+    events = [slot for slot, _ in trace.slots if slot]
+    assert events == [{0: (row, 1), 1: (row, 1)} for row in (0, 1, 2)] * 2
+
+
+def test_one_beat_one_channel() -> None:
+    """The smallest queue of all still ends its passes."""
+    config = config_of(1, 1, beats=1, passes=2, item_bits=1)
+    check(config, run(config, [[[1]], [[0]], [[1]], [[1]]]))
+
+
+@pytest.mark.parametrize(("items", "banks"), SHAPES)
+def test_memory(items: int, banks: int) -> None:
+    c = config_of(items, banks, beats=5, item_bits=4)
+    assert memory_bits(EventQueue(c)) == c.banks * c.depth * (c.positions * c.item_bits + c.positions + c.row_bits)
+
+
+@pytest.mark.parametrize(("field_name", "value"), [("items", 0), ("item_bits", 0), ("beats", 0), ("banks", 0),
+                                                   ("passes", 0), ("banks", 3)])
+def test_bad_shapes(field_name: str, value: int) -> None:
+    fields = {"items": 4, "item_bits": 1, "beats": 1, "banks": 1, "passes": 1} | {field_name: value}
+    with pytest.raises(ValueError, match=f"{field_name} must .*{value}"):
+        EventQueueConfig(**fields)

@@ -1,0 +1,46 @@
+"""The queue: order, depth, one cycle of latency, one payload per cycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.simulation import memory_bits, simulate
+from support.stream_bench import run_streams
+
+from spikeloom.rtl.beat import beat_layout
+from spikeloom.rtl.fifo import Queue
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 8])
+@pytest.mark.parametrize(("gap", "stall"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.6)])
+def test_order(depth: int, gap: float, stall: float) -> None:
+    payloads = np.random.default_rng(depth).integers(0, 64, 60).tolist()
+    _, received, _ = run_streams(Queue(beat_layout(2, 3), depth), payloads, 60, gap=gap, stall=stall, seed=depth)
+    assert [value for _, value in received] == payloads
+
+
+def test_latency_and_throughput() -> None:
+    sent, received, _ = run_streams(Queue(8, 4), list(range(50)), 50)
+    assert sent == list(range(50))
+    assert [cycle for cycle, _ in received] == [cycle + 1 for cycle in sent]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 8])
+def test_holds_depth_payloads(depth: int) -> None:
+    dut = Queue(8, depth)
+    ready = []
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(dut.i.valid, 1)
+        for _ in range(depth + 3):
+            ready.append(ctx.get(dut.i.ready))
+            await ctx.tick()
+
+    simulate(dut, bench)
+    assert ready == [1] * depth + [0] * 3
+
+
+def test_memory() -> None:
+    assert memory_bits(Queue(beat_layout(3, 5), 16)) == 16 * 15

@@ -1,0 +1,148 @@
+"""The neuron array: order, credits, throughput, constants and states of windows, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.simulation import memory_bits, simulate
+from support.stream_bench import run_streams
+
+from spikeloom.model.numerics import Shift
+from spikeloom.rtl.neuron import NeuronConfig
+from spikeloom.rtl.neuron_array import NeuronArray, NeuronArrayConfig
+
+THRESHOLD_BITS, BIAS_BITS, SUM_BITS = 12, 8, 8
+
+
+def config_of(*, units: int = 2, beats: int = 5, windows: int = 1, pipelined: bool = True, steps: int = 3,
+              own: bool = False) -> NeuronArrayConfig:
+    neuron = NeuronConfig(
+        planes=steps, steps=steps, static=False, synapse=Shift(1), membrane=Shift(2), fraction_bits=1,
+        inclusive=False, reset="subtract", threshold=None if own else 60, has_bias=own, keeps_state=windows > 1,
+        accumulator_bits=SUM_BITS, drive_bits=10, current_bits=16, membrane_bits=20, threshold_bits=THRESHOLD_BITS,
+        bias_bits=BIAS_BITS)
+    return NeuronArrayConfig(name="layer", neuron=neuron, units=units, beats=beats, windows=windows,
+                             pipelined=pipelined)
+
+
+class Case:
+    """Random sums for some runs, and the masks that the equations give."""
+
+    def __init__(self, config: NeuronArrayConfig, runs: int = 2, seed: int = 0) -> None:
+        self.config = config
+        c, n = config, config.neuron
+        rng = np.random.default_rng(seed)
+        shape = (runs, c.windows, c.beats, c.units)
+        sums = rng.integers(-40, 80, (*shape, n.steps))
+        own = n.threshold is None
+        thresholds = rng.integers(0, 200, shape[2:]) if own else np.full(shape[2:], n.threshold)
+        biases = rng.integers(-20, 60, shape[2:]) if own else np.zeros(shape[2:], int)
+        self.constants = [sum(((int(t) & (1 << THRESHOLD_BITS) - 1) | (int(b) & (1 << BIAS_BITS) - 1) << THRESHOLD_BITS)
+                              << k * (THRESHOLD_BITS + BIAS_BITS) for k, (t, b) in enumerate(zip(ts, bs, strict=True)))
+                          for ts, bs in zip(thresholds, biases, strict=True)] if own else []
+        masks = np.zeros(shape, int)
+        for run in range(runs):  # states start anew with every run, and live through its windows
+            current, membrane = np.zeros((2, *shape[2:]), int)
+            for window in range(c.windows):
+                for t in range(n.steps):
+                    current = current - current // 2 + (sums[run, window, ..., t] + biases) * 2
+                    membrane = membrane - membrane // 4 + current
+                    fires = membrane > thresholds
+                    masks[run, window] |= fires << t
+                    membrane = membrane - fires * thresholds
+        self.stimulus = [sum((int(s) & (1 << SUM_BITS) - 1) << k * SUM_BITS for k, s in enumerate(beat.ravel()))
+                         for beat in sums.reshape(-1, c.units, n.steps)]
+        self.want = [sum(int(mask) << k * n.steps for k, mask in enumerate(beat))
+                     for beat in masks.reshape(-1, c.units)]
+
+    def dut(self) -> NeuronArray:
+        return NeuronArray(self.config, self.constants)
+
+    def run(self, **weather: Any) -> tuple[list[int], list[int], list[int]]:
+        """Cycles of taking, cycles of giving, masks."""
+        sent, received, _ = run_streams(self.dut(), self.stimulus, len(self.want), **weather)
+        return sent, [cycle for cycle, _ in received], [mask for _, mask in received]
+
+
+KINDS = [{"units": 1}, {"units": 3}, {"own": True}, {"windows": 3}, {"windows": 3, "own": True, "units": 1},
+         {"windows": 2, "beats": 1}, {"steps": 1, "beats": 1, "units": 1, "windows": 2}, {"beats": 40}]
+
+
+@pytest.mark.parametrize("pipelined", [True, False])
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+@pytest.mark.parametrize(("gap", "stall"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.7), (0.4, 0.4), (0.0, 0.95)])
+def test_no_beat_is_lost(changes: dict[str, Any], pipelined: bool, gap: float, stall: float) -> None:
+    case = Case(config_of(pipelined=pipelined, **changes), runs=3)
+    assert len(set(case.want)) > 1, "equal masks show nothing"
+    assert case.run(gap=gap, stall=stall, seed=7)[2] == case.want
+
+
+@pytest.mark.parametrize("steps", [1, 3, 6])
+def test_pipelined_throughput(steps: int) -> None:
+    config = config_of(steps=steps, beats=60)
+    assert config.latency_cycles == config.neuron.pipeline_latency_cycles + 1
+    sent, received, _ = Case(config, runs=1).run()
+    assert sent == list(range(60))
+    assert received == [cycle + config.latency_cycles for cycle in sent]
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("steps", [1, 3, 6])
+def test_stepping_throughput(steps: int, own: bool) -> None:
+    config = config_of(steps=steps, own=own, pipelined=False)
+    assert config.latency_cycles == config.neuron.stepping_cycles
+    sent, received, _ = Case(config).run()
+    assert sent == [k * (config.neuron.stepping_cycles + 1) for k in range(10)]
+    assert received == [cycle + config.latency_cycles for cycle in sent]
+
+
+@pytest.mark.parametrize("beats", [1, 4, 30])
+def test_a_window_waits_for_the_one_before(beats: int) -> None:
+    """Pipelined: its first beat is taken when the last states of the window before have been written."""
+    config = config_of(beats=beats, windows=3)
+    sent, _, _ = Case(config, runs=1).run()
+    starts = [sent[k * beats] for k in range(3)]
+    ends = [sent[(k + 1) * beats - 1] for k in range(3)]
+    wait = config.neuron.pipeline_latency_cycles + 1
+    assert starts == [0, ends[0] + wait, ends[1] + wait]
+    assert [end - start for start, end in zip(starts, ends, strict=True)] == [beats - 1] * 3
+
+
+@pytest.mark.parametrize(("pipelined", "steps"), [(True, 1), (True, 3), (True, 6), (False, 3)])
+def test_takes_what_it_can_keep(pipelined: bool, steps: int) -> None:
+    """With nobody at the output: as many beats as the queue holds, and not one of them is lost."""
+    config = config_of(pipelined=pipelined, steps=steps, beats=100)
+    case = Case(config, runs=1)
+    dut = case.dut()
+    got: list[int] = []
+    taken = 0
+
+    async def bench(ctx: Any) -> None:
+        nonlocal taken
+        ctx.set(dut.i.valid, 1)
+        for cycle in range(200):
+            ctx.set(dut.i.valid, taken < 100 and cycle < 100)
+            ctx.set(dut.i.payload.as_value(), case.stimulus[min(taken, 99)])
+            ctx.set(dut.o.ready, cycle >= 100)
+            taken += ctx.get(dut.i.valid) and ctx.get(dut.i.ready)
+            if cycle >= 100 and ctx.get(dut.o.valid):
+                got.append(ctx.get(dut.o.payload.as_value()))
+            await ctx.tick()
+
+    simulate(dut, bench)
+    assert taken == (config.queue_depth if pipelined else 1)
+    assert got == case.want[:taken]
+    assert config.queue_depth >= config.neuron.pipeline_latency_cycles + 3
+
+
+@pytest.mark.parametrize("pipelined", [True, False])
+@pytest.mark.parametrize(("windows", "own"), [(1, False), (1, True), (3, False), (3, True)])
+def test_memory(pipelined: bool, windows: int, own: bool) -> None:
+    config = config_of(units=3, beats=7, windows=windows, own=own, pipelined=pipelined)
+    n = config.neuron
+    want = config.queue_depth * 3 * n.steps if pipelined else 0
+    want += 7 * 3 * (n.current_bits + n.membrane_bits) * (windows > 1)
+    want += 7 * 3 * (THRESHOLD_BITS + BIAS_BITS) * own
+    assert memory_bits(Case(config).dut()) == want

@@ -1,0 +1,153 @@
+"""The synapse array: sums against NumPy, beats in order, latency, idle, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.simulation import memory_bits, simulate
+
+from spikeloom.rtl.event_queue import EventQueueConfig
+from spikeloom.rtl.synapse import SynapseArray, SynapseConfig
+
+ACCUMULATOR_BITS = 16
+
+
+def config_of(lanes: int, units: int, *, banks: int = 1, passes: int = 1, weight_bits: int = 4,
+              beats: int = 6) -> SynapseConfig:
+    return SynapseConfig(name="layer", lanes=lanes, units=units, weight_bits=weight_bits,
+                         accumulator_bits=ACCUMULATOR_BITS,
+                         queue=EventQueueConfig(items=banks, item_bits=3, beats=beats, banks=banks, passes=passes))
+
+
+class Case:
+    """Random weights, and random events for some windows: a list of (row, mask) per slot and bank."""
+
+    def __init__(self, config: SynapseConfig, seed: int, windows: int = 2) -> None:
+        self.config = config
+        q = config.queue
+        rng = np.random.default_rng(seed)
+        bits = config.weight_bits
+        shape = (q.passes, q.banks, q.rows, config.lanes)
+        self.weight = (rng.choice([-1, 1], shape) if bits == 1
+                       else rng.integers(-(1 << bits - 1), 1 << bits - 1, shape))
+        stored = (self.weight < 0).astype(int) if bits == 1 else self.weight & ((1 << bits) - 1)
+        self.memories = [[sum(int(w) << (n * bits) for n, w in enumerate(stored[g, j, r]))
+                          for g in range(q.passes) for r in range(q.rows)] for j in range(q.banks)]
+        self.windows = [[[(int(rng.integers(q.rows)), int(rng.integers(8))) for _ in range(q.banks)]
+                         for _ in range(int(rng.integers(0, 8)))] for _ in range(windows)]
+
+    def sums(self) -> list[list[list[int]]]:
+        """Beats of ``units`` lanes of planes; zeros where a group is padded."""
+        c = self.config
+        out = []
+        for window in self.windows:
+            for g in range(c.queue.passes):
+                total = np.zeros((c.group_beats * c.units, 3), int)
+                for slot in window:
+                    for j, (row, mask) in enumerate(slot):
+                        total[:c.lanes] += self.weight[g, j, row][:, None] * (mask >> np.arange(3) & 1)
+                out += total.reshape(c.group_beats, c.units, 3).tolist()
+        return out
+
+    def run(self, stall: float = 0.0, seed: int = 0) -> tuple[list[list[list[int]]], dict[str, list[int]]]:
+        """All beats; and the cycles of ends, of beats, and in which the array was idle."""
+        c = self.config
+        rng = np.random.default_rng(seed)
+        dut = SynapseArray(c, self.memories)
+        got: list[list[list[int]]] = []
+        at: dict[str, list[int]] = {"end": [], "beat": [], "idle": [], "valid": []}
+        passes = [window for window in self.windows for _ in range(c.queue.passes)]
+        wanted = len(passes) * c.group_beats
+
+        async def bench(ctx: Any) -> None:
+            cycle, nth, slot, was_idle = 0, 0, 0, True
+            while len(got) < wanted or cycle <= at["beat"][-1] + 1:
+                assert cycle < 5_000, f"watchdog: {len(got)} of {wanted} beats, seed {seed}"
+                events: list[tuple[int, int]] = []
+                end = False
+                if nth < len(passes):
+                    # An end needs the array to have been idle one cycle before, as in the event queue.
+                    if slot < len(passes[nth]):
+                        events, slot = passes[nth][slot], slot + 1
+                    elif was_idle and (not at["end"] or cycle > at["end"][-1] + 1):
+                        end, nth, slot = True, nth + 1, 0
+                        at["end"].append(cycle)
+                for j in range(c.queue.banks):
+                    row, mask = events[j] if events else (int(rng.integers(c.queue.rows)), 0)
+                    ctx.set(dut.i.row[j], row)
+                    ctx.set(dut.i.mask[j], mask)
+                ctx.set(dut.i.end, end)
+                ctx.set(dut.o.ready, rng.random() >= stall)
+                was_idle = bool(ctx.get(dut.idle))
+                if was_idle:
+                    at["idle"].append(cycle)
+                if ctx.get(dut.o.valid):
+                    at["valid"].append(cycle)
+                    if ctx.get(dut.o.ready):
+                        at["beat"].append(cycle)
+                        got.append([[ctx.get(dut.o.payload[n][b]) for b in range(3)] for n in range(c.units)])
+                await ctx.tick()
+                cycle += 1
+
+        simulate(dut, bench)
+        return got, at
+
+
+# Odd numbers of lanes: not a multiple of the units, several blocks, a last block with fewer lanes than units.
+LANES = [(1, 1), (3, 3), (5, 2), (10, 4), (16, 4), (11, 3), (37, 8), (34, 8), (9, 9)]
+
+
+@pytest.mark.parametrize(("lanes", "units"), LANES)
+def test_sums(lanes: int, units: int) -> None:
+    for banks, passes, bits in ((1, 1, 4), (3, 2, 1), (2, 3, 8)):
+        case = Case(config_of(lanes, units, banks=banks, passes=passes, weight_bits=bits), seed=lanes)
+        for stall in (0.0, 0.6):
+            assert case.run(stall)[0] == case.sums(), (banks, passes, bits, stall)
+
+
+@pytest.mark.parametrize("banks", [1, 2, 3, 4, 5, 8, 9])
+def test_banks(banks: int) -> None:
+    case = Case(config_of(4, 2, banks=banks, passes=2, weight_bits=1 if banks % 2 else 3), seed=banks, windows=3)
+    assert case.run()[0] == case.sums()
+
+
+@pytest.mark.parametrize(("banks", "passes"), [(1, 1), (1, 3), (2, 1), (5, 2), (9, 1)])
+def test_latency_and_idle(banks: int, passes: int) -> None:
+    config = config_of(5, 2, banks=banks, passes=passes)
+    assert config.latency_cycles == (passes > 1) + 1 + config.block(1).latency_cycles
+    _, at = Case(config, seed=1).run()
+    first, last = at["beat"][::config.group_beats], at["beat"][config.group_beats - 1::config.group_beats]
+    assert first == [end + config.latency_cycles for end in at["end"]]
+    assert last == [begin + config.group_beats - 1 for begin in first]  # a beat a cycle
+    busy = {cycle for end, done in zip(at["end"], last, strict=True) for cycle in range(end + 1, done + 1)}
+    assert at["idle"] == [cycle for cycle in range(max(last) + 2) if cycle not in busy]
+
+
+def test_stalls_hold_the_beat() -> None:
+    """Between an end and its last beat the output stays valid; nothing is lost while the next group adds up."""
+    case = Case(config_of(6, 2, passes=2), seed=3, windows=4)
+    got, at = case.run(stall=0.8, seed=1)
+    assert got == case.sums()
+    first, last = at["beat"][::3], at["beat"][2::3]
+    begins = [end + case.config.latency_cycles for end in at["end"]]
+    assert all(a >= b for a, b in zip(first, begins, strict=True))
+    assert at["valid"] == [c for begin, done in zip(begins, last, strict=True) for c in range(begin, done + 1)]
+
+
+@pytest.mark.parametrize(("lanes", "units"), LANES)
+def test_blocks_cover_the_lanes(lanes: int, units: int) -> None:
+    config = config_of(lanes, units)
+    assert units <= config.block_lanes
+    assert config.block_lanes <= max(32, 4 * units, lanes)
+    if config.block_lanes > lanes:
+        pytest.fail("a block has more lanes than there are")
+
+
+@pytest.mark.parametrize(("banks", "passes", "lanes", "bits"), [(1, 1, 1, 1), (3, 2, 5, 4), (2, 3, 7, 16)])
+def test_memory(banks: int, passes: int, lanes: int, bits: int) -> None:
+    config = config_of(lanes, 1, banks=banks, passes=passes, weight_bits=bits)
+    case = Case(config, seed=1)
+    want = banks * passes * config.queue.rows * lanes * bits
+    assert memory_bits(SynapseArray(config, case.memories)) == want
