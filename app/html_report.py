@@ -1,0 +1,426 @@
+"""The report: one self-contained HTML page about a build folder, as one would put it beside a paper.
+
+What it says is measured when it is written: accuracy and spikes by the golden model, cycles by the cycle model
+(which co-simulation proves equal to the Verilog), resources by Yosys. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from spikeloom import report_pictures as pictures
+from spikeloom.cosim.build_folder import BuildFolder
+from spikeloom.gen.cycles import count_cycles, count_stream_cycles
+from spikeloom.gen.devices import find_device
+from spikeloom.gen.fold import fold_from_dict
+from spikeloom.gen.plan import Plan, make_plan
+from spikeloom.gen.synth import synthesize
+from spikeloom.model import golden
+from spikeloom.model.datasets import Dataset
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network, StaticInput
+from spikeloom.model.numerics import Decay, Shift
+
+__all__ = ["write_report"]
+
+Progress = Callable[[str], None]
+
+_RIGHT_SAMPLES, _WRONG_SAMPLES = 3, 2  # rasters shown
+_STREAM_SAMPLES = 40      # sent back to back to measure throughput
+_BATCH = 1000
+_BATCH_BITS = 1 << 28     # spikes held at a time
+_LISTED_CLASSES = 20      # with more, the worst are listed
+
+# Keys of a layer in the manifest, as the table shows them; others follow under "more".
+_LAYER_COLUMNS: dict[str, dict[str, str]] = {
+    "shape": {"inputs": "inputs", "neurons": "neurons"},
+    "fold": {"lanes": "lanes", "inputs_per_cycle": "inputs per cycle", "units": "neuron units",
+             "pipelined": "pipe-lined", "groups": "passes"},
+    "register widths, bits": {"weight_bits": "weight", "accumulator_bits": "accu-mulator", "drive_bits": "drive",
+                              "current_bits": "current J", "membrane_bits": "mem-brane U"},
+    "storage": {"accumulators": "accu-mulators", "weight_memory_bits": "weight memory, bits"},
+}
+_LAYER_REPEATED = {"name", "beats_per_window", "item_bits"}
+_RESOURCES = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers"}
+
+
+def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None,
+                 clock_mhz: float = 100.0, progress: Progress | None = None) -> Path:
+    """Write one self-contained HTML page about a build folder.
+
+    Parameters
+    ----------
+    folder : path
+        What :func:`spikeloom.write` wrote.
+    file : path
+        The page; replaced if it exists. It needs nothing beside it.
+    data : Dataset
+        Samples on which accuracy, spikes and cycles are measured.
+    device : str or None
+        Synthesise for this device too (minutes, unless cached).
+    clock_mhz : float
+        Clock at which cycles are shown as microseconds.
+    progress : callable or None
+        Called with the name of each stage.
+
+    Returns
+    -------
+    Path
+        ``file``.
+
+    Raises
+    ------
+    SpikeloomError
+        If the folder is no build, the data do not suit its network, the device is unknown, synthesis fails or
+        the page cannot be written. Nothing half-written is left.
+    """
+    tell = progress or (lambda what: None)
+    if not clock_mhz > 0 or not np.isfinite(clock_mhz):
+        raise SpikeloomError(f"clock_mhz must be above 0, not {clock_mhz!r}")
+    build = BuildFolder.load(folder)
+    network = build.network
+    plan = make_plan(network, fold_from_dict(build.manifest["fold"], f"{build.path / 'manifest.json'}"))
+    if device is not None:
+        find_device(device)
+    if not len(data):
+        raise SpikeloomError(f"data set {data.name}: has no samples to report on")
+    with _replacing(Path(file)) as page:
+        tell("golden model and cycle model")
+        measured = _measure(plan, data, tell)
+        context = {
+            "network": _network_facts(network), "data": data, "folder": build.path.name, "manifest": build.manifest,
+            "clock_mhz": clock_mhz, "static": network.static, "windows": plan.windows,
+            **_accuracy(measured, data, network),
+            **_activity(measured, network),
+            **_cycles(measured, build.manifest, clock_mhz),
+            "layer_columns": _layer_columns(build.manifest["layers"]),
+            "memories": _memories(build.manifest["memory_files"]),
+            "fold_json": _fold_json(build.manifest["fold"]),
+            "versions": _versions(build.manifest["versions"]),
+        }
+        tell("spikes of samples")
+        context["rasters"] = _rasters(network, data, measured)
+        context["resources"] = None if device is None else _resources(folder, device, tell)
+        tell("page")
+        page.write(_template().render(context))
+    return Path(file)
+
+
+# ---- what is measured ----
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Of N samples, P populations (the input, then the layers), L layers, T steps."""
+
+    classes: npt.NDArray[np.int64]      # (N,) as the golden model decides
+    active: npt.NDArray[np.int64]       # (N, P) channels that are not silent
+    spikes: npt.NDArray[np.int64]       # (N, P); of a static input: non-zero values
+    per_step: npt.NDArray[np.float64]   # (P, T) share that spikes, NaN for a static input
+    silent: list[int]                   # (P,) channels that no sample wakes
+    latency: npt.NDArray[np.int64]      # (N,)
+    layer_end: npt.NDArray[np.int64]    # (N, L)
+    events: npt.NDArray[np.int64]       # (N, L)
+    additions: npt.NDArray[np.int64]    # (N, L)
+    interval: float | None              # cycles per sample, sent back to back
+
+
+def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
+    network = plan.network
+    sizes = [network.input.size, *(layer.connection.outputs for layer in network.layers)]
+    batch = max(1, min(_BATCH, _BATCH_BITS // (8 * network.steps * sum(sizes))))
+    classes, active, spikes, counts = [], [], [], []
+    per_step = np.zeros((len(sizes), network.steps))
+    seen = [np.zeros(size, np.bool_) for size in sizes]
+    for start in range(0, len(data), batch):
+        samples = data.images[start:start + batch]
+        result = golden.run(network, samples)
+        inputs = golden.encode_input(network, samples) != 0
+        trains = [inputs[:, None] if network.static else inputs, *result.spikes]
+        awake = [train.any(axis=1) for train in trains]
+        classes.append(result.classes)
+        active.append(np.column_stack([a.sum(axis=1) for a in awake]))
+        spikes.append(np.column_stack([train.sum(axis=(1, 2)) for train in trains]))
+        for k, (train, a) in enumerate(zip(trains, awake, strict=True)):
+            seen[k] |= a.any(axis=0)
+            per_step[k] += train.sum(axis=(0, 2)) / (sizes[k] * len(data))
+        counts.append(count_cycles(plan, samples))
+        tell(f"samples {min(start + batch, len(data)):,} of {len(data):,}")
+    if network.static:
+        per_step[0] = np.nan
+    some = min(_STREAM_SAMPLES, batch, len(data))
+    finished = count_stream_cycles(plan, data.images[:some]) if some > 1 else None
+    return _Measured(
+        classes=np.concatenate(classes), active=np.concatenate(active), spikes=np.concatenate(spikes),
+        per_step=per_step, silent=[int((~s).sum()) for s in seen],
+        latency=np.concatenate([c.latency for c in counts]), layer_end=np.concatenate([c.layer_end for c in counts]),
+        events=np.concatenate([c.events for c in counts]), additions=np.concatenate([c.additions for c in counts]),
+        interval=None if finished is None else float(finished[-1] - finished[0]) / (some - 1))
+
+
+# ---- what the page says ----
+
+
+def _network_facts(network: Network) -> dict[str, Any]:
+    inp = network.input
+    shape = " x ".join(map(str, inp.shape))
+    return {
+        "name": network.name, "topology": network.topology, "steps": network.steps, "hash": network.hash,
+        "classes": network.classes,
+        "input": (f"static, {shape}, {inp.bits} bits a value" if isinstance(inp, StaticInput)
+                  else f"spikes, {shape}, {network.steps} steps"),
+        "readout": {"psc_sum": "sum over time of the output PSCs", "count": "spike count"}[network.readout.kind],
+        "step_weights": network.readout.step_weights,
+        "layers": [{
+            "name": layer.name, "inputs": layer.connection.inputs, "neurons": layer.connection.outputs,
+            "weights": f"{layer.connection.weight_bits} bits" if layer.connection.weight_bits > 1 else "−1, +1",
+            "zero_weights": float((layer.connection.weight == 0).mean()),
+            "bias": _range(layer.biases) if layer.biases.any() else "none",
+            "synapse": _decay(layer.neuron.synapse, "J"), "membrane": _decay(layer.neuron.membrane, "U"),
+            "fraction_bits": layer.neuron.fraction_bits,
+            "threshold": f"U {layer.neuron.compare} {_range(layer.thresholds)}",
+            "reset": "U ← 0" if layer.neuron.reset == "zero" else "U ← U − θ",
+        } for layer in network.layers],
+        "metadata": list(_flat(network.metadata)),
+    }
+
+
+def _range(values: npt.NDArray[Any]) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} … {high:,}".replace("-", "−")
+
+
+def _decay(decay: Decay, state: str) -> str:
+    how = f"{state} − {state}≫{decay.k}" if isinstance(decay, Shift) else f"{state}·{decay.c}≫12"
+    return f"{how}, τ {decay.tau_steps:.4g}"
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Keys and values of nested JSON, keys joined by dots."""
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner if isinstance(inner, str) else json.dumps(inner)
+
+
+def _class_names(data: Dataset, network: Network) -> list[str]:
+    """A name for every class that the network gives or the data have."""
+    count = max(network.classes, len(data.classes), int(data.labels.max()) + 1)
+    return [*data.classes, *(str(c) for c in range(len(data.classes), count))]
+
+
+def _accuracy(measured: _Measured, data: Dataset, network: Network) -> dict[str, Any]:
+    names = _class_names(data, network)
+    matrix = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(matrix, (data.labels, measured.classes), 1)
+    right = int(np.trace(matrix))
+    rows = []
+    for label, name in enumerate(names):
+        total, hit = int(matrix[label].sum()), int(matrix[label, label])
+        others = np.where(np.arange(len(names)) == label, 0, matrix[label])
+        worst = int(others.argmax())
+        rows.append({"name": name, "samples": total, "recall": hit / total if total else None,
+                     "taken_for": f"{names[worst]} ({others[worst]})" if others[worst] else "–"})
+    if len(rows) > _LISTED_CLASSES:
+        known = [row for row in rows if row["recall"] is not None]
+        rows = sorted(known, key=lambda row: float(row["recall"]))[:_LISTED_CLASSES]
+    return {"right": right, "accuracy": right / len(data), "accuracy_interval": _wilson(right, len(data)),
+            "class_rows": rows, "class_count": len(names), "confusion": pictures.draw_confusion(matrix, names)}
+
+
+def _wilson(right: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson)."""
+    z, p = 1.96, right / total
+    middle, reach = p + z * z / (2 * total), z * float(np.sqrt(p * (1 - p) / total + z * z / (4 * total * total)))
+    scale = 1 + z * z / total
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+
+
+def _activity(measured: _Measured, network: Network) -> dict[str, Any]:
+    names = ["input", *(layer.name for layer in network.layers)]
+    sizes = np.array([network.input.size, *(layer.connection.outputs for layer in network.layers)])
+    rows = [{
+        "name": name, "size": int(size), "mean": float(active.mean()), "share": float(active.mean() / size),
+        "min": int(active.min()), "max": int(active.max()), "silent": silent,
+        "spikes": None if index == 0 and network.static else float(spikes.mean()),
+        "each": float(spikes.sum() / active.sum()) if active.any() and not (index == 0 and network.static) else None,
+    } for index, (name, size, active, spikes, silent) in enumerate(
+        zip(names, sizes, measured.active.T, measured.spikes.T, measured.silent, strict=True))]
+    return {"activity_rows": rows,
+            "activity": pictures.draw_activity(names, measured.active / sizes, measured.per_step)}
+
+
+def _cycles(measured: _Measured, manifest: Mapping[str, Any], clock_mhz: float) -> dict[str, Any]:
+    latency, names = measured.latency, [layer["name"] for layer in manifest["layers"]]
+    rows = []
+    for layer, events, additions, end in zip(manifest["layers"], measured.events.T, measured.additions.T,
+                                             measured.layer_end.T, strict=True):
+        adders = layer["lanes"] * layer["inputs_per_cycle"]
+        rows.append({"name": layer["name"], "events": float(events.mean()), "additions": float(additions.mean()),
+                     "adders": adders, "end": float(end.mean()), "end_min": int(end.min()), "end_max": int(end.max()),
+                     "alone": float(additions.mean() / (adders * latency.mean())),
+                     "stream": None if measured.interval is None
+                     else float(additions[:_STREAM_SAMPLES].mean() / (adders * measured.interval))})
+    mean = float(latency.mean())
+    return {"cycles": {"min": int(latency.min()), "mean": mean, "max": int(latency.max()),
+                       "median": float(np.median(latency)), "interval": measured.interval},
+            "cycle_rows": rows,
+            "timeline": pictures.draw_timeline(names, measured.layer_end, latency, clock_mhz),
+            "histogram": pictures.draw_cycles(latency, clock_mhz)}
+
+
+def _layer_columns(layers: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Group -> key -> heading, of what the manifest says of at least one layer."""
+    present = {key for layer in layers for key, value in layer.items() if isinstance(value, str | int | float)}
+    known = {key for group in _LAYER_COLUMNS.values() for key in group}
+    columns = {group: {key: head for key, head in keys.items() if key in present}
+               for group, keys in _LAYER_COLUMNS.items()}
+    columns["more"] = {key: key.replace("_", " ") for key in sorted(present - known - _LAYER_REPEATED)}
+    return {group: keys for group, keys in columns.items() if keys}
+
+
+def _memories(files: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Memory files, those of equal banks in one row."""
+    rows: dict[tuple[str, int], list[str]] = {}
+    for name, bits in files.items():
+        stem = re.sub(r"\d+(?=\.hex$)", "*", name)
+        rows.setdefault((stem, bits), []).append(name)
+    return [{"name": names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", "count": len(names), "bits": bits,
+             "total": bits * len(names)} for (_, bits), names in rows.items()]
+
+
+def _resources(folder: str | Path, device: str, tell: Progress) -> dict[str, Any]:
+    result = synthesize(folder, device, progress=lambda what: tell(f"synthesis: {what}"))
+    target = find_device(device)
+    units = {"bram": target.bram_unit, "dsp": target.dsp_unit}
+    rows = [{"name": name, "unit": units.get(key, ""), "used": getattr(result, key), "holds": target.capacity()[key]}
+            for key, name in _RESOURCES.items()]
+    return {"device": result.device, "fits": result.fits, "rows": rows, "tool": result.tool, "wall_s": result.wall_s,
+            "command": result.command,
+            "cells": sorted(result.cells.items(), key=lambda cell: -cell[1])}
+
+
+def _fold_json(fold: Mapping[str, Any]) -> str:
+    """The fold as a fold file, a layer a line."""
+    lines = [f"  {json.dumps(layer)}" for layer in fold["layers"]]
+    rest = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in fold.items() if key != "layers"]
+    return "{\n" + ",\n".join([*rest, ' "layers": [\n' + ",\n".join(lines) + "\n ]"]) + "\n}"
+
+
+def _versions(built: Mapping[str, str]) -> list[tuple[str, str]]:
+    here = {name: version(name) for name in ("spikeloom", "numpy", "matplotlib")} | {
+        "Python": platform.python_version()}
+    return [*((f"{name} (build)", number) for name, number in built.items()),
+            *((f"{name} (this page)", number) for name, number in here.items())]
+
+
+# ---- rasters ----
+
+
+def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[str, Any]]:
+    chosen = _choose(data.labels, measured.classes)
+    samples = data.images[chosen]
+    result = golden.run(network, samples)
+    inputs = golden.encode_input(network, samples)
+    names = _class_names(data, network)
+    title = "sample" if network.static else "sample, summed over steps"
+    shown = []
+    for n, index in enumerate(chosen):
+        picture, signed = _picture(samples[n], network)
+        panels = [] if network.static else [pictures.Panel("input", inputs[n] != 0)]
+        panels += [pictures.Panel(layer.name, spikes[n])
+                   for layer, spikes in zip(network.layers, result.spikes, strict=True)]
+        label, predicted = int(data.labels[index]), int(result.classes[n])
+        shown.append({"index": index, "label": names[label], "predicted": names[predicted],
+                      "right": label == predicted, "cycles": int(measured.latency[index]),
+                      "picture": pictures.draw_raster(pictures.Raster(
+                          title=title, picture=picture, signed=signed, panels=panels, scores=result.scores[n], label=label,
+                          predicted=predicted, classes=names))})
+    return shown
+
+
+def _choose(labels: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]) -> list[int]:
+    """The first samples that are right and the first that are wrong, of different true classes where possible."""
+    chosen: list[int] = []
+    for right, count in ((True, _RIGHT_SAMPLES), (False, _WRONG_SAMPLES)):
+        candidates = [int(i) for i in np.flatnonzero((labels == classes) == right)]
+        first = {int(labels[i]): i for i in reversed(candidates)}  # of each class
+        fresh = sorted(first.values())
+        again = [i for i in candidates if i not in set(fresh)]
+        chosen += (fresh + again)[:count]
+    return chosen
+
+
+def _picture(sample: npt.NDArray[Any], network: Network) -> tuple[npt.NDArray[Any], bool]:
+    """A sample as something to look at, and whether it is a difference around 0.
+
+    Spikes are summed over the steps. One channel is shown in grey, two are ON minus OFF, three are colours.
+    Anything else is a row of values.
+    """
+    if network.static:
+        values = sample.astype(np.int64)
+    else:
+        values = sample.astype(np.int64).sum(axis=0)
+    shape = values.shape if values.ndim > 1 else network.input.shape
+    values = values.reshape(shape)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 2 and min(values.shape) > 1:
+        return values, False
+    if values.ndim == 3 and values.shape[0] == 2:
+        return values[0] - values[1], True
+    if values.ndim == 3 and 3 in (values.shape[0], values.shape[-1]):
+        colors = values if values.shape[-1] == 3 else values.transpose(1, 2, 0)
+        return colors / max(255 if network.static else 1, int(colors.max())), False
+    return values.ravel(), False
+
+
+# ---- the file ----
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters["count"] = lambda value: f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+    environment.filters["percent"] = lambda value, digits=1: pictures.percent(value, digits)
+    source = resources.files("spikeloom").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    """A file that takes the place of ``path`` when all of it is written."""
+    if path.is_dir():
+        raise SpikeloomError(f"{path}: is a folder; name the file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent,  # noqa: SIM115
+                                           prefix=f".{path.name}.", delete=False)
+    except OSError as error:
+        raise SpikeloomError(f"{path}: cannot be written: {error.strerror or error}") from error
+    try:
+        with file:
+            yield file
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except BaseException as error:
+        Path(file.name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise SpikeloomError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise
