@@ -68,6 +68,8 @@ class Fold:
 
 def check_fold(network: Network, fold: Fold) -> None:
     """Raise :class:`.SpikeloomError` if ``fold`` does not suit ``network``: names layer, field, value, range."""
+    if not isinstance(fold.name, str) or not fold.name.isprintable():  # it stands in a comment of the Verilog
+        raise SpikeloomError(f"fold: name must be one line of text, not {fold.name!r}")
     if len(fold.layers) != len(network.layers):
         raise SpikeloomError(f"fold {fold.name}: has {len(fold.layers)} layers, network {network.name} has "
                              f"{len(network.layers)}")
@@ -179,7 +181,7 @@ def load_fold(spec: str, network: Network) -> Fold:
             raise SpikeloomError(f"{spec}: cannot be read: {error}") from error
         try:
             fold = fold_from_dict(json.loads(text), spec)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise SpikeloomError(f"{spec}: not valid JSON: {error}") from error
         if fold.name == "custom":
             fold = replace(fold, name=path.stem)

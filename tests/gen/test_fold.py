@@ -1,0 +1,153 @@
+"""Folds: presets for any network, files, and an error for everything that does not suit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.networks import random_fold, random_network
+
+from spikeloom.gen.fold import PRESETS, Fold, LayerFold, check_fold, fold_from_dict, load_fold
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network
+
+
+def fold_of(network: Network, index: int = 0, **layer: Any) -> Fold:
+    """One lane everywhere, ``layer`` changed in one place."""
+    layers = [LayerFold() for _ in network.layers]
+    layers[index] = LayerFold(**layer)
+    return Fold(layers=tuple(layers), name="mine")
+
+
+@settings(max_examples=80, deadline=None)
+@given(sizes=st.lists(st.one_of(st.integers(1, 20), st.integers(60, 70), st.sampled_from([127, 128, 401])),
+                      min_size=2, max_size=4), static=st.booleans(), steps=st.integers(1, 7))
+def test_presets_suit_any_network(sizes: list[int], static: bool, steps: int) -> None:
+    network = random_network(np.random.default_rng(0), sizes=tuple(sizes), static=static, steps=steps)
+    for name, preset in PRESETS.items():
+        fold = preset(network)
+        check_fold(network, fold)
+        assert fold.name == name
+        assert load_fold(name, network) == fold
+        assert fold.window(network) == steps
+
+
+def test_presets_are_what_they_say(network: Network) -> None:
+    small, full, balanced = (PRESETS[name](network) for name in ("small", "full", "balanced"))
+    assert {(layer.lanes, layer.inputs_per_cycle, layer.pipelined) for layer in small.layers} == {(1, 1, False)}
+    assert [(layer.lanes, layer.neuron_units) for layer in full.layers] == [(20, 20), (9, 9), (4, 4)]
+    assert [layer.lanes for layer in balanced.layers] == [16, 9, 4]
+
+
+@pytest.mark.parametrize(("index", "layer", "message"), [
+    (0, {"lanes": 0}, r"fold mine: layer layer0: lanes must be in 1\.\.20, not 0"),
+    (0, {"lanes": 21}, r"layer layer0: lanes must be in 1\.\.20, not 21"),
+    (1, {"lanes": -1}, r"layer layer1: lanes must be in 1\.\.9, not -1"),
+    (1, {"lanes": 2.0}, r"layer layer1: lanes must be in 1\.\.9, not 2\.0"),
+    (1, {"lanes": True}, r"layer layer1: lanes must be in 1\.\.9, not True"),
+    (1, {"lanes": "4"}, r"layer layer1: lanes must be in 1\.\.9, not '4'"),
+    (2, {"lanes": None}, r"layer layer2: lanes must be in 1\.\.4, not None"),
+    (0, {"lanes": 4, "neuron_units": 5}, r"layer layer0: neuron_units must be in 1\.\.4, not 5"),
+    (0, {"neuron_units": 0}, r"layer layer0: neuron_units must be in 1\.\.1, not 0"),
+    (0, {"inputs_per_cycle": 13}, r"layer layer0: inputs_per_cycle must be in 1\.\.12, not 13"),
+    (1, {"inputs_per_cycle": 0}, r"layer layer1: inputs_per_cycle must be in 1\.\.20, not 0"),
+    (2, {"pipelined": 1}, r"layer layer2: pipelined must be true or false, not 1"),
+])
+def test_bad_layer(network: Network, index: int, layer: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpikeloomError, match=message):
+        check_fold(network, fold_of(network, index, **layer))
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"input_per_beat": 0}, r"fold bad: input_per_beat must be in 1\.\.12, not 0"),
+    ({"input_per_beat": 13}, r"input_per_beat must be in 1\.\.12, not 13"),
+    ({"window_steps": 5}, r"window_steps must be in 1\.\.4, not 5"),
+    ({"window_steps": 0}, r"window_steps must be in 1\.\.4, not 0"),
+    ({"window_steps": 3}, r"window_steps must divide the network's 4 steps, not 3"),
+    ({"window_steps": 2}, r"window_steps must be 4 \(all steps\) for a static input, not 2"),
+    ({"layers": (LayerFold(),)}, r"fold bad: has 1 layers, network random has 3"),
+    ({"name": "a\nmodule b;"}, "name must be one line of text"),
+    ({"name": 3}, "name must be one line of text, not 3"),
+], ids=str)
+def test_bad_fold(network: Network, fields: dict[str, Any], message: str) -> None:
+    fold = Fold(**{"layers": (LayerFold(),) * 3, "name": "bad"} | fields)
+    with pytest.raises(SpikeloomError, match=message):
+        check_fold(network, fold)
+
+
+def test_inputs_must_meet_beats(network: Network) -> None:
+    """What a layer takes per cycle divides, or is a multiple of, what comes per beat."""
+    first = Fold(layers=(LayerFold(inputs_per_cycle=4), LayerFold(), LayerFold()), input_per_beat=6, name="mine")
+    with pytest.raises(SpikeloomError, match="layer layer0: inputs_per_cycle must divide or be a multiple of "
+                                             "input_per_beat=6, not 4"):
+        check_fold(network, first)
+    second = Fold(layers=(LayerFold(lanes=3, neuron_units=3), LayerFold(inputs_per_cycle=2), LayerFold()), name="mine")
+    with pytest.raises(SpikeloomError, match="layer layer1: inputs_per_cycle must divide or be a multiple of "
+                                             "layer layer0's neuron_units=3, not 2"):
+        check_fold(network, second)
+    for inputs_per_cycle in (1, 3, 6, 9):
+        check_fold(network, Fold(layers=(LayerFold(lanes=3, neuron_units=3),
+                                         LayerFold(inputs_per_cycle=inputs_per_cycle), LayerFold())))
+
+
+def test_windows(spiking: Network) -> None:
+    for window in (1, 2, 3, 6, None):
+        fold = Fold(layers=(LayerFold(),) * 2, window_steps=window)
+        check_fold(spiking, fold)
+        assert fold.window(spiking) == (window or 6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**9))
+def test_round_trip(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    fold = random_fold(rng, random_network(rng))
+    assert fold_from_dict(json.loads(json.dumps(fold.to_dict())), "here") == fold
+
+
+def test_file(tmp_path: Path, network: Network) -> None:
+    """A fold without a name takes the file's; what is not said has its default."""
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"layers": [{"lanes": 5, "neuron_units": 2}, {}, {"pipelined": False}],
+                                "input_per_beat": 3}))
+    assert load_fold(str(file), network) == Fold(
+        name="mine", input_per_beat=3, layers=(LayerFold(lanes=5, neuron_units=2), LayerFold(),
+                                               LayerFold(pipelined=False)))
+    file.write_text(json.dumps(PRESETS["fast"](network).to_dict() | {"name": "named"}))
+    assert load_fold(str(file), network).name == "named"
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("{", "not valid JSON"),
+    ("[]", "a fold must be an object with a list 'layers'"),
+    ("{}", "a fold must be an object with a list 'layers'"),
+    ('{"layers": 3}', "a fold must be an object with a list 'layers'"),
+    ('{"layers": [3, {}, {}]}', r"layers\[0\] must be an object of fields, not 3"),
+    ('{"layers": [{}, {"lane": 3}, {}]}', r"layers\[1\]: unknown field 'lane'; allowed are lanes, inputs_per_cycle, "),
+    ('{"layers": [{}, {}, {}], "window": 3}', "fold: unknown field 'window'; allowed are layers, input_per_beat, "),
+    ('{"layers": [{}, {}]}', "has 2 layers, network random has 3"),
+    ('{"layers": [{"lanes": NaN}, {}, {}]}', r"layer layer0: lanes must be in 1\.\.20, not nan"),
+    ('{"layers": [{"lanes": [1]}, {}, {}]}', r"layer layer0: lanes must be in 1\.\.20, not \[1\]"),
+    ('{"layers": [{}, {}, {}], "name": ["x"]}', "name must be one line of text"),
+    ("[" * 100_000, "not valid JSON"),
+    ("\xff", "cannot be read"),
+])
+def test_bad_file(tmp_path: Path, network: Network, text: str, message: str) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(SpikeloomError, match=message) as caught:
+        load_fold(str(file), network)
+    assert "bad" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_neither_preset_nor_file(tmp_path: Path, network: Network) -> None:
+    with pytest.raises(SpikeloomError, match=r"fold 'quick' is neither a preset \(small, .*full\) nor a file"):
+        load_fold("quick", network)
+    with pytest.raises(SpikeloomError, match="cannot be read"):
+        load_fold(str(tmp_path), network)
