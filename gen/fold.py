@@ -171,19 +171,23 @@ def load_fold(spec: str, network: Network) -> Fold:
     """
     if spec in PRESETS:
         fold = PRESETS[spec](network)
-    else:
-        path = Path(spec)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise SpikeloomError(f"fold {spec!r} is neither a preset ({', '.join(PRESETS)}) nor a file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpikeloomError(f"{spec}: cannot be read: {error}") from error
-        try:
-            fold = fold_from_dict(json.loads(text), spec)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise SpikeloomError(f"{spec}: not valid JSON: {error}") from error
-        if fold.name == "custom":
-            fold = replace(fold, name=path.stem)
-    check_fold(network, fold)
+        check_fold(network, fold)
+        return fold
+    path = Path(spec)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpikeloomError(f"fold {spec!r} is neither a preset ({', '.join(PRESETS)}) nor a file") from None
+    except (OSError, ValueError) as error:
+        raise SpikeloomError(f"{spec}: cannot be read: {error}") from error
+    try:
+        fold = fold_from_dict(json.loads(text), spec)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise SpikeloomError(f"{spec}: not valid JSON: {error}") from error
+    if fold.name == "custom":
+        fold = replace(fold, name=path.stem)
+    try:
+        check_fold(network, fold)
+    except SpikeloomError as error:
+        raise SpikeloomError(f"{spec}: {error}") from None
     return fold

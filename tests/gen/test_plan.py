@@ -1,0 +1,145 @@
+"""The plan: where channels lie, and memories that decode back to the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.networks import random_fold, random_network
+
+from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.plan import Channels, Plan, make_plan
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput
+from spikeloom.model.numerics import Shift
+from spikeloom.rtl.neuron import constants_layout
+
+
+@pytest.mark.parametrize(("size", "lanes", "units", "want"), [
+    (5, 5, 1, [[0], [1], [2], [3], [4]]),
+    (5, 5, 2, [[0, 1], [2, 3], [4, -1]]),
+    (5, 2, 2, [[0, 1], [2, 3], [4, -1]]),
+    (7, 3, 2, [[0, 1], [2, -1], [3, 4], [5, -1], [6, -1], [-1, -1]]),
+    (1, 1, 1, [[0]]),
+])
+def test_channels(size: int, lanes: int, units: int, want: list[list[int]]) -> None:
+    channels = Channels(size, lanes, units)
+    assert channels.index.tolist() == want
+    assert (channels.beats, channels.groups * channels.group_beats) == (len(want), len(want))
+
+
+def decode_weights(plan: Plan, index: int) -> np.ndarray:
+    """The weight matrix out of a layer's memories; what stands for no weight must be 0."""
+    config, memories = plan.layers[index].synapse, plan.weights(index)
+    queue, bits = config.queue, config.weight_bits
+    outputs, inputs = plan.network.layers[index].connection.weight.shape
+    weight = np.full((outputs, inputs), 999)
+    padding = 0
+    assert [len(memory) for memory in memories] == [queue.passes * queue.rows] * queue.banks
+    where = {queue.locate(beat, item): int(channel) for beat, row in enumerate(plan.channels[index].index)
+             for item, channel in enumerate(row)}
+    for bank, memory in enumerate(memories):
+        for address, word in enumerate(memory):
+            assert 0 <= word < 1 << config.lanes * bits
+            group, row = divmod(address, queue.rows)
+            channel = where.get((bank, row), -1)
+            for lane in range(config.lanes):
+                stored = word >> lane * bits & ((1 << bits) - 1)
+                neuron = group * config.lanes + lane
+                if channel < 0 or neuron >= outputs:
+                    padding |= stored
+                    continue
+                weight[neuron, channel] = 1 - 2 * stored if bits == 1 else stored - (stored >> bits - 1 << bits)
+    assert padding == 0
+    return weight
+
+
+def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
+    """Thresholds and biases out of the constants' memory, or those that all neurons share."""
+    layer, neuron = plan.network.layers[index], plan.layers[index].neurons.neuron
+    channels, words = plan.channels[index + 1], plan.constants(index)
+    thresholds = [0 if neuron.threshold is None else neuron.threshold] * layer.connection.outputs
+    biases = [0] * layer.connection.outputs
+    if not neuron.has_constants:
+        assert words == []
+        return thresholds, biases
+    layout = constants_layout(neuron)
+    assert len(words) == channels.beats
+    for beat, word in enumerate(words):
+        assert 0 <= word < 1 << layout.size * channels.units
+        for unit, channel in enumerate(channels.index[beat]):
+            view: Any = layout.from_bits(word >> unit * layout.size & ((1 << layout.size) - 1))
+            if channel >= 0:
+                if neuron.threshold is None:
+                    thresholds[channel] = view.threshold
+                if neuron.has_bias:
+                    biases[channel] = view.bias
+            elif neuron.threshold is None:
+                assert view.threshold == (1 << neuron.threshold_bits - 1) - 1  # out of reach
+    return thresholds, biases
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**9))
+def test_memories_decode_to_the_network(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    plan = make_plan(network, random_fold(rng, network))
+    for index, layer in enumerate(network.layers):
+        np.testing.assert_array_equal(decode_weights(plan, index), layer.connection.weight)
+        assert decode_constants(plan, index) == (layer.thresholds.tolist(), layer.biases.tolist())
+
+
+def test_shapes(spiking: Network) -> None:
+    plan = make_plan(spiking, Fold(layers=(LayerFold(lanes=3, neuron_units=2, inputs_per_cycle=2), LayerFold(lanes=2)),
+                                   input_per_beat=4, window_steps=2))
+    first, second = plan.layers
+    assert (plan.window_steps, plan.windows) == (2, 3)
+    assert [(c.size, c.lanes, c.units, c.beats) for c in plan.channels] == [(10, 10, 4, 3), (8, 3, 2, 6), (3, 2, 1, 4)]
+    queue = first.synapse.queue
+    assert (queue.items, queue.item_bits, queue.beats, queue.banks, queue.passes) == (4, 2, 3, 2, 3)
+    queue = second.synapse.queue
+    assert (queue.items, queue.item_bits, queue.beats, queue.banks, queue.passes) == (2, 2, 6, 1, 2)
+    assert [layer.neurons.neuron.keeps_state for layer in plan.layers] == [True, True]
+    weights = spiking.readout.step_weights
+    assert plan.readout.step_weights == (weights[:2], weights[2:4], weights[4:])
+    assert (plan.readout.classes, plan.readout.lanes, plan.readout.units) == (3, 2, 1)
+
+
+def test_a_static_layer_has_a_plane_per_bit(network: Network) -> None:
+    plan = make_plan(network, Fold(layers=(LayerFold(),) * 3))
+    assert [layer.neurons.neuron.planes for layer in plan.layers] == [network.planes(0), 4, 4]
+    assert [layer.neurons.neuron.static for layer in plan.layers] == [True, False, False]
+
+
+def single(weight_bits: int, threshold: list[int], compare: Any, bias: list[int] | None = None) -> Network:
+    layer = Layer(name="a", neuron=Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array(threshold),
+                                          fraction_bits=0, compare=compare),
+                  connection=Dense(weight=np.ones((3, 2), int), weight_bits=weight_bits,
+                                   bias=None if bias is None else np.array(bias)))
+    return Network(name="n", input=SpikeInput(shape=(2,)), layers=(layer,), steps=1, readout=Readout.count(1))
+
+
+@pytest.mark.parametrize(("weight_bits", "threshold", "compare", "lanes", "own"), [
+    (4, [5], ">", 2, False), (4, [5, 5, 5], ">", 2, False), (4, [5, 6, 5], ">", 3, True),
+    (1, [5], ">", 3, False), (1, [5], ">", 2, True),       # padding adds up weights that cannot be 0
+    (4, [0], ">=", 3, False), (4, [0], ">=", 2, True),     # padding would fire at rest
+    (4, [0], ">", 2, False), (4, [1], ">=", 2, False),
+])
+def test_padding_is_out_of_reach(weight_bits: int, threshold: list[int], compare: str, lanes: int, own: bool) -> None:
+    plan = make_plan(single(weight_bits, threshold, compare), Fold(layers=(LayerFold(lanes=lanes),)))
+    assert (plan.layers[0].neurons.neuron.threshold is None) == own
+    assert bool(plan.constants(0)) == own
+
+
+def test_zero_biases_cost_nothing() -> None:
+    assert make_plan(single(4, [5], ">", [0, 0, 0]), Fold(layers=(LayerFold(),))).constants(0) == []
+    assert len(make_plan(single(4, [5], ">", [0, 0, 1]), Fold(layers=(LayerFold(),))).constants(0)) == 3
+
+
+def test_fold_is_checked(network: Network) -> None:
+    with pytest.raises(SpikeloomError, match=r"layer layer2: lanes must be in 1\.\.4, not 5"):
+        make_plan(network, Fold(layers=(LayerFold(), LayerFold(), LayerFold(lanes=5))))
