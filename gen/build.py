@@ -14,6 +14,7 @@ from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import StaticInput
 from spikeloom.model.network_file import save_network
+from spikeloom.rtl.neuron import constants_layout
 
 from .plan import Plan
 from .verilog import TOP, emit
@@ -175,17 +176,19 @@ def _layer_of(plan: Plan, index: int) -> dict[str, Any]:
 
 def _rom_bits(plan: Plan) -> dict[str, int]:
     """Size of every memory file, without making its contents."""
-    bits = {}
+    sizes = {}
+
+    def add(name: str, row_bits: int, depth: int) -> None:
+        sizes[f"{name}.hex"] = row_bits * depth
+
     for config in plan.layers:
         synapse, neurons = config.synapse, config.neurons
         for bank in range(synapse.queue.banks):
-            bits[f"{synapse.name}_weights{bank}.hex"] = (
-                synapse.lanes * synapse.weight_bits * synapse.queue.passes * synapse.queue.rows)
+            add(f"{synapse.name}_weights{bank}", synapse.lanes * synapse.weight_bits,
+                synapse.queue.passes * synapse.queue.rows)
         if neurons.neuron.has_constants:
-            word = (neurons.neuron.threshold_bits if neurons.neuron.threshold is None else 0) + (
-                neurons.neuron.bias_bits if neurons.neuron.has_bias else 0)
-            bits[f"{synapse.name}_constants.hex"] = word * neurons.units * neurons.beats
-    return bits
+            add(f"{synapse.name}_constants", constants_layout(neurons.neuron).size * neurons.units, neurons.beats)
+    return sizes
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

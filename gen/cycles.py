@@ -139,7 +139,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
             for q, t in enumerate(arrive):
                 c = counts[:, q]
                 free = np.where(c > 0, np.maximum(free, t[:, None] + 2) + c, free)
-            ended = np.maximum(arrive[-1] + 1, free.max(axis=1))
+            ended = np.maximum(arrive[-1] + 2, free.max(axis=1) + 1)
 
             last = index == len(plan.layers) - 1
             next_open = results[-1] + 1 if last and results and window % plan.windows == 0 else (
@@ -147,7 +147,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
             leaves: list[Cycles] = []
             for group in range(queue.passes):
                 if group:
-                    ended = ended + 2 + busiest
+                    ended = ended + 2 + busiest + (busiest > 0)
                 ended = np.maximum(ended, room_from[index])
                 sums_from = ended + 1 + config.synapse.latency_cycles
                 for _ in range(config.synapse.group_beats):

@@ -81,7 +81,8 @@ def find_device(name: str) -> Device:
     """
     device = DEVICES.get(name.lower())
     if device is None:
-        near = difflib.get_close_matches(name.lower(), DEVICES, n=1)
+        near = ([known for known in DEVICES if name.lower() in known]
+                or difflib.get_close_matches(name.lower(), DEVICES, n=1))
         hint = f", did you mean {near[0]}?" if near else ""
         raise SpikeloomError(f"device {name!r} is not known{hint} (known: {', '.join(DEVICES)})")
     return device

@@ -124,7 +124,7 @@ def synthesize(folder: str | Path, device: str, *, progress: Progress | None = N
     device : str
         A name from :data:`.DEVICES`.
     progress : callable
-        Called with the name of each of the tool's passes.
+        Called with number and name of each of Yosys's passes, as ``2.14 WREDUCE``.
     cache : bool
         Take the result from the cache if the same sources were synthesised before.
 
@@ -247,7 +247,7 @@ def _run_yosys(work: Path, script: str, progress: Progress | None) -> None:
 
 
 def _yosys_pass(progress: Progress | None) -> Callable[[str], None] | None:
-    """A reader of Yosys's log that reports its passes, by their first two numbers."""
+    """A reader of Yosys's output that reports its passes, by their first two numbers."""
     if progress is None:
         return None
     last = ""
@@ -257,9 +257,9 @@ def _yosys_pass(progress: Progress | None) -> Callable[[str], None] | None:
         match = re.match(r"(\d+(?:\.\d+)?)[\d.]*\. Executing (.*?)(?: pass)?(?: \(|\.$|$)", line)
         if match and match[1] != last:
             last = match[1]
-            progress(f"Yosys {match[1]}: {match[2]}")
+            progress(f"{match[1]} {match[2]}")
         elif line.startswith("Preparing to run"):
-            progress("Yosys is being prepared (once, half a minute)")
+            progress("is being prepared (once, half a minute)")
 
     return read
 

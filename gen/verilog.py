@@ -75,11 +75,11 @@ class _Platform:
 
     def rom(self, rom: Rom) -> Elaboratable:
         digits = -(-rom.row_bits // 4)
-        name = f"{rom.name}.hex"
-        self.files[name] = "".join(f"{row:0{digits}x}\n" for row in rom.rows)
-        self.memory_bits[name] = rom.row_bits * len(rom.rows)
+        file = f"{rom.name}.hex"
+        self.files[file] = "".join(f"{row:0{digits}x}\n" for row in rom.rows)
+        self.memory_bits[file] = rom.row_bits * len(rom.rows)
         return Instance(ROM_MODULE, p_WIDTH=rom.row_bits, p_DEPTH=len(rom.rows), p_ADDRESS_BITS=len(rom.address),
-                        p_FILE=name, i_clk=ClockSignal(), i_address=rom.address, o_data=rom.data)
+                        p_FILE=file, i_clk=ClockSignal(), i_address=rom.address, o_data=rom.data)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -97,8 +97,9 @@ class EventQueue(wiring.Component):
 
     Timing, with ``c_j`` events in bank ``j``: an entry that arrives in cycle ``t`` gives its first event in
     ``t + 2`` (seen on ``o`` in ``t + 3``), later ones follow without a gap. The end of pass ``g`` is given in
-    ``P_g``, the first cycle after the last beat and the last event of all banks in which ``room`` is set;
-    ``P_{g+1} >= P_g + 2 + max_j c_j``. The next window's first beat is taken from ``P_{passes-1} + 1`` on.
+    ``P_g`` (seen on ``o`` in ``P_g + 1``), the first cycle that is two or more after the last beat and the last event
+    of all banks, and in which ``room`` is set. ``P_{g+1} >= P_g + 3 + max_j c_j``, or ``P_g + 2`` without events. The
+    next window's first beat is taken from ``P_{passes-1} + 1`` on.
 
     Memory: ``banks * depth * (positions * item_bits + positions + row_bits)`` bits.
 
@@ -148,8 +149,9 @@ class EventQueue(wiring.Component):
 
         # Sequencer: the end of a pass, when every bank is through and the drain has room.
         pass_q = Signal(index_shape(cfg.passes))
-        m.d.comb += [end.eq(full_q & idle.all() & self.room & ~self.o.end), last_pass.eq(pass_q == cfg.passes - 1)]
-        m.d.sync += self.o.end.eq(end)
+        through_q = Signal()
+        m.d.comb += [end.eq(through_q & self.room), last_pass.eq(pass_q == cfg.passes - 1)]
+        m.d.sync += [through_q.eq(full_q & idle.all() & ~end), self.o.end.eq(end)]
         with m.If(end):
             m.d.sync += pass_q.eq(pass_q + 1)
             with m.If(last_pass):
@@ -159,9 +161,11 @@ class EventQueue(wiring.Component):
     def _bank(self, m: Module, bank: int, take: Signal, turn: Signal, base: Signal, end: Signal,
               last_pass: Signal, idle: Any) -> None:
         cfg = self.config
+        # A lone position of an entry is never silent, so it needs no mark.
+        alone = cfg.positions == 1
         entry = data.StructLayout({
             "mask": data.ArrayLayout(cfg.item_bits, cfg.positions),
-            "some": cfg.positions,
+            "some": 0 if alone else cfg.positions,
             "base": cfg.row_bits,
         })
         m.submodules[f"bank{bank}"] = memory = Memory(shape=entry, depth=cfg.depth, init=[])
@@ -170,41 +174,43 @@ class EventQueue(wiring.Component):
         write_q = Signal(index_shape(cfg.depth + 1), name=f"write{bank}_q")
         read_q = Signal(index_shape(cfg.depth + 1), name=f"read{bank}_q")
         valid_q = Signal(name=f"valid{bank}_q")
-        done_q = Signal(cfg.positions, name=f"done{bank}_q")
 
         items = ([bank + cfg.banks * p for p in range(cfg.positions)] if cfg.items >= cfg.banks
                  else [bank % cfg.items])
         mine = turn == bank // cfg.items if cfg.interleave > 1 else Const(1)
-        for p, item in enumerate(items):
-            m.d.comb += [write.data.mask[p].eq(self.i.payload[item]),
-                         write.data.some[p].eq(self.i.payload[item].any())]
-        m.d.comb += [write.addr.eq(write_q), write.data.base.eq(base),
-                     write.en.eq(take & mine & write.data.some.any())]
+        some = Cat(self.i.payload[item].any() for item in items)
+        m.d.comb += [write.data.mask[p].eq(self.i.payload[item]) for p, item in enumerate(items)]
+        m.d.comb += [write.data.some.eq(some), write.addr.eq(write_q), write.data.base.eq(base),
+                     write.en.eq(take & mine & some.any())]
         with m.If(write.en):
             m.d.sync += write_q.eq(write_q + 1)
 
         # Reader: the memory's output register is the current entry; it is refilled as its last event leaves.
-        left = Signal(cfg.positions, name=f"left{bank}")
         first = Signal(cfg.positions, name=f"first{bank}")
-        after = Signal(cfg.positions, name=f"after{bank}")
         consume = Signal(name=f"consume{bank}")
         fetch = Signal(name=f"fetch{bank}")
+        waiting = Signal(name=f"waiting{bank}")
+        if alone:
+            m.d.comb += [first.eq(1), consume.eq(valid_q)]
+        else:
+            done_q = Signal(cfg.positions, name=f"done{bank}_q")
+            left = Signal(cfg.positions, name=f"left{bank}")
+            after = Signal(cfg.positions, name=f"after{bank}")
+            m.d.comb += [left.eq(read.data.some & ~done_q), after.eq(left & (left - 1)), first.eq(left & ~after),
+                         consume.eq(valid_q & (after == 0))]
+            with m.If(valid_q):
+                m.d.sync += done_q.eq(Mux(consume, 0, done_q | first))
         m.d.comb += [
-            left.eq(read.data.some & ~done_q),
-            after.eq(left & (left - 1)),
-            first.eq(left & ~after),
-            consume.eq(valid_q & (after == 0)),
-            fetch.eq((read_q != write_q) & (~valid_q | consume)),
+            waiting.eq(read_q != write_q),
+            fetch.eq(waiting & (~valid_q | consume)),
             read.addr.eq(read_q),
             read.en.eq(fetch),
-            idle.eq(~valid_q & (read_q == write_q)),
+            idle.eq(~valid_q & ~waiting),
         ]
-        with m.If(valid_q):
-            m.d.sync += done_q.eq(done_q | first)
-        with m.If(consume):
-            m.d.sync += [valid_q.eq(0), done_q.eq(0)]
         with m.If(fetch):
             m.d.sync += [read_q.eq(read_q + 1), valid_q.eq(1)]
+        with m.Elif(consume):
+            m.d.sync += valid_q.eq(0)
         with m.If(end):
             m.d.sync += read_q.eq(0)
             with m.If(last_pass):

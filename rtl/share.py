@@ -18,7 +18,6 @@ from amaranth.utils import ceil_log2
 
 __all__ = ["EmitPlatform", "Rom", "add_instance"]
 
-
 @runtime_checkable
 class EmitPlatform(Protocol):
     """What the generator gives to ``elaborate`` as the platform."""
@@ -27,7 +26,7 @@ class EmitPlatform(Protocol):
         """Ports of, and an instance of, the module that ``kind(config)`` is emitted as."""
 
     def rom(self, rom: Rom) -> Elaboratable:
-        """A read-only memory whose contents lie in a file of their own."""
+        """A read-only memory whose contents lie in a file named after it."""
 
 
 def add_instance(m: Module, platform: Any, name: str, kind: type[wiring.Component], config: Any,
