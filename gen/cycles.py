@@ -24,7 +24,7 @@ from spikeloom.rtl.event_queue import EventQueueConfig
 from .fold import fold_from_dict
 from .plan import Channels, Plan, make_plan
 
-__all__ = ["CycleCounts", "count_cycles", "count_stream_cycles", "predict_latency"]
+__all__ = ["CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
 
 Cycles = npt.NDArray[np.int64]
 Active = npt.NDArray[np.bool_]
@@ -63,6 +63,16 @@ def count_stream_cycles(plan: Plan, samples: npt.ArrayLike) -> Cycles:
     # One "sample" whose windows are those of all samples, one after the other.
     activity = [a.reshape(1, -1, *a.shape[2:]) for a in _activity(plan, samples)]
     return _replay(plan, activity, runs=len(np.asarray(samples))).latency
+
+
+def cycle_bounds(plan: Plan) -> tuple[int, int]:
+    """Cycles if nothing ever spikes, and if every channel of every layer is active: no sample lies outside."""
+    def replay(active: bool) -> int:
+        # The recurrences only add and take maxima, so that an event more makes nothing earlier.
+        activity = [np.broadcast_to(active & (c.index >= 0), (1, plan.windows, *c.index.shape)) for c in plan.channels]
+        return int(_replay(plan, activity, runs=1).latency[0])
+
+    return replay(False), replay(True)
 
 
 def predict_latency(network: Network, manifest: dict[str, Any], samples: npt.NDArray[Any],

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from support.networks import random_fold, random_network, random_samples
 
 from spikeloom.gen.build import manifest_of
-from spikeloom.gen.cycles import count_cycles, count_stream_cycles, predict_latency
+from spikeloom.gen.cycles import count_cycles, count_stream_cycles, cycle_bounds, predict_latency
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold
 from spikeloom.gen.plan import make_plan
 from spikeloom.model import golden
-from spikeloom.model.network import Network
+from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, StaticInput
+from spikeloom.model.numerics import Shift
 
 
 @settings(max_examples=30, deadline=None)
@@ -40,6 +41,10 @@ def test_relations(seed: int) -> None:
     assert (stream <= np.cumsum(counts.latency + 1) - 1).all()
     # What follows does not change what was before.
     np.testing.assert_array_equal(count_stream_cycles(plan, samples[:3]), stream[:3])
+
+    # Nothing is faster than silence, nothing slower than everything at once.
+    least, most = cycle_bounds(plan)
+    assert least <= counts.latency.min() <= counts.latency.max() <= most
 
     # Layers end in order, and the class comes after the last.
     assert (np.diff(counts.layer_end, axis=1) > 0).all()
@@ -72,6 +77,21 @@ def test_an_event_costs_a_cycle_a_pass(network: Network) -> None:
         images[n, :9 + n] = 255
     # 20 passes; the first follows the writer, and may be through before the last beat.
     assert set(np.diff(count_cycles(plan, images).layer_end[:, 0]).tolist()) <= {19, 20}
+
+
+def test_bounds_are_reached() -> None:
+    """By a network that does not fire, and by one that always does."""
+    rng = np.random.default_rng(0)
+    for threshold, value, bound in ((1000, 0, 0), (0, 255, 1)):
+        layers = tuple(Layer(
+            name=f"a{k}", connection=Dense(weight=rng.integers(1, 8, shape), weight_bits=4),
+            neuron=Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([threshold]), fraction_bits=0))
+            for k, shape in enumerate([(7, 5), (3, 7)]))
+        network = Network(name="n", input=StaticInput(shape=(5,)), layers=layers, steps=2, readout=Readout.count(2))
+        for name, preset in PRESETS.items():
+            plan = make_plan(network, preset(network))
+            sample = np.full((1, 5), value, np.uint8)
+            assert count_cycles(plan, sample).latency[0] == cycle_bounds(plan)[bound], name
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
