@@ -48,6 +48,10 @@ module {ROM_MODULE} #(
 endmodule
 """
 
+# Shared modules are synthesised once, and each instance keeps its own copy of the registers that feed many
+# lanes: merged across instances, they would drive thousands of loads from one place.
+_KEEP = '(* keep_hierarchy = "yes" *)'
+
 _HEAD = """\
 // Network {name}: {topology}, {steps} time steps. Fold: {fold}.
 // Network hash {hash}
@@ -119,7 +123,10 @@ def emit(plan: Plan, progress: Callable[[str], None] | None = None) -> EmittedVe
     network = plan.network
     head = _HEAD.format(name=network.name, topology=network.topology, steps=network.steps, fold=plan.fold.name,
                         hash=network.hash)
-    return EmittedVerilog(f"{head}\n{_ROM_VERILOG}\n{_to_verilog(texts)}", platform.files, platform.memory_bits)
+    verilog = _to_verilog(texts)
+    for name in platform.shared:
+        verilog = verilog.replace(f"module {name}(", f"{_KEEP}\nmodule {name}(")
+    return EmittedVerilog(f"{head}\n{_ROM_VERILOG}\n{verilog}", platform.files, platform.memory_bits)
 
 
 def _to_rtlil(component: wiring.Component, name: str, platform: _Platform) -> str:

@@ -151,12 +151,15 @@ class NeuronArray(wiring.Component):
         done = valid[-1]
         m.d.comb += [queue.i.valid.eq(done), queue.i.payload.as_value().eq(masks)]
 
+        # Room is a register: it decides whether all lanes' drain registers move.
         inside_q = Signal(index_shape(cfg.queue_depth + 1))
+        inside = Signal.like(inside_q)
+        room_q = Signal(init=1)
         gone = Signal()
-        m.d.comb += gone.eq(self.o.valid & self.o.ready)
-        m.d.sync += inside_q.eq(inside_q + take - gone)
+        m.d.comb += [gone.eq(self.o.valid & self.o.ready), inside.eq(inside_q + take - gone)]
+        m.d.sync += [inside_q.eq(inside), room_q.eq(inside != cfg.queue_depth)]
         waits = window_starts & valid.any() if cfg.neuron.keeps_state else Const(0)
-        m.d.comb += self.i.ready.eq((inside_q != cfg.queue_depth) & ~waits)
+        m.d.comb += self.i.ready.eq(room_q & ~waits)
         return done
 
     def _stepping(self, m: Module, take: Signal, masks: Any, units: list[Any]) -> Signal:
