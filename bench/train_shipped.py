@@ -21,10 +21,10 @@ from spikeloom.model.network import Network
 from spikeloom.model.network_file import save_network
 from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics, train
 
-COMMON = TrainConfig(distill=0.8, dropout=0.1, gain=2.0, lr=1e-3, fraction_bits=3, input_bits=4, weight_bits=4,
-                     fused=True)
+COMMON = TrainConfig(loss="mse", wanted=2.5, distill=0.8, dropout=0.1, lr=1e-3, fraction_bits=3, input_bits=4,
+                     weight_bits=4, fused=True)
 RECIPES = {
-    "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden=(400, 400), epochs=70, lr=6e-4, ema=0.9995,
+    "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden=(400, 400), epochs=45, lr=8e-4,
                                                  validation=1000),
     "fashion-mnist-128": dataclasses.replace(COMMON, hidden=(128,), epochs=20, dropout=0.0),
     "fashion-mnist-128-float": dataclasses.replace(COMMON, hidden=(128,), epochs=20, dropout=0.0, weight_bits=None),

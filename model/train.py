@@ -63,13 +63,13 @@ class TrainConfig:
         Fractional bits of the states, bits of a pixel; quantised training only.
     bias : bool
         Trained biases.
-    loss : "softmax", "kernel" or "count"
+    loss : "mse", "softmax", "kernel" or "count"
     label_smoothing, gain : float
         Softmax loss: smoothing of the target; factor on the PSC sums.
     wanted, unwanted : float
-        Count loss: PSC sum of the label and of the other classes.
+        Count and mse loss: PSC sum of the label; count loss: of the other classes.
     distill : float
-        Softmax loss: 0..1, weight of the teacher's probabilities against the label.
+        Softmax and mse loss: 0..1, weight of the teacher's probabilities against the label.
     activity : float
         Added to the loss per spike of a hidden neuron, mean over the samples: fewer spikes, fewer cycles.
     epochs, batch : int
@@ -110,10 +110,10 @@ class TrainConfig:
     fraction_bits: int = 4
     input_bits: int = 4
     bias: bool = True
-    loss: Literal["softmax", "kernel", "count"] = "softmax"
+    loss: Literal["mse", "softmax", "kernel", "count"] = "mse"
     label_smoothing: float = 0.05
     gain: float = 2.0
-    wanted: float = 4.0
+    wanted: float = 2.5
     unwanted: float = 0.0
     distill: float = 0.0
     activity: float = 0.0
@@ -147,12 +147,12 @@ class TrainConfig:
         need("granularity", self.granularity in ("channel", "layer"), "'channel' or 'layer'")
         need("fraction_bits", 0 <= self.fraction_bits <= 16, "in 0..16")
         need("input_bits", 1 <= self.input_bits <= 8, "in 1..8")
-        need("loss", self.loss in ("softmax", "kernel", "count"), "'softmax', 'kernel' or 'count'")
+        need("loss", self.loss in ("mse", "softmax", "kernel", "count"), "'mse', 'softmax', 'kernel' or 'count'")
         need("schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
         for key in ("label_smoothing", "dropout", "ema"):
             need(key, 0 <= getattr(self, key) < 1, "in 0..1, 1 excluded")
         need("distill", 0 <= self.distill <= 1, "in 0..1")
-        need("distill", not self.distill or self.loss == "softmax", "0 unless loss is 'softmax'")
+        need("distill", not self.distill or self.loss in ("mse", "softmax"), "0 unless loss is 'mse' or 'softmax'")
         for key in ("weight_decay", "activity"):
             need(key, 0 <= getattr(self, key) < math.inf, "at least 0")
         need("validation", self.validation >= 0, "at least 0")
@@ -230,7 +230,8 @@ class _DenseLayer(torch.nn.Module):
         self.log_scale = torch.nn.Parameter(scale.float().log()[:, None])
         drive = inputs * -self.low * (self.levels + abs(self.zero_point) if static else 1)
         self.real = torch.float32 if drive < _EXACT else torch.float64
-        state = drive * math.ceil(self.synapse.tau_steps * self.membrane.tau_steps) << config.fraction_bits
+        growth = min(self.synapse.tau_steps, config.steps) * min(self.membrane.tau_steps, config.steps)
+        state = drive * math.ceil(growth) << config.fraction_bits
         product = 12 if isinstance(self.synapse, Multiply) or isinstance(self.membrane, Multiply) else 0
         wide = state.bit_length() + product > 30  # 31 bits, one of them for trained biases
         self.dynamics = tsslbp.Dynamics.exact(self.synapse, self.membrane, config.fraction_bits, wide=wide,
@@ -394,7 +395,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
             _follow(average, model, min(config.ema, (1 + step) / (10 + step)) if config.ema else 0.0)
             with torch.no_grad():
                 value = loss.item()
-                total += value * (len(chosen) if config.loss == "softmax" else 1)
+                total += value * (len(chosen) if config.loss in ("mse", "softmax") else 1)
                 correct += int((_classes(config, spikes[-1]) == target_labels[chosen]).sum())
             if progress is not None:
                 progress(epoch + 1, step + 1, value)
@@ -497,11 +498,13 @@ def _loss(config: TrainConfig, out: Tensor, labels: Tensor, soft: Tensor | None)
         return tsslbp.kernel_loss(out, labels, config.tau_s)
     if config.loss == "count":
         return tsslbp.count_loss(out, labels, config.tau_s, config.wanted, config.unwanted)
-    hard = tsslbp.softmax_loss(out, labels, config.tau_s, config.label_smoothing, config.gain)
-    if soft is None:
-        return hard
-    taught = tsslbp.softmax_loss(out, soft, config.tau_s, 0.0, config.gain)
-    return (1 - config.distill) * hard + config.distill * taught
+    label = torch.nn.functional.one_hot(labels, config.classes).to(out)
+    if config.loss == "mse":
+        target = label if soft is None else label.lerp(soft, config.distill)
+        return tsslbp.mse_loss(out, target, config.tau_s, config.wanted)
+    target = label.lerp(torch.full_like(label, 1 / config.classes), config.label_smoothing)
+    target = target if soft is None else target.lerp(soft, config.distill)
+    return tsslbp.softmax_loss(out, target, config.tau_s, config.gain)
 
 
 def _classes(config: TrainConfig, out: Tensor) -> Tensor:

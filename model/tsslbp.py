@@ -30,8 +30,8 @@ except ModuleNotFoundError as error:  # pragma: no cover - the tests run it in a
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "psc", "psc_sum", "softmax_loss",
-           "spike"]
+__all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "mse_loss", "psc", "psc_sum",
+           "softmax_loss", "spike"]
 
 _SURROGATE_WIDTH = 0.2
 _LARGEST_SLOPE = 8.0  # 1/du, "how much earlier a spike comes for more current", grows without bound near threshold
@@ -231,14 +231,23 @@ def count_loss(spikes: Tensor, labels: Tensor, tau_s: float, wanted: float, unwa
     return out
 
 
-def softmax_loss(spikes: Tensor, target: Tensor, tau_s: float, label_smoothing: float = 0.0,
-                 gain: float = 1.0) -> Tensor:
+def softmax_loss(spikes: Tensor, target: Tensor, tau_s: float, gain: float = 1.0) -> Tensor:
     """Mean cross-entropy of ``softmax(gain * psc_sum)``.
 
     ``target`` is class indices (B,) or probabilities (B, classes). The sum is at most T, so that a gain
     above 1 lets the network be surer of itself.
     """
-    return functional.cross_entropy(gain * psc_sum(spikes, tau_s), target, label_smoothing=label_smoothing)
+    return functional.cross_entropy(gain * psc_sum(spikes, tau_s), target)
+
+
+def mse_loss(spikes: Tensor, target: Tensor, tau_s: float, wanted: float) -> Tensor:
+    """Squared distance of the PSC sums from ``wanted * target``; sum over classes, mean over the batch.
+
+    ``target`` is probabilities (B, classes). Unlike a softmax it fixes the level of every output: two
+    classes that compete lie in the middle of the range, where few spike trains give equal sums, and not
+    both at its end, where they tie.
+    """
+    return (psc_sum(spikes, tau_s) - wanted * target).square().sum(-1).mean()
 
 
 class _Lsq(torch.autograd.Function):

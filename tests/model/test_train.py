@@ -85,8 +85,8 @@ def test_float_training_exports_what_it_evaluates(data, tmp_path):
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"loss": "kernel"}, {"loss": "count"}, {"granularity": "layer", "weight_bits": 2},
-    {"schedule": "constant", "ema": 0.0},
+    {}, {"loss": "softmax"}, {"loss": "kernel"}, {"loss": "count", "wanted": 4.0},
+    {"granularity": "layer", "weight_bits": 2}, {"schedule": "constant", "ema": 0.0},
 ], ids=str)
 def test_it_learns_and_writes_the_network(data, tmp_path, changes):
     images, labels = data
@@ -191,11 +191,11 @@ def test_progress_counts_batches(data, tmp_path):
     ({"granularity": "row"}, "granularity must be"),
     ({"fraction_bits": 17}, "fraction_bits must be"),
     ({"input_bits": 0}, "input_bits must be"),
-    ({"loss": "mse"}, "loss must be"),
+    ({"loss": "l1"}, "loss must be"),
     ({"schedule": "step"}, "schedule must be"),
     ({"dropout": 1.0}, "dropout must be"),
     ({"distill": 2.0}, "distill must be"),
-    ({"distill": 0.5, "loss": "kernel"}, "distill must be 0 unless loss is 'softmax'"),
+    ({"distill": 0.5, "loss": "kernel"}, "distill must be 0 unless loss is 'mse' or 'softmax'"),
     ({"hidden": (0,)}, "hidden must be integers above 0"),
     ({"lr": -1.0}, "lr must be a number above 0"),
     ({"weight_decay": -1.0}, "weight_decay must be"),

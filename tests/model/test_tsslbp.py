@@ -130,6 +130,13 @@ def test_softmax_loss_takes_indices_and_probabilities():
     assert hard.item() == pytest.approx(soft.item())
 
 
+def test_mse_loss_is_zero_at_the_wanted_sums():
+    spikes = torch.zeros(2, 1, 2, dtype=torch.double)
+    spikes[0, 0, 0] = spikes[1, 0, 1] = 1  # with tau_s = 2: sums 3/4 and 1/2
+    assert tsslbp.mse_loss(spikes, torch.tensor([[0.6, 0.4]]), 2, wanted=1.25).item() == pytest.approx(0)
+    assert tsslbp.mse_loss(spikes, torch.tensor([[1.0, 0.0]]), 2, wanted=1).item() == pytest.approx(1 / 16 + 1 / 4)
+
+
 def test_long_kernel_target_alternates():
     target = tsslbp.kernel_target(torch.tensor([1]), 2, 12, 1, torch.double)  # tau_s = 1: no filter
     assert target[:, 0, 1].tolist() == [0, 1] * 6
