@@ -184,6 +184,8 @@ def _commands(target: Device, manifest: Mapping[str, Any]) -> str:
         f"{synth} -run begin:{map_memories}",
         "setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i",
         f"{synth} -run {map_memories}:",
+        # Shared modules were mapped once; now they are counted, and placed, as often as they stand there.
+        "setattr -mod -unset keep_hierarchy", "flatten -noscopeinfo", "opt_clean",
     ])
 
 
