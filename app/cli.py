@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -29,15 +31,44 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except SpikeloomError as error:
+        _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        see = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        _fail(" ".join(error.format_message().split()) + see)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read the output has gone; click knows what to do
+            raise
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
 class _Group(click.Group):
     """Bad input is one line on standard error and exit code 2."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _one_line_errors():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _one_line_errors():
             return super().invoke(ctx)
-        except SpikeloomError as error:
-            err.print(f"error: {error}", markup=False, soft_wrap=True)
-            sys.exit(2)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(2)
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 @contextmanager
@@ -87,7 +118,8 @@ samples_option = click.option("--samples", type=click.IntRange(1), help="Only th
 fold_option = click.option("--fold", default="balanced", show_default=True,
                            help="small, balanced, fast, full, or a fold file (JSON).")
 clock_option = click.option("--clock-mhz", type=click.FloatRange(0, min_open=True), default=CLOCK_MHZ,
-                            show_default=True, help="Clock at which cycles are shown as microseconds.")
+                            show_default=True, callback=_finite,
+                            help="Clock at which cycles are shown as microseconds.")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -306,6 +338,8 @@ def sim(folder: Path, data: str, samples: int | None, jobs: int, stream: bool, i
       spikeloom sim build/fast --data fashion-mnist-demo --input-gap 0.3 --output-stall 0.3 --seed 7
       spikeloom sim build/fast --data fashion-mnist-demo --samples 2 --waves two.vcd
     """
+    from spikeloom.gen.build import read_manifest
+    read_manifest(folder)  # a wrong folder is told before any data are fetched
     loaded = _dataset(data, samples)
     result = _simulate(folder, loaded, jobs=jobs, mode="stream" if stream else "isolated", input_gap=input_gap,
                        output_stall=output_stall, reset_cycles=reset_at, seed=seed, waves=waves)
@@ -360,6 +394,8 @@ def report(folder: Path, data: str, samples: int, device: str | None, output: Pa
       spikeloom report build/fast -o report.html
       spikeloom report build/fast --data fashion-mnist-demo --samples 500 --device lfe5u-85f
     """
+    from spikeloom.gen.build import read_manifest
+    read_manifest(folder)
     loaded = _dataset(data, samples)
     with _bar("report") as advance:
         path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz,
@@ -384,7 +420,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option("--steps", type=int, default=5, show_default=True, help="Time steps T.")
 @click.option("--tau-m", type=float, default=4.0, show_default=True, help="Membrane time constant in steps.")
 @click.option("--tau-s", type=float, default=2.0, show_default=True, help="Synapse time constant in steps.")
-@click.option("--loss", type=click.Choice(["softmax", "kernel", "count"]), default="softmax", show_default=True)
+@click.option("--loss", type=click.Choice(["softmax", "mse", "kernel", "count"]), default="softmax", show_default=True)
 @click.option("--epochs", type=int, default=30, show_default=True)
 @click.option("--batch", type=int, default=100, show_default=True)
 @click.option("--lr", type=float, default=1e-3, show_default=True)
@@ -453,6 +489,7 @@ def quantize(network: str, output: Path, calibration: int, data: str, as_json: b
       spikeloom quantize runs/float/network.fsnn --calibration 0 -o q8.snn
     """
     from spikeloom.model.network_file import save_network
+    shipped.find(network, ".fsnn")  # a wrong name is told before any data are fetched
     images = _dataset(data, calibration, split="train").images if calibration else None
     net = spikeloom.quantize(network, calibration=images, **options)
     save_network(net, output)
