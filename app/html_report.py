@@ -188,13 +188,13 @@ def _network_facts(network: Network) -> dict[str, Any]:
         "step_weights": network.readout.step_weights,
         "layers": [{
             "name": layer.name, "inputs": layer.connection.inputs, "neurons": layer.connection.outputs,
-            "weights": f"{layer.connection.weight_bits} bits" if layer.connection.weight_bits > 1 else "−1, +1",
+            "weights": f"{layer.connection.weight_bits} bits" if layer.connection.weight_bits > 1 else "-1, +1",
             "zero_weights": float((layer.connection.weight == 0).mean()),
             "bias": _range(layer.biases) if layer.biases.any() else "none",
             "synapse": _decay(layer.neuron.synapse, "J"), "membrane": _decay(layer.neuron.membrane, "U"),
             "fraction_bits": layer.neuron.fraction_bits,
             "threshold": f"U {layer.neuron.compare} {_range(layer.thresholds)}",
-            "reset": "U ← 0" if layer.neuron.reset == "zero" else "U ← U − θ",
+            "reset": "U ← 0" if layer.neuron.reset == "zero" else "U ← U - θ",
         } for layer in network.layers],
         "metadata": list(_flat(network.metadata)),
     }
@@ -202,11 +202,11 @@ def _network_facts(network: Network) -> dict[str, Any]:
 
 def _range(values: npt.NDArray[Any]) -> str:
     low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} … {high:,}".replace("-", "−")
+    return f"{low:,}" if low == high else f"{low:,} … {high:,}"
 
 
 def _decay(decay: Decay, state: str) -> str:
-    how = f"{state} − {state}≫{decay.k}" if isinstance(decay, Shift) else f"{state}·{decay.c}≫12"
+    how = f"{state} - {state}≫{decay.k}" if isinstance(decay, Shift) else f"{state}·{decay.c}≫12"
     return f"{how}, τ {decay.tau_steps:.4g}"
 
 
@@ -230,16 +230,16 @@ def _accuracy(measured: _Measured, data: Dataset, network: Network) -> dict[str,
     matrix = np.zeros((len(names), len(names)), np.int64)
     np.add.at(matrix, (data.labels, measured.classes), 1)
     right = int(np.trace(matrix))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for label, name in enumerate(names):
         total, hit = int(matrix[label].sum()), int(matrix[label, label])
         others = np.where(np.arange(len(names)) == label, 0, matrix[label])
         worst = int(others.argmax())
         rows.append({"name": name, "samples": total, "recall": hit / total if total else None,
-                     "taken_for": f"{names[worst]} ({others[worst]})" if others[worst] else "–"})
+                     "taken_for": f"{names[worst]} ({others[worst]})" if others[worst] else "none"})
     if len(rows) > _LISTED_CLASSES:
         known = [row for row in rows if row["recall"] is not None]
-        rows = sorted(known, key=lambda row: float(row["recall"]))[:_LISTED_CLASSES]
+        rows = sorted(known, key=lambda row: row["recall"])[:_LISTED_CLASSES]
     return {"right": right, "accuracy": right / len(data), "accuracy_interval": _wilson(right, len(data)),
             "class_rows": rows, "class_count": len(names), "confusion": pictures.draw_confusion(matrix, names)}
 
@@ -339,7 +339,7 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
     result = golden.run(network, samples)
     inputs = golden.encode_input(network, samples)
     names = _class_names(data, network)
-    title = "sample" if network.static else "sample, summed over steps"
+    title = "sample" if network.static else "sample,\nsum over the steps"
     shown = []
     for n, index in enumerate(chosen):
         picture, signed = _picture(samples[n], network)
@@ -350,8 +350,8 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
         shown.append({"index": index, "label": names[label], "predicted": names[predicted],
                       "right": label == predicted, "cycles": int(measured.latency[index]),
                       "picture": pictures.draw_raster(pictures.Raster(
-                          title=title, picture=picture, signed=signed, panels=panels, scores=result.scores[n], label=label,
-                          predicted=predicted, classes=names))})
+                          title=title, picture=picture, signed=signed, panels=panels, scores=result.scores[n],
+                          label=label, predicted=predicted, classes=names))})
     return shown
 
 
@@ -373,10 +373,7 @@ def _picture(sample: npt.NDArray[Any], network: Network) -> tuple[npt.NDArray[An
     Spikes are summed over the steps. One channel is shown in grey, two are ON minus OFF, three are colours.
     Anything else is a row of values.
     """
-    if network.static:
-        values = sample.astype(np.int64)
-    else:
-        values = sample.astype(np.int64).sum(axis=0)
+    values = sample.astype(np.int64) if network.static else sample.sum(axis=0, dtype=np.int64)
     shape = values.shape if values.ndim > 1 else network.input.shape
     values = values.reshape(shape)
     if values.ndim == 3 and values.shape[0] == 1:

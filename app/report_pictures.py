@@ -1,4 +1,4 @@
-"""The pictures of the report: each function draws one and returns it as a ``data:`` URI of an SVG.
+"""The pictures of the report: each function draws one and returns it as a ``data:`` URI.
 
 Nothing here knows of networks or folders: arrays and names go in. The bytes depend on them alone.
 """
@@ -25,7 +25,7 @@ INK, FAINT, GRID = "#1f2933", "#6b7785", "#dfe4ea"
 BLUE, GREEN, RED, GREY = "#2563a8", "#2e8b57", "#c8452e", "#b8c1cc"
 LAYERS = ("#2563a8", "#d9822b", "#8250b4", "#5b9a3c", "#1f9aa8", "#b8577e")  # repeats from here on
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 8.5, "axes.labelsize": 8,
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": FAINT, "xtick.color": FAINT, "ytick.color": FAINT,
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.linewidth": 0.6, "xtick.major.width": 0.6,
@@ -35,7 +35,8 @@ _STYLE = {
 }
 _NAMED_CLASSES = 20        # more get no names on axes
 _NUMBERED_CELLS = 20       # confusion matrices with more classes get no numbers
-_VECTOR_SPIKES = 4000      # panels with more spikes are drawn in pixels, which keeps the page small
+_LARGEST_SVG = 120_000     # bytes; pictures that need more are drawn in pixels, which keeps the page small
+_PIXELS_PER_INCH = 130
 _PANELS_PER_ROW = 6
 _WIDTH_INCH = 10.4         # of the page's text
 
@@ -99,7 +100,7 @@ def draw_raster(raster: Raster) -> str:
         if len(raster.classes) <= _NAMED_CLASSES:
             _mark_classes(output, raster)
         _draw_scores(axes[cells - 1], raster)
-        return _svg(figure)
+        return _uri(figure)
 
 
 def _draw_picture(ax: Axes, raster: Raster) -> None:
@@ -119,7 +120,7 @@ def _draw_picture(ax: Axes, raster: Raster) -> None:
         for side in ("top", "right", "bottom", "left"):
             ax.spines[side].set_visible(True)
             ax.spines[side].set_color(GREY)
-    ax.set_title(f"{raster.title}\n")
+    ax.set_title(raster.title if "\n" in raster.title else f"{raster.title}\n")
 
 
 def _draw_spikes(ax: Axes, panel: Panel, color: str) -> None:
@@ -130,7 +131,7 @@ def _draw_spikes(ax: Axes, panel: Panel, color: str) -> None:
     x = np.column_stack([t + 0.6, t + 1.4, gap]).ravel()
     y = np.column_stack([n, n, gap]).ravel()
     ax.plot(x, y, color=color, linewidth=float(np.clip(90 / neurons, 0.8, 5)),
-            solid_capstyle="butt" if steps <= 60 else "projecting", rasterized=len(t) > _VECTOR_SPIKES)
+            solid_capstyle="butt" if steps <= 60 else "projecting")
     ax.set_xlim(0.5, steps + 0.5)
     ax.set_ylim(-0.03 * neurons - 0.5, 1.03 * neurons - 0.5)
     ax.set_xlabel("step")
@@ -142,7 +143,7 @@ def _draw_spikes(ax: Axes, panel: Panel, color: str) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.set_yticks(range(neurons) if neurons <= 12 else sorted({0, neurons // 2, neurons - 1}))
     active = int(panel.spikes.any(axis=0).sum())
-    ax.set_title(f"{_short(panel.title, 24)}\n{active:,} of {neurons:,} spike, {len(t):,} spikes")
+    ax.set_title(f"{_short(panel.title, 24)}\n{active:,} of {neurons:,}, {len(t):,} spikes")
 
 
 def _mark_classes(ax: Axes, raster: Raster) -> None:
@@ -157,10 +158,10 @@ def _draw_scores(ax: Axes, raster: Raster) -> None:
     colors[raster.predicted] = RED
     if raster.label < count:
         colors[raster.label] = GREEN
-    ax.barh(range(count), raster.scores, color=colors, height=0.75)
+    ax.barh(range(count), raster.scores, color=colors, height=0.75 if count <= _NAMED_CLASSES else 1.0)
     ax.set_ylim(-0.03 * count - 0.5, 1.03 * count - 0.5)
     if count <= _NAMED_CLASSES:
-        ax.set_yticks(range(count), [_short(name) for name in raster.classes[:count]], fontsize=7)
+        ax.set_yticks(range(count), [_short(name, 12) for name in raster.classes[:count]], fontsize=7)
         ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     ax.set_xlabel("readout score")
@@ -191,7 +192,7 @@ def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> str
         ax.set_xlabel("class given")
         ax.set_ylabel("true class")
         ax.spines[:].set_visible(False)
-        return _svg(figure)
+        return _uri(figure)
 
 
 def draw_activity(names: Sequence[str], shares: npt.NDArray[np.float64], per_step: npt.NDArray[np.float64]) -> str:
@@ -229,12 +230,15 @@ def draw_activity(names: Sequence[str], shares: npt.NDArray[np.float64], per_ste
                            marker="o" if len(steps) <= 30 else "", markersize=3.5)
         right.set_ylim(bottom=0)
         right.yaxis.set_major_formatter(PercentFormatter(1, symbol="\u202f%"))
-        right.xaxis.set_major_locator(MaxNLocator(min(10, len(steps)), integer=True))
+        if len(steps) <= 10:
+            right.set_xticks(steps)
+        else:
+            right.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         right.set_xlabel("step")
         right.grid(axis="y")
         right.legend(frameon=False, ncols=-(-len(names) // 8))
         right.set_title("Share of neurons that spike in a step", loc="left")
-        return _svg(figure)
+        return _uri(figure)
 
 
 def draw_timeline(names: Sequence[str], ends: npt.NDArray[np.int64], latency: npt.NDArray[np.int64],
@@ -268,7 +272,7 @@ def draw_timeline(names: Sequence[str], ends: npt.NDArray[np.int64], latency: np
         ax.grid(axis="x")
         ax.set_xlabel("cycle")
         _second_axis(ax, clock_mhz)
-        return _svg(figure)
+        return _uri(figure)
 
 
 def draw_cycles(latency: npt.NDArray[np.int64], clock_mhz: float) -> str:
@@ -295,7 +299,7 @@ def draw_cycles(latency: npt.NDArray[np.int64], clock_mhz: float) -> str:
         ax.set_xlabel("cycles from first input to class")
         ax.set_ylabel("samples")
         _second_axis(ax, clock_mhz)
-        return _svg(figure)
+        return _uri(figure)
 
 
 def _second_axis(ax: Axes, clock_mhz: float) -> None:
@@ -308,7 +312,12 @@ def _short(text: str, most: int = 14) -> str:
     return text if len(text) <= most else text[:most - 1] + "…"
 
 
-def _svg(figure: Figure) -> str:
+def _uri(figure: Figure) -> str:
+    """SVG, or PNG if that would be large."""
     out = io.BytesIO()
-    figure.savefig(out, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    kind = "svg+xml"
+    if out.tell() > _LARGEST_SVG:
+        out, kind = io.BytesIO(), "png"
+        figure.savefig(out, format="png", dpi=_PIXELS_PER_INCH, metadata={"Software": None})
+    return f"data:image/{kind};base64," + base64.b64encode(out.getvalue()).decode("ascii")
