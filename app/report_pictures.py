@@ -271,6 +271,7 @@ def draw_timeline(names: Sequence[str], ends: npt.NDArray[np.int64], latency: np
         ax.set_xlim(0, stops.max() * 1.16)
         ax.grid(axis="x")
         ax.set_xlabel("cycle")
+        ax.xaxis.set_major_formatter("{x:,.0f}")
         _second_axis(ax, clock_mhz)
         return _uri(figure)
 
@@ -291,12 +292,13 @@ def draw_cycles(latency: npt.NDArray[np.int64], clock_mhz: float) -> str:
             ax.text(value, top * 1.08, text, color=color, ha=align)
         for edge in (least, most):
             ax.axvline(edge, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        margin = max(2.0, 0.08 * (most - least))
+        margin = max(2.0, 0.12 * (most - least))
         ax.set_xlim(least - margin, most + margin)
         ax.set_ylim(0, top * 1.22)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         ax.set_xlabel("cycles from first input to class")
+        ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.set_ylabel("samples")
         _second_axis(ax, clock_mhz)
         return _uri(figure)
