@@ -6,6 +6,8 @@ import errno
 import json
 import math
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 CLOCK_MHZ = 100.0
+LINE_SECONDS = 5
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -73,13 +76,21 @@ def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
 
 @contextmanager
 def _bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar on standard error; yields ``advance(n=1, what=None, done=None, total=None)``."""
+    """Progress on standard error; yields ``advance(n=1, what=None, done=None, total=None)``.
+
+    A bar on a terminal; else a line every few seconds.
+    """
+    if not err.is_terminal:
+        with _lines(what, total) as advance:
+            yield advance
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+    with Progress(*columns, console=err) as progress:
         task = progress.add_task(what, total=total)
 
-        def advance(n: int = 0, *, what: str | None = None, done: int | None = None, total: int | None = None) -> None:
+        def advance_bar(n: int = 0, *, what: str | None = None, done: int | None = None,
+                        total: int | None = None) -> None:
             fields: dict[str, Any] = {"advance": n} if done is None else {"completed": done}
             if what is not None:
                 fields["description"] = what
@@ -87,7 +98,30 @@ def _bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
                 fields["total"] = total
             progress.update(task, **fields)
 
+        yield advance_bar
+
+
+@contextmanager
+def _lines(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    began, stop = time.monotonic(), threading.Event()
+    now: dict[str, Any] = {"what": what, "done": 0, "total": total}
+
+    def advance(n: int = 0, **fields: Any) -> None:
+        now["done"] = fields.pop("done", None) or now["done"] + n
+        now.update({key: value for key, value in fields.items() if value is not None})
+
+    def show() -> None:
+        while not stop.wait(LINE_SECONDS):
+            of = f"/{now['total']:,}" if now["total"] else ""
+            click.echo(f"{now['what']}: {now['done']:,}{of}, {time.monotonic() - began:.0f} s", err=True)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
         yield advance
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _print(as_json: bool, value: dict[str, Any], title: str, rows: list[tuple[str, Any]]) -> None:
