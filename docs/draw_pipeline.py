@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 INK, FAINT, LINE = "#1f2933", "#52606d", "#9aa5b1"
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2563a8", "#c9701a", "#2e8b57", "#8250b4", "#52606d"
-STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "svg.fonttype": "path",
+STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "svg.fonttype": "path",
          "svg.hashsalt": "spikeloom"}
 
 WIDTH, HEIGHT = 120.0, 56.0   # units of 1/12 inch
