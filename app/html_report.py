@@ -343,9 +343,9 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
     shown = []
     for n, index in enumerate(chosen):
         picture, signed = _picture(samples[n], network)
-        panels = [] if network.static else [pictures.Panel("input", inputs[n] != 0)]
-        panels += [pictures.Panel(layer.name, spikes[n])
-                   for layer, spikes in zip(network.layers, result.spikes, strict=True)]
+        panels = [] if network.static else [pictures.Panel("input", inputs[n] != 0, None)]
+        panels += [pictures.Panel(layer.name, spikes[n], k)
+                   for k, (layer, spikes) in enumerate(zip(network.layers, result.spikes, strict=True))]
         label, predicted = int(data.labels[index]), int(result.classes[n])
         shown.append({"index": index, "label": names[label], "predicted": names[predicted],
                       "right": label == predicted, "cycles": int(measured.latency[index]),

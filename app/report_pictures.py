@@ -43,10 +43,11 @@ _WIDTH_INCH = 10.4         # of the page's text
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Spike trains of one population: bool array (T, neurons)."""
+    """Spike trains of one population: bool array (T, neurons); ``layer`` is None for the input."""
 
     title: str
     spikes: npt.NDArray[np.bool_]
+    layer: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +95,8 @@ def draw_raster(raster: Raster) -> str:
         for spare in axes[cells:]:
             spare.set_axis_off()
         _draw_picture(axes[0], raster)
-        for index, (ax, panel) in enumerate(zip(axes[1:], raster.panels, strict=False)):
-            _draw_spikes(ax, panel, LAYERS[index % len(LAYERS)])
+        for ax, panel in zip(axes[1:], raster.panels, strict=False):
+            _draw_spikes(ax, panel, FAINT if panel.layer is None else LAYERS[panel.layer % len(LAYERS)])
         output = axes[len(raster.panels)]
         if len(raster.classes) <= _NAMED_CLASSES:
             _mark_classes(output, raster)
@@ -236,7 +237,7 @@ def draw_activity(names: Sequence[str], shares: npt.NDArray[np.float64], per_ste
             right.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         right.set_xlabel("step")
         right.grid(axis="y")
-        right.legend(frameon=False, ncols=-(-len(names) // 8))
+        right.legend(edgecolor="none", framealpha=0.85, ncols=-(-len(names) // 8))
         right.set_title("Share of neurons that spike in a step", loc="left")
         return _uri(figure)
 
