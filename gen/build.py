@@ -20,7 +20,7 @@ from .cycles import cycle_bounds
 from .plan import Plan
 from .verilog import TOP, emit
 
-__all__ = ["MANIFEST", "build", "manifest_of", "read_manifest"]
+__all__ = ["MANIFEST", "build", "interface_of", "manifest_of", "read_manifest"]
 
 MANIFEST = "manifest.json"
 FORMAT, VERSION = "spikeloom-build", 1
