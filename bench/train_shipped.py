@@ -26,8 +26,8 @@ COMMON = TrainConfig(loss="mse", wanted=2.5, distill=0.8, dropout=0.1, lr=1e-3, 
 RECIPES = {
     "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden=(400, 400), epochs=45, lr=8e-4,
                                                  validation=1000),
-    "fashion-mnist-128": dataclasses.replace(COMMON, hidden=(128,), epochs=20, dropout=0.0),
-    "fashion-mnist-128-float": dataclasses.replace(COMMON, hidden=(128,), epochs=20, dropout=0.0, weight_bits=None),
+    "fashion-mnist-128": dataclasses.replace(COMMON, hidden=(128,), epochs=15, dropout=0.0),
+    "fashion-mnist-128-float": dataclasses.replace(COMMON, hidden=(128,), epochs=15, dropout=0.0, weight_bits=None),
 }
 
 
