@@ -149,9 +149,13 @@ def _balanced(network: Network) -> Fold:
 
 def _full(network: Network) -> Fold:
     """Nothing takes turns: a lane and a neuron unit for every neuron."""
-    layers = tuple(LayerFold(lanes=layer.connection.outputs, neuron_units=layer.connection.outputs)
-                   for layer in network.layers)
-    return Fold(name="full", layers=layers, input_per_beat=min(16, network.input.size))
+    items = per_beat = _largest_divisor(network.input.size, 16)
+    layers = []
+    for layer in network.layers:
+        outputs = layer.connection.outputs
+        layers.append(LayerFold(lanes=outputs, neuron_units=outputs, inputs_per_cycle=_largest_divisor(items, 8)))
+        items = outputs
+    return Fold(name="full", layers=tuple(layers), input_per_beat=per_beat)
 
 
 PRESETS: dict[str, Callable[[Network], Fold]] = {

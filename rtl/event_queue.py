@@ -101,7 +101,7 @@ class EventQueue(wiring.Component):
     of all banks, and in which ``room`` is set. ``P_{g+1} >= P_g + 3 + max_j c_j``, or ``P_g + 2`` without events. The
     next window's first beat is taken from ``P_{passes-1} + 1`` on.
 
-    Memory: ``banks * depth * (positions * item_bits + positions + row_bits)`` bits.
+    Memory: ``banks * depth * (positions * item_bits + row_bits + (positions if positions > 1 else 0))`` bits.
 
     Members
     -------
@@ -163,11 +163,10 @@ class EventQueue(wiring.Component):
         cfg = self.config
         # A lone position of an entry is never silent, so it needs no mark.
         alone = cfg.positions == 1
-        entry = data.StructLayout({
-            "mask": data.ArrayLayout(cfg.item_bits, cfg.positions),
-            "some": 0 if alone else cfg.positions,
-            "base": cfg.row_bits,
-        })
+        fields: dict[str, Any] = {"mask": data.ArrayLayout(cfg.item_bits, cfg.positions), "base": cfg.row_bits}
+        if not alone:
+            fields["some"] = cfg.positions
+        entry = data.StructLayout(fields)
         m.submodules[f"bank{bank}"] = memory = Memory(shape=entry, depth=cfg.depth, init=[])
         write, read = memory.write_port(), memory.read_port()
 
@@ -180,8 +179,7 @@ class EventQueue(wiring.Component):
         mine = turn == bank // cfg.items if cfg.interleave > 1 else Const(1)
         some = Cat(self.i.payload[item].any() for item in items)
         m.d.comb += [write.data.mask[p].eq(self.i.payload[item]) for p, item in enumerate(items)]
-        m.d.comb += [write.data.some.eq(some), write.addr.eq(write_q), write.data.base.eq(base),
-                     write.en.eq(take & mine & some.any())]
+        m.d.comb += [write.addr.eq(write_q), write.data.base.eq(base), write.en.eq(take & mine & some.any())]
         with m.If(write.en):
             m.d.sync += write_q.eq(write_q + 1)
 
@@ -193,6 +191,7 @@ class EventQueue(wiring.Component):
         if alone:
             m.d.comb += [first.eq(1), consume.eq(valid_q)]
         else:
+            m.d.comb += write.data.some.eq(some)
             done_q = Signal(cfg.positions, name=f"done{bank}_q")
             left = Signal(cfg.positions, name=f"left{bank}")
             after = Signal(cfg.positions, name=f"after{bank}")
@@ -216,10 +215,16 @@ class EventQueue(wiring.Component):
             with m.If(last_pass):
                 m.d.sync += write_q.eq(0)
 
-        mask = Const(0, cfg.item_bits)
-        offset = Const(0, max(1, ceil_log2(cfg.positions)))
-        for p in range(cfg.positions):
-            mask = mask | (read.data.mask[p] & first[p].replicate(cfg.item_bits))
-            offset = offset | (Const(p, len(offset)) & first[p].replicate(len(offset)))
+        chosen = range(cfg.positions)
+        mask = _any_of([read.data.mask[p] & first[p].replicate(cfg.item_bits) for p in chosen])
+        offset = _any_of([Const(p, index_shape(cfg.positions)) & first[p].replicate(index_shape(cfg.positions).width)
+                          for p in chosen])
         m.d.sync += [self.o.mask[bank].eq(mask & valid_q.replicate(cfg.item_bits)),
                      self.o.row[bank].eq(read.data.base + offset)]
+
+
+def _any_of(values: list[Any]) -> Any:
+    """Bitwise or of all values, as a balanced tree."""
+    while len(values) > 1:
+        values = [values[k] | values[k + 1] if k + 1 < len(values) else values[k] for k in range(0, len(values), 2)]
+    return values[0]

@@ -49,8 +49,8 @@ class SynapseConfig:
 
     @property
     def block_lanes(self) -> int:
-        """Lanes of one lane block: at least ``units``, and a divisor of ``lanes`` where there is a small one."""
-        least = max(self.units, min(8, self.lanes))
+        """Lanes of one lane block: at least a beat where the drain moves, and a divisor of ``lanes`` if one is near."""
+        least = max(self.units if self.group_beats > 1 else 1, min(8, self.lanes))
         divisors = [n for n in range(least, min(self.lanes, 4 * least) + 1) if self.lanes % n == 0]
         return divisors[0] if divisors else least
 
@@ -151,9 +151,10 @@ class SynapseArray(wiring.Component):
                                  f"{cfg.name}_lanes{lanes}")
             part = slice(first * cfg.weight_bits, (first + lanes) * cfg.weight_bits)
             m.d.comb += [block.weight[j].as_value().eq(row[part]) for j, row in enumerate(rows)]
-            m.d.comb += [block.mask.eq(fetched_mask_q), block.end.eq(fetched_end_q), block.move.eq(move),
-                         block.i_tail.as_value().eq(tail)]
-            # A short last block shows all its lanes, with zeros behind them.
+            m.d.comb += [block.mask.eq(fetched_mask_q), block.end.eq(fetched_end_q), block.move.eq(move)]
+            if cfg.group_beats > 1:
+                m.d.comb += block.i_tail.as_value().eq(tail)
+            # Where blocks are smaller than a beat, what follows them belongs to it too.
             tail = Cat(block.o_head.as_value(), tail) if lanes < cfg.units else block.o_head.as_value()
         m.d.comb += self.o.payload.as_value().eq(tail)
 
