@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from spikeloom.model import datasets, float_network, golden
-from spikeloom.model.float_network import save_float_network
+from spikeloom.model.float_network import load_float_network, save_float_network
 from spikeloom.model.network import Network
 from spikeloom.model.network_file import save_network
 from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics, train
@@ -47,15 +47,21 @@ def main() -> None:
 
     test = datasets.load(args.data, "test")
     network = result.network
-    classes = (np.concatenate([r.classes for r in golden.batches(network, test.images)])
-               if isinstance(network, Network) else float_network.run(network, test.images).classes)
-    accuracy = float((classes == test.labels).mean())
-    metadata = {**network.metadata, "data": args.data, "test_accuracy": accuracy, "test_samples": len(test),
-                "command": f"python bench/train_shipped.py {args.name}" + (" --teacher ..." if args.teacher else "")}
+    path = args.out / (args.name + (".snn" if isinstance(network, Network) else ".fsnn"))
     if isinstance(network, Network):
-        save_network(dataclasses.replace(network, metadata=metadata), args.out / f"{args.name}.snn")
+        classes = np.concatenate([r.classes for r in golden.batches(network, test.images)])
     else:
-        save_float_network(dataclasses.replace(network, metadata=metadata), args.out / f"{args.name}.fsnn", half=True)
+        save_float_network(network, path, half=True)  # what is measured is what is shipped
+        network = load_float_network(path)
+        classes = float_network.run(network, test.images).classes
+    accuracy = float((classes == test.labels).mean())
+    network = dataclasses.replace(network, metadata={
+        **network.metadata, "data": args.data, "test_accuracy": accuracy, "test_samples": len(test),
+        "command": f"python bench/train_shipped.py {args.name}" + (" --teacher teacher.npy" if args.teacher else "")})
+    if isinstance(network, Network):
+        save_network(network, path)
+    else:
+        save_float_network(network, path, half=True)
     print(f"{args.name}: {accuracy:.2%} of {len(test)} test images")
 
 
