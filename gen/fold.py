@@ -130,13 +130,13 @@ def _small(network: Network) -> Fold:
 
 
 def _fast(network: Network) -> Fold:
-    """A quarter of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F."""
+    """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F."""
     layers: list[LayerFold] = []
     for index, layer in enumerate(network.layers):
         outputs, inputs = layer.connection.outputs, layer.connection.inputs
         banks = (8 if network.static else 4) if index == 0 else 2
         banks = banks if inputs >= 64 else 1
-        layers.append(LayerFold(lanes=-(-outputs // 4), inputs_per_cycle=banks, neuron_units=8) if outputs >= 64
+        layers.append(LayerFold(lanes=-(-outputs // 5), inputs_per_cycle=banks, neuron_units=8) if outputs >= 64
                       else LayerFold(lanes=outputs, inputs_per_cycle=banks))
     return Fold(name="fast", layers=tuple(layers), input_per_beat=16 if network.input.size >= 64 else 1)
 
