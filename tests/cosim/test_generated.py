@@ -16,12 +16,22 @@ from spikeloom.cosim.verilator import lint
 from spikeloom.gen.build import build
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold
 from spikeloom.gen.plan import make_plan
-from spikeloom.model.network import Network
+from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, StaticInput
+from spikeloom.model.numerics import Multiply, Shift
 
 
 @pytest.fixture
 def network() -> Network:
-    return random_network(np.random.default_rng(11), sizes=(30, 20, 16, 10), static=True, steps=5)
+    """Few neurons that always or never fire: wherever the arithmetic is wrong, it shows."""
+    rng = np.random.default_rng(11)
+    sizes, thresholds = (30, 20, 16, 10), (3000, 60, 40)
+    layers = tuple(
+        Layer(name=f"layer{k}", connection=Dense(weight=rng.integers(-8, 8, (b, a)), weight_bits=4),
+              neuron=Neuron(synapse=Multiply(3515) if k == 0 else Shift(1), membrane=Shift(2),
+                            fraction_bits=2 if k else 0, threshold=np.array([threshold])))
+        for k, (a, b, threshold) in enumerate(zip(sizes, sizes[1:], thresholds, strict=False)))
+    return Network(name="lively", input=StaticInput(shape=(30,), bits=7), layers=layers, steps=5,
+                   readout=Readout.psc_sum(5, Shift(1)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -52,12 +62,12 @@ def test_presets(tmp_path: Path, network: Network, preset: str) -> None:
 # (module, pattern in it, replacement, options that show it)
 FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "wrong decay": (r"snn_layer0_neuron", r"13'h0dbb", "13'h0cbb", {}),
-    "wrong threshold": (r"snn_layer0_neuron", r" > \$signed\(3'h3\)", " >= $signed(3'h3)", {}),
+    "wrong threshold": (r"snn_layer0_neuron", r"(> \$signed\(\d+'h)\w+", r"\g<1>780", {}),
     "dropped event": (r"\\snn_top\.layer0\.queue ", r"= \| i__payload;", "= | (i__payload & {7{beat_q != 5'd7}});", {}),
-    "carry lost": (r"snn_layer1_lanes8", r"(accumulator0_0_q\)) \+ (\$signed\(sum0_0_q)", r"\1 ^ \2", {}),
+    "carry lost": (r"snn_layer1_lanes8", r"(accumulator\d+_2_q\)) \+ (\$signed\(sum\d+_2_q)", r"\1 ^ \2", {}),
     "one pass too few": (r"\\snn_top\.layer0\.queue ", r"pass_q == 3'h4", "pass_q == 3'h3", {}),
     "one row too far": (r"\\snn_top\.layer0\.queue ", r"base_q \+ 1'h1", "base_q + 2'h2", {}),
-    "sums survive a reset": (r"snn_layer0_lanes4", r"if \(rst\)", "if (1'b0)", {"reset_cycles": range(100, 900, 37)}),
+    "sums survive a reset": (r"snn_layer0_lanes4", r"if \(rst\)", "if (1'b0)", {"reset_cycles": range(97, 5000, 293)}),
     "queue overrun": (r"\\snn_top\.layer0\.queue ", r"i__ready = ~ full_q", "i__ready = 1'b1", {"mode": "stream"}),
 }
 
@@ -72,7 +82,7 @@ def test_faults_are_caught(tmp_path: Path, network: Network, fault: str) -> None
 
     verilog = tmp_path / "build" / "snn_top.v"
     before, body, after = re.split(rf"(\nmodule {module}.*?\nendmodule\n)", verilog.read_text(), flags=re.DOTALL)
-    changed = re.sub(pattern, replacement, body, count=0 if fault == "sums survive a reset" else 1)
+    changed = re.sub(pattern, replacement, body)
     assert changed != body
     verilog.write_text(before + changed + after)
     try:
