@@ -10,7 +10,7 @@ from __future__ import annotations
 from amaranth.hdl import Shape, unsigned
 from amaranth.lib import data, stream
 
-__all__ = ["beat_layout", "beat_stream", "index_shape"]
+__all__ = ["beat_layout", "beat_stream", "index_shape", "memory_depth"]
 
 
 def beat_layout(items: int, item_bits: int) -> data.ArrayLayout:
@@ -26,3 +26,8 @@ def beat_stream(items: int, item_bits: int) -> stream.Signature:
 def index_shape(count: int) -> Shape:
     """Of a signal that counts ``0..count-1``. Never empty: Verilog has no vectors of width 0."""
     return unsigned(max(1, (count - 1).bit_length()))
+
+
+def memory_depth(rows: int) -> int:
+    """Rows of a memory for ``rows`` rows: at least two, since the address must not be empty either."""
+    return max(2, rows)

@@ -11,7 +11,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .beat import beat_stream, index_shape
+from .beat import beat_stream, index_shape, memory_depth
 
 __all__ = ["EventQueue", "EventQueueConfig", "slot_layout"]
 
@@ -167,7 +167,7 @@ class EventQueue(wiring.Component):
         if not alone:
             fields["some"] = cfg.positions
         entry = data.StructLayout(fields)
-        m.submodules[f"bank{bank}"] = memory = Memory(shape=entry, depth=cfg.depth, init=[])
+        m.submodules[f"bank{bank}"] = memory = Memory(shape=entry, depth=memory_depth(cfg.depth), init=[])
         write, read = memory.write_port(), memory.read_port()
 
         write_q = Signal(index_shape(cfg.depth + 1), name=f"write{bank}_q")

@@ -82,7 +82,7 @@ class LaneBlock(wiring.Component):
     one weight, the other or their sum. That is cheaper than masking and adding in every plane.
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle,
-    ``2 * lanes * planes * accumulator_bits`` flip-flops.
+    ``2 * lanes * planes * accumulator_bits`` flip-flops for accumulators and drain.
 
     Members
     -------

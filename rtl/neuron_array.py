@@ -12,7 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .beat import beat_layout, beat_stream, index_shape
+from .beat import beat_layout, beat_stream, index_shape, memory_depth
 from .fifo import Queue
 from .neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, constants_layout, state_layout
 from .share import Rom, add_instance
@@ -194,7 +194,7 @@ class NeuronArray(wiring.Component):
         """States between windows: read as a beat is taken, written back as its masks are done."""
         cfg = self.config
         layout = data.ArrayLayout(state_layout(cfg.neuron), cfg.units)
-        m.submodules.state = memory = Memory(shape=layout, depth=cfg.beats, init=[])
+        m.submodules.state = memory = Memory(shape=layout, depth=memory_depth(cfg.beats), init=[])
         read, write = memory.read_port(), memory.write_port()
         written_q = Signal(index_shape(cfg.beats))
         later_q = Signal()

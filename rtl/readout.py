@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from .adder_tree import tree_sum
-from .beat import beat_stream, index_shape
+from .beat import beat_stream, index_shape, memory_depth
 
 __all__ = ["Readout", "ReadoutConfig"]
 
@@ -125,7 +125,7 @@ class Readout(wiring.Component):
                      gained_q.eq(gained)]
         score = Signal(cfg.score_bits)
         if windows > 1:
-            m.submodules.scores = scores = Memory(shape=cfg.score_bits, depth=cfg.classes, init=[])
+            m.submodules.scores = scores = Memory(shape=cfg.score_bits, depth=memory_depth(cfg.classes), init=[])
             kept, write = scores.read_port(domain="comb"), scores.write_port()
             first_q = Signal()
             m.d.sync += first_q.eq(window_q == 0)
