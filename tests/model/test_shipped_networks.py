@@ -6,6 +6,7 @@ from importlib import resources
 
 import numpy as np
 import pytest
+
 from spikeloom.model import float_network, golden
 from spikeloom.model.network_file import load_network
 from spikeloom.model.quantize import quantize
