@@ -293,8 +293,9 @@ def run_tool(package: str, function: str, arguments: Sequence[str], log: Path,
             raise
     status = process.returncode
     if status:
-        how = (f"was killed ({signal.Signals(-status).name}; out of memory?)" if status < 0
-               else f"failed (exit code {status})")
+        how = f"failed (exit code {status})"
+        if status < 0:
+            how = f"was killed by {signal.Signals(-status).name}{' (out of memory?)' * (status == -signal.SIGKILL)}"
         raise SpikeloomError(f"{package} {how}; full log: {log}\n{_tail(log, said)}")
 
 
