@@ -454,7 +454,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option("--steps", type=int, default=5, show_default=True, help="Time steps T.")
 @click.option("--tau-m", type=float, default=4.0, show_default=True, help="Membrane time constant in steps.")
 @click.option("--tau-s", type=float, default=2.0, show_default=True, help="Synapse time constant in steps.")
-@click.option("--loss", type=click.Choice(["softmax", "mse", "kernel", "count"]), default="softmax", show_default=True)
+@click.option("--loss", type=click.Choice(["softmax", "mse", "kernel", "count"]), default="mse", show_default=True)
 @click.option("--epochs", type=int, default=30, show_default=True)
 @click.option("--batch", type=int, default=100, show_default=True)
 @click.option("--lr", type=float, default=1e-3, show_default=True)
