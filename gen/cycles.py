@@ -20,6 +20,7 @@ import numpy.typing as npt
 from spikeloom.model import golden
 from spikeloom.model.network import Network
 from spikeloom.rtl.event_queue import EventQueueConfig
+from spikeloom.rtl.synapse import DRAIN_QUEUE_BEATS
 
 from .fold import fold_from_dict
 from .plan import Channels, Plan, make_plan
@@ -124,6 +125,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
     open_from = [np.zeros(n, np.int64) for _ in layers]   # the queue takes the next window from here on
     room_from = [never + 1 for _ in layers]               # the drain register is free from here on
     took = [never.copy() for _ in layers]                 # last take of the neuron array
+    taken: list[list[Cycles]] = [[] for _ in layers]      # its takes, as many as the drain's queue holds
     left: list[list[Cycles]] = [[] for _ in layers]       # when each beat left the neuron array
     layer_end = np.zeros((n, len(plan.layers)), np.int64)
     events = np.zeros((n, len(plan.layers)), np.int64)
@@ -159,9 +161,13 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
                 if group:
                     ended = ended + 2 + busiest + (busiest > 0)
                 ended = np.maximum(ended, room_from[index])
-                sums_from = ended + 1 + config.synapse.latency_cycles
+                # A beat moves to the drain's queue two cycles before it can be taken from there.
+                moved = ended + 1 + config.synapse.latency_cycles - 3
                 for _ in range(config.synapse.group_beats):
-                    take = np.maximum(sums_from, took[index] + 1)
+                    moved = moved + 1
+                    if len(taken[index]) >= DRAIN_QUEUE_BEATS:
+                        moved = np.maximum(moved, taken[index][-DRAIN_QUEUE_BEATS] + 1)
+                    take = np.maximum(moved + 2, took[index] + 1)
                     if not neurons.pipelined:
                         if left[index]:
                             take = np.maximum(take, left[index][-1] + 1)
@@ -172,6 +178,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
                             take = np.maximum(take, took[index] + neurons.neuron.pipeline_latency_cycles + 1)
                     offer = take + neurons.latency_cycles
                     took[index] = take
+                    taken[index] = [*taken[index][1 - DRAIN_QUEUE_BEATS:], take]
                     if last:
                         start = np.maximum(np.maximum(offer, read_until + 1), next_open)
                         leave = read_until = start + plan.readout.units - 1
@@ -181,7 +188,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
                             leave = np.maximum(leave, left[index][-1] + 1)
                     left[index].append(leave)
                     leaves.append(leave)
-                room_from[index] = took[index] + 1
+                room_from[index] = moved + 1
             open_from[index] = ended + 1
             layer_end[:, index] = ended
             left[index] = left[index][-neurons.queue_depth:]

@@ -11,6 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 __all__ = ["Queue"]
 
+PART_BITS = 512
+
 
 class Queue(wiring.Component):
     """A queue of ``depth`` payloads of any shape.
@@ -30,10 +32,12 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        payload = Value.cast(self.i.payload)
-        m.submodules.fifo = fifo = SyncFIFO(width=len(payload), depth=self.depth)
-        m.d.comb += [
-            fifo.w_data.eq(payload), fifo.w_en.eq(self.i.valid), self.i.ready.eq(fifo.w_rdy),
-            Value.cast(self.o.payload).eq(fifo.r_data), self.o.valid.eq(fifo.r_rdy), fifo.r_en.eq(self.o.ready),
-        ]
+        sent, received = Value.cast(self.i.payload), Value.cast(self.o.payload)
+        # Amaranth's simulator takes no memory much wider than this. The parts' equal controls are merged in synthesis.
+        for first in range(0, len(sent), PART_BITS):
+            part = slice(first, min(first + PART_BITS, len(sent)))
+            m.submodules[f"part{first // PART_BITS}"] = fifo = SyncFIFO(width=part.stop - first, depth=self.depth)
+            m.d.comb += [fifo.w_data.eq(sent[part]), fifo.w_en.eq(self.i.valid),
+                         received[part].eq(fifo.r_data), fifo.r_en.eq(self.o.ready)]
+        m.d.comb += [self.i.ready.eq(fifo.w_rdy), self.o.valid.eq(fifo.r_rdy)]
         return m

@@ -80,8 +80,8 @@ class LaneBlock(wiring.Component):
 
         D[n, b] <- S[n, b];   S[n, b] <- 0
 
-    while ``shift`` moves the drain register on by ``shift`` lanes: ``D[n] <- D[n + shift]``, where the last
-    lanes take over ``i_tail``. Weights and masks are registered here, next to their lanes.
+    while ``move`` moves the drain register on by ``shift`` lanes one cycle later: ``D[n] <- D[n + shift]``, where the
+    last lanes take over ``i_tail``. What goes to all lanes is registered here, next to them.
 
     Events are taken in pairs: the sum of a pair's two weights is made once, and each plane chooses from nothing,
     one weight, the other or their sum. That is cheaper than masking and adding in every plane. With one plane, its
@@ -95,7 +95,7 @@ class LaneBlock(wiring.Component):
     weight : In(banks x lanes x weight_bits)
     mask : In(banks x planes)
     end : In(1)
-    move : In(1), shifts the drain register
+    move : In(1), shifts the drain register a cycle later
     i_tail, o_head : In, Out(lane_layout x ``head`` lanes)
     """
 
@@ -118,7 +118,8 @@ class LaneBlock(wiring.Component):
         weight_q = Signal.like(self.weight, reset_less=True)
         mask_q = Signal.like(self.mask)
         end_q = Signal()
-        m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end)]
+        move_q = Signal()
+        m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end), move_q.eq(self.move)]
         if cfg.masks_weights:
             m.d.sync += [weight_q[j].as_value().eq(Mux(self.mask[j], self.weight[j].as_value(), 0))
                          for j in range(cfg.banks)]
@@ -148,7 +149,7 @@ class LaneBlock(wiring.Component):
             sums_of_lane = Cat(accumulators[n * cfg.planes:(n + 1) * cfg.planes])
             if cfg.shift:
                 source = drain[n + cfg.shift] if n + cfg.shift < cfg.lanes else self.i_tail[n + cfg.shift - cfg.lanes]
-                with m.If(self.move):
+                with m.If(move_q):
                     m.d.sync += drain[n].eq(source)
             with m.If(end_q):
                 m.d.sync += drain[n].as_value().eq(sums_of_lane)

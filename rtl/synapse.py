@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape
 from .event_queue import EventQueueConfig, slot_layout
+from .fifo import Queue
 from .lane_block import LaneBlock, LaneBlockConfig
 from .share import Rom, add_instance
 
-__all__ = ["SynapseArray", "SynapseConfig", "sums_layout"]
+__all__ = ["DRAIN_QUEUE_BEATS", "SynapseArray", "SynapseConfig", "sums_layout"]
+
+# Beats between lanes and neurons: what one LUT RAM holds in any case.
+DRAIN_QUEUE_BEATS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ class SynapseConfig:
     @property
     def latency_cycles(self) -> int:
         """From a slot's end mark on ``i`` to the first sums on ``o``."""
-        return int(self.address_stage) + 1 + self.block(1).latency_cycles
+        return int(self.address_stage) + 1 + self.block(1).latency_cycles + 1
 
 
 def sums_layout(config: SynapseConfig) -> data.ArrayLayout:
@@ -80,12 +84,13 @@ class SynapseArray(wiring.Component):
     """Weighted sums of events, a group of ``lanes`` neurons at a time.
 
     For each group and plane: ``S[n, b] = sum over events of weight[row][n] * mask[b]``. At the end of a pass
-    the sums move to the drain register, and leave ``units`` lanes per beat while the next group accumulates.
+    the sums move to the drain register, and leave ``units`` lanes per beat, through a queue of ``DRAIN_QUEUE_BEATS``
+    beats, while the next group accumulates.
 
     The weight memory of bank ``j`` holds, at ``pass * rows + row``, the weights of ``lanes`` neurons.
 
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
-    weight_bits`` bits of block RAM.
+    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * planes * accumulator_bits`` bits of LUT RAM.
 
     Parameters
     ----------
@@ -97,7 +102,7 @@ class SynapseArray(wiring.Component):
     -------
     i : In(slot_layout)
     o : Out(stream of sums_layout)
-    idle : Out(1), the drain register is free and no end of a pass is under way
+    idle : Out(1), the drain register has given its last beat to the queue, and no end of a pass is under way
     """
 
     def __init__(self, config: SynapseConfig, weights: Sequence[Sequence[int]]) -> None:
@@ -143,6 +148,7 @@ class SynapseArray(wiring.Component):
 
         # Lanes, in blocks that share one Verilog module; the drain runs through all of them.
         move = Signal()
+        room_q = Signal(init=1)
         tail: Any = Const(0)
         first_lanes = range(0, cfg.lanes, cfg.block_lanes)
         for index, first in reversed(list(enumerate(first_lanes))):
@@ -156,25 +162,32 @@ class SynapseArray(wiring.Component):
                 m.d.comb += block.i_tail.as_value().eq(tail)
             # Where blocks are smaller than a beat, what follows them belongs to it too.
             tail = Cat(block.o_head.as_value(), tail) if lanes < cfg.units else block.o_head.as_value()
-        m.d.comb += self.o.payload.as_value().eq(tail)
 
-        # Drain: sums are valid when the end mark has come through, until the last beat has left.
-        beat_q = Signal(index_shape(cfg.group_beats))
-        delay = [fetched_end_q]
-        for k in range(cfg.block(1).latency_cycles):
-            delay.append(Signal(name=f"end_delay{k}_q"))
-            m.d.sync += delay[-1].eq(delay[-2])
-        valid_q = delay[-1]
-        last = Signal()
+        # Drain: beats go from the drain register to a queue. That they do is decided one cycle ahead: the decision
+        # moves all lanes, and has that cycle to reach them.
+        soon: Any = fetched_end_q
+        for k in range(cfg.block(1).latency_cycles - 1):
+            soon, before = Signal(name=f"end_delay{k}_q"), soon
+            m.d.sync += soon.eq(before)
+        m.submodules.queue = beats = Queue(sums_layout(cfg), DRAIN_QUEUE_BEATS)
+        wiring.connect(m, wiring.flipped(self.o), beats.o)
+        left_q = Signal(index_shape(cfg.group_beats + 1))
+        left = Signal.like(left_q, name="left")
+        push_q = Signal()
+        m.d.comb += [left.eq(Mux(soon, cfg.group_beats, left_q)), move.eq((left != 0) & room_q)]
+        m.d.sync += [left_q.eq(left - move), push_q.eq(move)]
+        m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(tail)]
+
+        # Room in the queue, for what is under way to it too.
+        inside_q = Signal(index_shape(DRAIN_QUEUE_BEATS + 1))
+        inside = Signal.like(inside_q, name="inside")
+        m.d.comb += inside.eq(inside_q + move - (self.o.valid & self.o.ready))
+        m.d.sync += [inside_q.eq(inside), room_q.eq(inside != DRAIN_QUEUE_BEATS)]
+
         busy_q = Signal()
-        m.d.comb += [self.o.valid.eq(valid_q), move.eq(valid_q & self.o.ready),
-                     last.eq(beat_q == cfg.group_beats - 1), self.idle.eq(~busy_q)]
+        m.d.comb += self.idle.eq(~busy_q)
         with m.If(self.i.end):
             m.d.sync += busy_q.eq(1)
-        with m.If(valid_q & ~(move & last)):
-            m.d.sync += valid_q.eq(1)
-        with m.If(move):
-            m.d.sync += beat_q.eq(beat_q + 1)
-            with m.If(last):
-                m.d.sync += [beat_q.eq(0), busy_q.eq(0)]
+        with m.If(move & (left == 1)):
+            m.d.sync += busy_q.eq(0)
         return m

@@ -207,7 +207,7 @@ def test_other_network(static_stub: Stub) -> None:
     ({"waves": "nowhere/out.vcd"}, "does not exist"),
     ({"labels": [1, 2]}, r"labels have shape \(2,\), but there are 40 samples"),
     ({"predict": lambda n, m, x: [1]}, "not one number for each of 40 samples"),
-], ids=lambda v: str(v)[:40])
+], ids=lambda v: str(v)[:40] if isinstance(v, str) else "-".join(v))
 def test_bad_parameters(static_stub: Stub, options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpikeloomError, match=message):
         run(static_stub, **options)
