@@ -147,12 +147,12 @@ def test_drain_moves(lanes: int, shift: int) -> None:
             for n in range(shift):
                 for b in range(2):
                     ctx.set(dut.i_tail[n][b], int(tail[k, n, b]))
-            for hold in (k % 2, 0):  # it moves only when it is told to
-                ctx.set(dut.move, not hold)
+            for move in ([0, 0, 1] if k % 2 else [1]):  # it moves only when it is told to, a cycle later
+                ctx.set(dut.move, move)
                 await ctx.tick()
-                if not hold:
-                    break
                 assert head_of(ctx, dut) == heads[-1]
+            ctx.set(dut.move, 0)
+            await ctx.tick()
 
     simulate(dut, bench)
     assert heads == [line[k * shift:k * shift + config.head] for k in range(4)]
