@@ -115,7 +115,8 @@ class LaneBlock(wiring.Component):
         m = Module()
         cfg = self.config
 
-        weight_q = Signal.like(self.weight, reset_less=True)
+        # After a reset nothing may be on its way to the accumulators: weights wait for masks, except cleared ones.
+        weight_q = Signal.like(self.weight, reset_less=not cfg.masks_weights)
         mask_q = Signal.like(self.mask)
         end_q = Signal()
         move_q = Signal()
@@ -138,7 +139,7 @@ class LaneBlock(wiring.Component):
                 m.d.comb += weight.eq(Cat(Const(1, 1), stored) if cfg.weight_bits == 1 else stored.as_signed())
                 weights.append(weight)
             for b, terms in enumerate(self._terms(m, n, weights, mask_q)):
-                total, _ = tree_sum(m, terms, f"tree{n}_{b}", LEVELS_PER_REGISTER)
+                total, _ = tree_sum(m, terms, f"tree{n}_{b}", LEVELS_PER_REGISTER, reset_less=False)
                 sum_q = Signal(total.shape(), name=f"sum{n}_{b}_q")
                 accumulator = Signal(signed(cfg.accumulator_bits), name=f"accumulator{n}_{b}_q")
                 m.d.sync += [sum_q.eq(total), accumulator.eq(accumulator + sum_q)]
