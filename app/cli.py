@@ -437,17 +437,12 @@ def report(folder: Path, data: str, samples: int, device: str | None, output: Pa
     _print(as_json, {"report": str(path), "samples": len(loaded)}, str(folder), [("report", path)])
 
 
-def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(n) for n in value.replace("-", ",").split(",") if n)
-    except ValueError:
-        raise click.BadParameter(f"must be layer sizes such as 400,400, not {value!r}") from None
-
-
 @main.command()
 @data_option
 @samples_option
-@click.option("--hidden", default="400,400", show_default=True, callback=_sizes, help="Sizes of the hidden layers.")
+@click.option("--hidden", default="400-400", show_default=True,
+              help="Layers between input and classes, e.g. 400-400 or 15C5-P2-40C5-P2-300 (C: convolution, D: depthwise, "
+                   "P, A, O: sum, average and OR pool; s: stride, p: padding).")
 @click.option("--weight-bits", type=int, default=4, show_default=True, help="1..8 or 16; 0 trains a float network.")
 @click.option("--input-bits", type=int, default=4, show_default=True, help="Bits of a pixel.")
 @click.option("--fraction-bits", type=int, default=4, show_default=True, help="Fractional bits of the states.")
@@ -466,7 +461,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for network and log.")
 @json_option
-def train(data: str, samples: int | None, hidden: tuple[int, ...], weight_bits: int, epochs: int, resume: bool,
+def train(data: str, samples: int | None, hidden: str, weight_bits: int, epochs: int, resume: bool,
           output: Path, as_json: bool, **options: Any) -> None:
     """Train a TSSL-BP network, quantised from the start; needs the `train` extra (PyTorch).
 
@@ -474,7 +469,8 @@ def train(data: str, samples: int | None, hidden: tuple[int, ...], weight_bits: 
 
     \b
     Examples:
-      spikeloom train --hidden 400,400 --epochs 100 -o runs/a
+      spikeloom train --hidden 400-400 --epochs 100 -o runs/a
+      spikeloom train --hidden 15C5-P2-40C5-P2-300 --fused -o runs/conv
       spikeloom train --hidden 128 --weight-bits 0 -o runs/float      # then: spikeloom quantize
     """
     from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics

@@ -71,17 +71,20 @@ def layer_bounds(network: Network, index: int) -> LayerBounds:
 def _analyse(network: Network, index: int) -> LayerBounds:
     layer = network.layers[index]
     neuron = layer.neuron
-    weight = layer.connection.weight.astype(np.int64)
-    low = np.minimum(weight, 0).sum(axis=1)
-    high = np.maximum(weight, 0).sum(axis=1)
+    channels = layer.connection.channels
+    # Per output channel: a sum pool lets each weight be added several times, and biases may differ by position.
+    weight = layer.connection.weight.astype(np.int64).reshape(channels, -1)
+    times = 1 if layer.pool is None else layer.pool.largest
+    low, high = times * np.minimum(weight, 0).sum(axis=1), times * np.maximum(weight, 0).sum(axis=1)
     gain = (1 << network.planes(index)) - 1 if network.static and index == 0 else 1
-    drive_low, drive_high = gain * low + layer.biases, gain * high + layer.biases
+    biases = layer.biases.reshape(channels, -1)
+    drive_low, drive_high = gain * low + biases.min(axis=1), gain * high + biases.max(axis=1)
 
     _check_width(layer, signed_bits(int(drive_low.min()), int(drive_high.max())) + neuron.fraction_bits)
     current_ends = [np.zeros_like(low), np.zeros_like(high)]
     membrane_ends = [np.zeros_like(low), np.zeros_like(high)]
     current_span, membrane_span = [0, 0], [0, 0]
-    threshold = layer.thresholds
+    threshold = layer.thresholds.reshape(channels, -1)[:, 0]
     below = threshold if neuron.compare == ">" else threshold - 1  # largest value that does not fire
     for _ in range(network.steps):
         for end, drive in enumerate((drive_low, drive_high)):
@@ -107,7 +110,7 @@ def _analyse(network: Network, index: int) -> LayerBounds:
 def _check_width(layer: Layer, bits: int) -> None:
     """Refuse what is too wide, before the 64-bit integers of this analysis could wrap."""
     if bits > MAX_STATE_BITS:
-        raise SpikeloomError(f"layer {layer.name}: with {layer.connection.inputs} inputs of "
+        raise SpikeloomError(f"layer {layer.name}: with {layer.connection.weight[0].size} inputs of "
                              f"{layer.connection.weight_bits}-bit weights, the biases and fraction_bits="
                              f"{layer.neuron.fraction_bits} the states need {bits} bits or more, allowed are "
                              f"{MAX_STATE_BITS}; use fewer inputs, narrower weights or fewer fraction_bits")

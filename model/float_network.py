@@ -8,7 +8,7 @@ so that ``b`` is filtered too and the threshold of the scaled form is ``tau_s * 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from . import container
 from .errors import SpikeloomError
-from .network import MAX_STEPS
+from .geometry import ConvGeometry, Pool, Shape, as_map
+from .network import MAX_STEPS, check_chain
 
 __all__ = ["KIND", "VERSION", "FloatLayer", "FloatNetwork", "FloatResult", "load_float_network", "run",
            "save_float_network"]
@@ -30,18 +31,24 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FloatLayer:
-    """One dense connection and its LIF neurons.
+    """One connection and its LIF neurons.
 
     Parameters
     ----------
     name : str
-    weight : float array (outputs, inputs)
-    bias : float array (outputs,) or None
+    weight : float array (outputs, inputs), or ``geometry.weight_shape``
+    bias : float array (outputs,) or (channels,), or None
         Added to the drive in every step.
     tau_m, tau_s : float
         Time constants of membrane and synapse, in steps, at least 1.
     theta : float
         Firing threshold, above 0.
+    geometry : ConvGeometry or None
+        Of a convolution; None: dense.
+    pool : Pool or None
+        In front of the synapses.
+    pool_gain : float
+        Factor of the pool's output: 1.1 for TSSL-BP's sum pool, ``1 / size**2`` for an average.
 
     Raises
     ------
@@ -55,12 +62,18 @@ class FloatLayer:
     tau_m: float
     tau_s: float
     theta: float = 1.0
+    geometry: ConvGeometry | None = None
+    pool: Pool | None = None
+    pool_gain: float = 1.0
 
     def __post_init__(self) -> None:
-        weight = self._array("weight", self.weight, 2)
+        weight = self._array("weight", self.weight, 4 if self.geometry else 2)
         object.__setattr__(self, "weight", weight)
         if 0 in weight.shape:
             raise SpikeloomError(f"layer {self.name}: weight must not be empty, not of shape {weight.shape}")
+        if self.geometry is not None and weight.shape != self.geometry.weight_shape:
+            raise SpikeloomError(f"layer {self.name}: weight has shape {weight.shape}, but the convolution's is "
+                                 f"{self.geometry.weight_shape}")
         if self.bias is not None:
             bias = self._array("bias", self.bias, 1)
             if bias.shape != weight.shape[:1]:
@@ -70,8 +83,32 @@ class FloatLayer:
         for key, tau in (("tau_m", self.tau_m), ("tau_s", self.tau_s)):
             if not 1 <= tau < 1 << 15:
                 raise SpikeloomError(f"layer {self.name}: {key} must be in 1..32767 steps, not {tau!r}")
-        if not 0 < self.theta < float("inf"):
-            raise SpikeloomError(f"layer {self.name}: theta must be a number above 0, not {self.theta!r}")
+        for key, value in (("theta", self.theta), ("pool_gain", self.pool_gain)):
+            if not 0 < value < float("inf"):
+                raise SpikeloomError(f"layer {self.name}: {key} must be a number above 0, not {value!r}")
+
+    @property
+    def inputs(self) -> int:
+        """Presynaptic values, after the pool."""
+        return int(np.prod(self.geometry.input_shape)) if self.geometry else self.weight.shape[1]
+
+    @property
+    def output_shape(self) -> Shape:
+        """(outputs,), or (channels, height, width)."""
+        return self.geometry.output_shape if self.geometry else self.weight.shape[:1]
+
+    def drive(self, signal: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
+        """Weighted sums plus bias (..., outputs) of a signal (..., inputs) whose shape before the pool is ``shape``."""
+        if self.pool is not None:
+            maps = signal.reshape(-1, *as_map(shape)).astype(np.float32)
+            signal = (self.pool(maps) * np.float32(self.pool_gain)).reshape(*signal.shape[:-1], self.inputs)
+        flat = signal.reshape(-1, self.inputs).astype(np.float32)
+        if self.geometry is None:
+            out = flat @ self.weight.T
+            return (out if self.bias is None else out + self.bias).reshape(*signal.shape[:-1], -1)
+        out = self.geometry.correlate(flat.reshape(-1, *self.geometry.input_shape), self.weight)
+        out = out if self.bias is None else out + self.bias[:, None, None]
+        return out.reshape(*signal.shape[:-1], -1)
 
     def _array(self, key: str, array: Any, ndim: int) -> FloatArray:
         out = np.array(array, dtype=np.float32)
@@ -128,12 +165,11 @@ class FloatNetwork:
             raise SpikeloomError(f"network {self.name}: shape must be positive integers, not {self.shape!r}")
         if not self.layers:
             raise SpikeloomError(f"network {self.name}: layers must not be empty")
-        size, before = int(np.prod(self.shape)), "the input"
-        for layer in self.layers:
-            if layer.weight.shape[1] != size:
-                raise SpikeloomError(f"layer {layer.name}: takes {layer.weight.shape[1]} inputs, "
-                                     f"but {before} gives {size}")
-            size, before = layer.weight.shape[0], f"layer {layer.name}"
+        check_chain(self.shape, [(la.name, la.pool, la) for la in self.layers])
+
+    def input_shape(self, layer_index: int) -> Shape:
+        """Shape of the signal that enters layer ``layer_index``, before its pool."""
+        return self.layers[layer_index - 1].output_shape if layer_index else self.shape
 
 
 @dataclass(frozen=True)
@@ -177,12 +213,10 @@ def run(network: FloatNetwork, images: npt.NDArray[np.uint8], batch: int = 1000)
 def _run_batch(network: FloatNetwork, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.bool_]]:
     signal: npt.NDArray[Any] = ((pixels / np.float32(255) - network.mean) / network.std).astype(np.float32)
     out = []
-    for layer in network.layers:
-        drive = signal.astype(np.float32) @ layer.weight.T
-        if layer.bias is not None:
-            drive = drive + layer.bias
-        current = membrane = np.zeros((len(pixels), layer.weight.shape[0]), np.float32)
-        spikes = np.empty((len(pixels), network.steps, layer.weight.shape[0]), np.bool_)
+    for index, layer in enumerate(network.layers):
+        drive = layer.drive(signal, network.input_shape(index))
+        current = membrane = np.zeros((len(pixels), drive.shape[-1]), np.float32)
+        spikes = np.empty((len(pixels), network.steps, drive.shape[-1]), np.bool_)
         for t in range(network.steps):
             current = current * np.float32(1 - 1 / layer.tau_s) + (drive if drive.ndim == 2 else drive[:, t])
             membrane = membrane * np.float32(1 - 1 / layer.tau_m) + current
@@ -213,7 +247,10 @@ def save_float_network(network: FloatNetwork, path: str | Path, half: bool = Fal
         "name": network.name, "shape": list(network.shape), "mean": network.mean, "std": network.std,
         "steps": network.steps, "metadata": dict(network.metadata),
         "layers": [{"name": la.name, "bias": la.bias is not None, "tau_m": la.tau_m, "tau_s": la.tau_s,
-                    "theta": la.theta} for la in network.layers]}
+                    "theta": la.theta,
+                    **({} if la.geometry is None else {"geometry": asdict(la.geometry)}),
+                    **({} if la.pool is None else {"pool": asdict(la.pool), "pool_gain": la.pool_gain})}
+                   for la in network.layers]}
     container.save(path, KIND, VERSION, description, arrays)
 
 
@@ -226,7 +263,10 @@ def load_float_network(path: str | Path) -> FloatNetwork:
             std=description["std"], steps=description["steps"], metadata=description["metadata"],
             layers=tuple(FloatLayer(name=d["name"], weight=arrays[f"{d['name']}.weight"],
                                     bias=arrays[f"{d['name']}.bias"] if d["bias"] else None,
-                                    tau_m=d["tau_m"], tau_s=d["tau_s"], theta=d["theta"])
+                                    tau_m=d["tau_m"], tau_s=d["tau_s"], theta=d["theta"],
+                                    geometry=ConvGeometry(**d["geometry"]) if "geometry" in d else None,
+                                    pool=Pool(**d["pool"]) if "pool" in d else None,
+                                    pool_gain=d.get("pool_gain", 1.0))
                          for d in description["layers"]))
     except SpikeloomError as error:
         raise SpikeloomError(f"{path}: {error}") from error

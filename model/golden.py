@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from .bounds import layer_bounds
 from .errors import SpikeloomError
-from .network import IntArray, Layer, Network, StaticInput
+from .geometry import as_map
+from .network import Dense, IntArray, Layer, Network, StaticInput
 from .numerics import signed_bits
 
 __all__ = ["GoldenResult", "batches", "encode_input", "run"]
@@ -111,17 +112,27 @@ def _synapses(network: Network, index: int, signal: npt.NDArray[Any]) -> IntArra
 
     A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
     """
-    connection = network.layers[index].connection
+    layer = network.layers[index]
+    connection, pool = layer.connection, layer.pool
     inp = network.input
     value = (1 << inp.bits) - 1 if index == 0 and isinstance(inp, StaticInput) else 1
-    largest = int(np.abs(connection.weight.astype(np.int64)).sum(axis=1).max()) * value
+    if pool is not None:
+        signal = pool(signal.reshape(*signal.shape[:-1], *as_map(network.input_shape(index))))
+        signal = signal.reshape(*signal.shape[:-3], -1)
+        value *= pool.largest
+    weight = connection.weight
+    largest = int(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1).max()) * value
     exact: type[np.floating[Any]] = np.float32 if largest < 1 << 24 else np.float64
     flat = signal.reshape(-1, connection.inputs).astype(exact)
-    total = flat @ connection.weight.T.astype(exact)
+    if isinstance(connection, Dense):
+        total = flat @ weight.T.astype(exact)
+    else:
+        total = connection.geometry.correlate(flat.reshape(-1, *connection.geometry.input_shape),
+                                              weight.astype(exact))
     dtype = layer_state_dtype(network, index)
     out: IntArray = total.reshape(*signal.shape[:-1], connection.outputs).astype(dtype)
     if connection.bias is not None:
-        out = out + connection.bias.astype(dtype)
+        out += layer.biases.astype(dtype)
     return out
 
 

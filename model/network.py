@@ -25,9 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import SpikeloomError
+from .geometry import ConvGeometry, Pool, Shape, as_map
 from .numerics import Decay, Multiply, Shift
 
-__all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
+__all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
            "SpikeInput", "StaticInput"]
 
 IntArray = npt.NDArray[np.integer[Any]]
@@ -130,28 +131,9 @@ class Dense:
     bias: IntArray | None = None
 
     def __post_init__(self) -> None:
-        weight = _frozen(self.weight, np.int32, "weight", 2)
-        object.__setattr__(self, "weight", weight)
-        if not isinstance(self.weight_bits, int) or self.weight_bits not in ALLOWED_WEIGHT_BITS:
-            raise SpikeloomError(f"weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {self.weight_bits!r}")
-        if 0 in weight.shape:
-            raise SpikeloomError(f"weight must not be empty, not of shape {weight.shape}")
-        low, high = weight_range(self.weight_bits)
-        bad = (weight < low) | (weight > high) if self.weight_bits > 1 else np.abs(weight) != 1
-        if bad.any():
-            at = tuple(int(i) for i in np.argwhere(bad)[0])
-            allowed = f"{low}..{high}" if self.weight_bits > 1 else "-1 or +1"
-            raise SpikeloomError(f"weight{list(at)} is {weight[at]}, outside {allowed} "
-                                 f"that weight_bits={self.weight_bits} allows")
+        object.__setattr__(self, "weight", _checked_weight(self.weight, self.weight_bits, 2))
         if self.bias is not None:
-            bias = _frozen(self.bias, np.int64, "bias", 1)
-            if bias.shape != weight.shape[:1]:
-                raise SpikeloomError(f"bias has shape {bias.shape}, but the weights have {weight.shape[0]} outputs")
-            limit = 1 << (MAX_STATE_BITS - 1)
-            wide = np.flatnonzero((bias < -limit) | (bias >= limit))
-            if wide.size:
-                raise SpikeloomError(f"bias[{wide[0]}] is {bias[wide[0]]}, outside {-limit}..{limit - 1}")
-            object.__setattr__(self, "bias", bias)
+            object.__setattr__(self, "bias", _checked_bias(self.bias, ((self.outputs,),)))
 
     @property
     def inputs(self) -> int:
@@ -162,6 +144,105 @@ class Dense:
     def outputs(self) -> int:
         """Postsynaptic neurons."""
         return int(self.weight.shape[0])
+
+    @property
+    def channels(self) -> int:
+        """Neurons with weights of their own: all."""
+        return self.outputs
+
+    @property
+    def output_shape(self) -> Shape:
+        """(outputs,)."""
+        return (self.outputs,)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv2d:
+    """2-D convolution: one kernel of weights per output channel, used at every position.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    weight : integer array ``geometry.weight_shape``
+        Signed weights in weight LSB. With ``weight_bits = 1`` a weight is -1 or +1.
+    weight_bits : int
+        1..8 or 16: bits of a stored weight.
+    bias : integer array (channels,) or ``geometry.output_shape``, or None
+        Added in every step, in weight LSB; per position where the zero point of a padded image differs
+        between its border and its middle.
+
+    Raises
+    ------
+    SpikeloomError
+        If the shapes do not fit, or a weight needs more than ``weight_bits``.
+    """
+
+    geometry: ConvGeometry
+    weight: IntArray
+    weight_bits: int
+    bias: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        weight = _checked_weight(self.weight, self.weight_bits, 4)
+        object.__setattr__(self, "weight", weight)
+        if weight.shape != self.geometry.weight_shape:
+            raise SpikeloomError(f"weight has shape {weight.shape}, but the convolution's is "
+                                 f"{self.geometry.weight_shape}")
+        if self.bias is not None:
+            object.__setattr__(self, "bias", _checked_bias(self.bias, ((self.channels,), self.output_shape)))
+
+    @property
+    def inputs(self) -> int:
+        """Presynaptic channels: all values of the input map."""
+        return int(np.prod(self.geometry.input_shape))
+
+    @property
+    def outputs(self) -> int:
+        """Postsynaptic neurons: all positions of all channels."""
+        return int(np.prod(self.output_shape))
+
+    @property
+    def channels(self) -> int:
+        """Output channels."""
+        return self.geometry.channels
+
+    @property
+    def output_shape(self) -> Shape:
+        """(channels, height, width)."""
+        return self.geometry.output_shape
+
+
+def _checked_weight(raw: Any, weight_bits: Any, ndim: int) -> IntArray:
+    weight = _frozen(raw, np.int32, "weight", ndim)
+    if not isinstance(weight_bits, int) or weight_bits not in ALLOWED_WEIGHT_BITS:
+        raise SpikeloomError(f"weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {weight_bits!r}")
+    if 0 in weight.shape:
+        raise SpikeloomError(f"weight must not be empty, not of shape {weight.shape}")
+    low, high = weight_range(weight_bits)
+    bad = (weight < low) | (weight > high) if weight_bits > 1 else np.abs(weight) != 1
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        allowed = f"{low}..{high}" if weight_bits > 1 else "-1 or +1"
+        raise SpikeloomError(f"weight{list(at)} is {weight[at]}, outside {allowed} "
+                             f"that weight_bits={weight_bits} allows")
+    return weight
+
+
+def _checked_bias(raw: Any, allowed: tuple[Shape, ...]) -> IntArray:
+    """Biases of one of these shapes, the first one's if it fits."""
+    shape = np.shape(raw)
+    if shape not in allowed:
+        rank = len(shape) if len(shape) in {len(a) for a in allowed} else len(allowed[0])
+        _frozen(raw, np.int64, "bias", rank)
+        raise SpikeloomError(f"bias has shape {shape}, but the weights have {allowed[0][0]} outputs"
+                             + "".join(f" and a map of shape {a}" for a in allowed[1:]))
+    bias = _frozen(raw, np.int64, "bias", len(shape))
+    limit = 1 << (MAX_STATE_BITS - 1)
+    wide = np.argwhere((bias < -limit) | (bias >= limit))
+    if len(wide):
+        at = tuple(int(i) for i in wide[0])
+        raise SpikeloomError(f"bias{list(at)} is {bias[at]}, outside {-limit}..{limit - 1}")
+    return bias
 
 
 def weight_range(weight_bits: int) -> tuple[int, int]:
@@ -221,35 +302,40 @@ class Layer:
     ----------
     name : str
         A letter, then letters, digits and underscores: it becomes part of Verilog names.
-    connection : Dense
+    connection : Dense or Conv2d
         The synapses.
     neuron : Neuron
         The population.
+    pool : Pool or None
+        Applied to the layer's input, in front of the synapses.
     """
 
     name: str
-    connection: Dense
+    connection: Dense | Conv2d
     neuron: Neuron
+    pool: Pool | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', "
                                  f"not {self.name!r}")
-        size = self.neuron.threshold.size
-        if size not in (1, self.connection.outputs):
-            raise SpikeloomError(f"layer {self.name}: threshold has {size} values, "
-                                 f"allowed are 1 or {self.connection.outputs} (one per neuron)")
+        size, channels = self.neuron.threshold.size, self.connection.channels
+        if size not in (1, channels):
+            raise SpikeloomError(f"layer {self.name}: threshold has {size} values, allowed are 1 or {channels} "
+                                 f"(one per {'neuron' if isinstance(self.connection, Dense) else 'channel'})")
 
     @property
     def thresholds(self) -> IntArray:
         """Thresholds, one per neuron."""
-        return np.broadcast_to(self.neuron.threshold, (self.connection.outputs,))
+        per_channel = np.broadcast_to(self.neuron.threshold, (self.connection.channels,))
+        return np.repeat(per_channel, self.connection.outputs // self.connection.channels)
 
     @property
     def biases(self) -> IntArray:
         """Biases, one per neuron, in weight LSB (zeros where there are none)."""
-        bias = self.connection.bias
-        return np.zeros(self.connection.outputs, np.int64) if bias is None else bias
+        connection = self.connection
+        bias = np.zeros(connection.channels, np.int64) if connection.bias is None else connection.bias
+        return np.repeat(bias.ravel(), connection.outputs // bias.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,6 +379,32 @@ class Readout:
         raw = [min(round(scale * (1 - keep ** (steps - t))), (1 << 16) - 1) for t in range(steps)]
         divisor = int(np.gcd.reduce(raw)) or 1
         return cls(kind="psc_sum", step_weights=tuple(c // divisor for c in raw))
+
+
+def check_chain(shape: Shape, layers: Sequence[tuple[str, Pool | None, Any]]) -> None:
+    """Check that (name, pool, connection) in order fit each other, from a signal of ``shape`` on.
+
+    Connections have ``inputs``, ``output_shape`` and, for convolutions, ``geometry``.
+
+    Raises
+    ------
+    SpikeloomError
+        Naming the layer that does not fit.
+    """
+    before = "the input"
+    for name, pool, connection in layers:
+        try:
+            pooled = shape if pool is None else pool.output_shape(shape)
+            geometry = getattr(connection, "geometry", None)
+            if geometry is not None and as_map(pooled) != geometry.input_shape:
+                raise SpikeloomError(f"takes a map of shape {geometry.input_shape}, but {before} gives "
+                                     f"{as_map(pooled)}")
+        except SpikeloomError as error:
+            raise SpikeloomError(f"layer {name}: {error}") from error
+        size = int(np.prod(pooled))
+        if connection.inputs != size:
+            raise SpikeloomError(f"layer {name}: takes {connection.inputs} inputs, but {before} gives {size}")
+        shape, before = connection.output_shape, f"layer {name}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -341,12 +453,14 @@ class Network:
                                  f"but the network has {self.steps} steps")
         if not isinstance(self.metadata, Mapping):
             raise SpikeloomError(f"network {self.name}: metadata must be a mapping, not {self.metadata!r}")
-        size, before = self.input.size, "the input"
-        for layer in self.layers:
-            if layer.connection.inputs != size:
-                raise SpikeloomError(f"layer {layer.name}: takes {layer.connection.inputs} inputs, "
-                                     f"but {before} gives {size}")
-            size, before = layer.connection.outputs, f"layer {layer.name}"
+        if self.static and self.layers[0].pool is not None and self.layers[0].pool.kind == "or":
+            raise SpikeloomError(f"layer {self.layers[0].name}: a pool of kind 'or' needs spikes, "
+                                 "but the input is static; allowed is 'sum'")
+        check_chain(self.input.shape, [(la.name, la.pool, la.connection) for la in self.layers])
+
+    def input_shape(self, layer_index: int) -> Shape:
+        """Shape of the signal that enters layer ``layer_index``, before its pool."""
+        return self.layers[layer_index - 1].connection.output_shape if layer_index else self.input.shape
 
     @property
     def classes(self) -> int:
@@ -364,8 +478,15 @@ class Network:
 
     @property
     def topology(self) -> str:
-        """Sizes joined by dashes, e.g. ``784-400-400-10``."""
-        return "-".join(str(n) for n in (self.input.size, *(la.connection.outputs for la in self.layers)))
+        """Sizes joined by dashes, e.g. ``784-400-400-10`` or ``1x28x28-15C5-P2-40C5-P2-300-10``."""
+        first = self.layers[0].connection
+        parts = [str(self.input.size) if isinstance(first, Dense) else "x".join(map(str, first.geometry.input_shape))]
+        for la in self.layers:
+            if la.pool is not None:
+                parts.append(f"{'P' if la.pool.kind == 'sum' else 'O'}{la.pool.size}")
+            parts.append(str(la.connection.outputs) if isinstance(la.connection, Dense)
+                         else la.connection.geometry.notation)
+        return "-".join(parts)
 
     @cached_property
     def hash(self) -> str:
@@ -376,6 +497,8 @@ class Network:
             n = la.neuron
             digest.update(repr((la.name, la.connection.weight.shape, la.connection.weight_bits, n.synapse,
                                 n.membrane, n.fraction_bits, n.compare, n.reset)).encode())
+            if isinstance(la.connection, Conv2d) or la.pool is not None:
+                digest.update(repr((la.pool, getattr(la.connection, "geometry", None))).encode())
             for array in (la.connection.weight, la.biases, la.thresholds):
                 digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         return digest.hexdigest()

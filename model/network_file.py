@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy.typing as npt
 
 from . import container
 from .errors import SpikeloomError
-from .network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
+from .geometry import ConvGeometry, Pool
+from .network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
 from .numerics import Decay, Multiply, Shift
 
 __all__ = ["KIND", "VERSION", "load_network", "save_network"]
@@ -73,9 +75,12 @@ def _layer_to_dict(layer: Layer, arrays: Arrays) -> dict[str, Any]:
     if connection.bias is not None:
         arrays[f"{layer.name}.bias"] = connection.bias
     arrays[f"{layer.name}.threshold"] = neuron.threshold
+    kind: dict[str, Any] = ({"kind": "dense"} if isinstance(connection, Dense)
+                            else {"kind": "conv2d", **asdict(connection.geometry)})
     return {
         "name": layer.name,
-        "connection": {"kind": "dense", "weight_bits": connection.weight_bits, "bias": connection.bias is not None},
+        **({} if layer.pool is None else {"pool": asdict(layer.pool)}),
+        "connection": {**kind, "weight_bits": connection.weight_bits, "bias": connection.bias is not None},
         "neuron": {"kind": "lif_psc", "synapse": _decay_to_dict(neuron.synapse),
                    "membrane": _decay_to_dict(neuron.membrane), "fraction_bits": neuron.fraction_bits,
                    "compare": neuron.compare, "reset": neuron.reset},
@@ -86,20 +91,29 @@ def _layer_from_dict(d: dict[str, Any], arrays: Arrays) -> Layer:
     name = d["name"]
     try:
         connection, neuron = d["connection"], d["neuron"]
-        if connection["kind"] != "dense":
-            raise SpikeloomError(f"connection kind must be 'dense', not {connection['kind']!r}")
+        if connection["kind"] not in ("dense", "conv2d"):
+            raise SpikeloomError(f"connection kind must be 'dense' or 'conv2d', not {connection['kind']!r}")
         if neuron["kind"] != "lif_psc":
             raise SpikeloomError(f"neuron kind must be 'lif_psc', not {neuron['kind']!r}")
         return Layer(
             name=name,
-            connection=Dense(weight=arrays[f"{name}.weight"], weight_bits=connection["weight_bits"],
-                             bias=arrays[f"{name}.bias"] if connection["bias"] else None),
+            pool=Pool(**d["pool"]) if "pool" in d else None,
+            connection=_connection_from_dict(connection, arrays[f"{name}.weight"],
+                                             arrays[f"{name}.bias"] if connection["bias"] else None),
             neuron=Neuron(synapse=_decay_from_dict(neuron["synapse"]), membrane=_decay_from_dict(neuron["membrane"]),
                           threshold=arrays[f"{name}.threshold"], fraction_bits=neuron["fraction_bits"],
                           compare=neuron["compare"], reset=neuron["reset"]))
     except SpikeloomError as error:
         prefix = "" if str(error).startswith(f"layer {name}:") else f"layer {name}: "
         raise SpikeloomError(f"{prefix}{error}") from error
+
+
+def _connection_from_dict(d: dict[str, Any], weight: npt.NDArray[Any],
+                          bias: npt.NDArray[Any] | None) -> Dense | Conv2d:
+    if d["kind"] == "dense":
+        return Dense(weight=weight, weight_bits=d["weight_bits"], bias=bias)
+    geometry = ConvGeometry(**{f.name: d[f.name] for f in fields(ConvGeometry)})
+    return Conv2d(geometry=geometry, weight=weight, weight_bits=d["weight_bits"], bias=bias)
 
 
 _DECAYS: dict[str, Callable[[int], Decay]] = {"shift": Shift, "multiply": Multiply}

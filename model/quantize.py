@@ -15,7 +15,7 @@ import numpy.typing as npt
 from . import float_network, golden
 from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork
-from .network import ALLOWED_WEIGHT_BITS, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
+from .network import ALLOWED_WEIGHT_BITS, Conv2d, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
 from .numerics import decay_for_tau
 
 __all__ = ["Granularity", "mse_scale", "quantize", "round_weight"]
@@ -119,13 +119,15 @@ def quantize(network: FloatNetwork, *, weight_bits: int, granularity: Granularit
     for index, layer in enumerate(network.layers):
         # One step of the input in float units, and where its zero lies.
         unit, zero = (1 / (levels * network.std), network.mean * levels) if index == 0 else (1.0, 0.0)
+        unit *= layer.pool_gain
         scale = mse_scale(layer.weight, weight_bits, granularity)
         if wanted is not None and calibration is not None:
             errors = []
             for factor in _TRIALS:
                 tried = integer([*done, _integer_layer(layer, scale * factor, weight_bits, fraction_bits, unit, zero)])
                 spikes = golden.run(tried, calibration).spikes[-1]
-                errors.append((spikes != wanted[index]).sum(axis=(0, 1)))  # per neuron: they do not interact
+                wrong_spikes = (spikes != wanted[index]).sum(axis=(0, 1))  # per neuron: they do not interact
+                errors.append(wrong_spikes.reshape(len(layer.weight), -1).sum(axis=1))
             wrong = np.array(errors) if granularity == "channel" else np.sum(errors, axis=1)[:, None]
             scale = scale * _TRIALS[wrong.argmin(axis=0)]
         done.append(_integer_layer(layer, scale, weight_bits, fraction_bits, unit, zero))
@@ -137,15 +139,23 @@ _TRIALS = np.array([1.0, 0.94, 1.06, 0.88, 1.13, 0.8, 1.22, 0.7, 1.35])  # the f
 
 def _integer_layer(layer: FloatLayer, scale: Array, bits: int, fraction_bits: int, unit: float, zero: float) -> Layer:
     """The layer with these scales; ``unit`` and ``zero`` are step and (fractional) zero point of its input."""
-    weight = round_weight(layer.weight, scale[:, None], bits)
+    weight = round_weight(layer.weight, scale.reshape(-1, *[1] * (layer.weight.ndim - 1)), bits)
     drive = scale * unit  # one weight LSB of drive in float units
     bias = np.zeros(len(weight)) if layer.bias is None else layer.bias / drive
+    zero *= 1 if layer.pool is None else layer.pool.largest
     # Of the rounded weights, not of the float ones: then their errors weigh pixels around the mean, not around black.
-    whole = np.rint(bias - zero * weight.sum(axis=1)).astype(np.int64)
+    geometry = layer.geometry
+    if geometry is not None and geometry.padding and zero:  # the border sees fewer pixels
+        seen = geometry.correlate(np.ones((1, *geometry.input_shape)), weight.astype(np.float64))[0]
+        whole = np.rint(bias[:, None, None] - zero * seen).astype(np.int64)
+    else:
+        whole = np.rint(bias - zero * weight.reshape(len(weight), -1).sum(axis=1)).astype(np.int64)
+    offset = whole if whole.any() else None
     try:
         return Layer(
-            name=layer.name,
-            connection=Dense(weight=weight, weight_bits=bits, bias=whole if whole.any() else None),
+            name=layer.name, pool=layer.pool,
+            connection=(Dense(weight=weight, weight_bits=bits, bias=offset) if geometry is None
+                        else Conv2d(geometry=geometry, weight=weight, weight_bits=bits, bias=offset)),
             neuron=Neuron(synapse=decay_for_tau(layer.tau_s), membrane=decay_for_tau(layer.tau_m),
                           threshold=np.rint(layer.tau_s * layer.theta / drive * 2**fraction_bits).astype(np.int64),
                           fraction_bits=fraction_bits))

@@ -4,8 +4,6 @@ In quantised training the integers of the export are those of the forward pass: 
 steps of a learned scale, states are integers that decay as in the hardware, thresholds are rounded. The
 spikes of an evaluation here and of :func:`.golden.run` on the exported network are the same.
 
-One layer class per kind of connection: it says how its weights are made and applied, and the neurons,
-quantisation and export are common to all.
 """
 
 from __future__ import annotations
@@ -25,13 +23,15 @@ import numpy.typing as npt
 from . import tsslbp  # first: it says clearly that torch is missing
 from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork, save_float_network
-from .network import ALLOWED_WEIGHT_BITS, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
+from .network import ALLOWED_WEIGHT_BITS, Conv2d, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
 from .network_file import save_network
 from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
+from .topology import LayerShape, read_topology
 
 import torch  # isort: skip
 from torch import Tensor  # isort: skip
+from torch.nn import functional  # isort: skip
 
 __all__ = ["EpochMetrics", "TrainConfig", "TrainResult", "plot_metrics", "read_metrics", "train"]
 
@@ -46,8 +46,9 @@ class TrainConfig:
     ----------
     name : str
         Of the network.
-    hidden : tuple of int
-        Sizes of the hidden layers.
+    hidden : str
+        What is between input and classes, e.g. ``400-400`` or ``15C5-P2-40C5-P2-300``; :mod:`.topology` has the
+        notation.
     classes : int
     steps : int
         T, 1..1024 time steps.
@@ -79,8 +80,9 @@ class TrainConfig:
         Of weights; scales and biases have none.
     clip : float
         Largest norm of the gradient.
-    dropout : float
-        Probability that a hidden neuron's PSC is left out for a whole sample, 0..1 (1 excluded).
+    dropout, conv_dropout : float
+        Probability that the PSC of a hidden neuron (of a dense layer, of a convolution) is left out for a whole
+        sample, 0..1 (1 excluded).
     ema : float
         Decay per step of the moving average of the weights, which is what is evaluated and exported; 0: off.
     validation : int
@@ -98,7 +100,7 @@ class TrainConfig:
     """
 
     name: str = "network"
-    hidden: tuple[int, ...] = (400, 400)
+    hidden: str = "400-400"
     classes: int = 10
     steps: int = 5
     tau_m: float = 4.0
@@ -124,6 +126,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     dropout: float = 0.1
+    conv_dropout: float = 0.0
     ema: float = 0.999
     validation: int = 5000
     seed: int = 0
@@ -137,7 +140,7 @@ class TrainConfig:
 
         for key in ("classes", "steps", "epochs", "batch", "threads"):
             need(key, isinstance(getattr(self, key), int) and getattr(self, key) >= 1, "an integer above 0")
-        need("hidden", all(isinstance(n, int) and n >= 1 for n in self.hidden), "integers above 0")
+        need("hidden", isinstance(self.hidden, str), "a topology such as '400-400'")
         for key in ("tau_m", "tau_s"):
             need(key, 1 <= getattr(self, key) < 1 << 15, "in 1..32767 steps")
         for key in ("std", "lr", "clip", "gain"):
@@ -149,7 +152,7 @@ class TrainConfig:
         need("input_bits", 1 <= self.input_bits <= 8, "in 1..8")
         need("loss", self.loss in ("mse", "softmax", "kernel", "count"), "'mse', 'softmax', 'kernel' or 'count'")
         need("schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
-        for key in ("label_smoothing", "dropout", "ema"):
+        for key in ("label_smoothing", "dropout", "conv_dropout", "ema"):
             need(key, 0 <= getattr(self, key) < 1, "in 0..1, 1 excluded")
         need("distill", 0 <= self.distill <= 1, "in 0..1")
         need("distill", not self.distill or self.loss in ("mse", "softmax"), "0 unless loss is 'mse' or 'softmax'")
@@ -205,20 +208,24 @@ class TrainResult:
     metrics: list[EpochMetrics]
 
 
-class _DenseLayer(torch.nn.Module):
-    """Dense synapses and their neurons; subclass or copy for other connections: all else is common."""
+class _Layer(torch.nn.Module):
+    """A pool, synapses and their neurons; channels are behind the batch in every tensor."""
 
-    def __init__(self, config: TrainConfig, name: str, inputs: int, outputs: int, static: bool,
-                 generator: torch.Generator) -> None:
+    def __init__(self, config: TrainConfig, shape: LayerShape, static: bool, generator: torch.Generator) -> None:
         super().__init__()
-        self.config, self.name, self.static = config, name, static
-        weight = torch.randn(outputs, inputs, generator=generator) * math.sqrt(2 / inputs)  # A.5
+        if static and shape.pool is not None and shape.pool.kind == "or":
+            raise SpikeloomError(f"training: hidden={config.hidden!r} begins with an OR pool, which needs spikes; "
+                                 "allowed in front of the images are P and A")
+        self.config, self.shape, self.static, geometry = config, shape, static, shape.geometry
+        dims = geometry.weight_shape if geometry else (shape.outputs, shape.inputs)
+        inputs = math.prod(dims[1:])
+        weight = torch.randn(*dims, generator=generator) * math.sqrt(2 / inputs)  # A.5
         self.weight = torch.nn.Parameter(weight)
-        self.bias = torch.nn.Parameter(torch.zeros(outputs), requires_grad=config.bias)
+        self.bias = torch.nn.Parameter(torch.zeros(dims[0]), requires_grad=config.bias)
         self.levels = (1 << config.input_bits) - 1
         self.zero_point = round(config.mean * self.levels) if static else 0
-        # One step of the input: a pixel level, or a spike.
-        self.unit = 1 / (self.levels * config.std) if static else 1.0
+        # One step of the input: a pixel level, or a spike; summed or averaged by the pool.
+        self.unit = (1 / (self.levels * config.std) if static else 1.0) * shape.pool_gain
         self.synapse, self.membrane = decay_for_tau(config.tau_s), decay_for_tau(config.tau_m)
         if config.weight_bits is None:
             self.dynamics = tsslbp.Dynamics.real(config.tau_m, config.tau_s, fused=config.fused)
@@ -227,8 +234,9 @@ class _DenseLayer(torch.nn.Module):
         self.low, self.high = weight_range(config.weight_bits)
         scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, config.granularity))
         # The logarithm keeps it positive, and lets AdamW change every scale at the same relative rate.
-        self.log_scale = torch.nn.Parameter(scale.float().log()[:, None])
+        self.log_scale = torch.nn.Parameter(scale.float().log().view(-1, *[1] * (len(dims) - 1)))
         drive = inputs * -self.low * (self.levels + abs(self.zero_point) if static else 1)
+        drive *= shape.pool.largest if shape.pool else 1
         self.real = torch.float32 if drive < _EXACT else torch.float64
         growth = min(self.synapse.tau_steps, config.steps) * min(self.membrane.tau_steps, config.steps)
         state = drive * math.ceil(growth) << config.fraction_bits
@@ -238,14 +246,28 @@ class _DenseLayer(torch.nn.Module):
                                              fused=config.fused)
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights, biases (both in weight LSB) and thresholds (state LSB) of the forward pass and the export."""
+        """Weights, biases (both in weight LSB) and thresholds (state LSB) of the forward pass and the export.
+
+        Biases are per channel, or (channels, height, width) where the image's zero point leaves its borders
+        with another one.
+        """
         scale = self.log_scale.exp()
         weight = tsslbp.lsq(self.weight, scale, self.low, self.high, self.config.fused)
-        unit = scale.detach()[:, 0] * self.unit
+        unit = scale.detach().flatten() * self.unit
         exact = self.bias / unit
-        bias = exact + (exact.round() - exact).detach() - self.zero_point * weight.sum(1)
+        bias = exact + (exact.round() - exact).detach()
         threshold = (self.config.tau_s * (1 << self.config.fraction_bits) / unit).round().clamp(min=1)
+        if self.zero_point and self.shape.geometry and self.shape.geometry.padding:
+            levels = torch.full((1, *self.shape.geometry.input_shape), float(self.pooled_zero_point), dtype=self.real)
+            bias = bias[:, None, None] - self.sums(levels, weight.to(self.real))[0].to(bias)
+        elif self.zero_point:
+            bias = bias - self.pooled_zero_point * weight.flatten(1).sum(1)
         return weight, bias, threshold
+
+    @property
+    def pooled_zero_point(self) -> int:
+        """The pixel level that stands for zero, after the pool."""
+        return self.zero_point * (self.shape.pool.largest if self.shape.pool else 1)
 
     def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
         """Weights, biases and thresholds of the forward pass: integers, or the float parameters."""
@@ -259,54 +281,82 @@ class _DenseLayer(torch.nn.Module):
             return (pixels.float() / 255 - self.config.mean) / self.config.std
         return (pixels >> (8 - self.config.input_bits)).float()
 
+    def pooled(self, signal: Tensor) -> Tensor:
+        """The signal (N, *shape) after the pool; a factor belongs to real numbers alone."""
+        pool = self.shape.pool
+        if pool is None:
+            return signal
+        if pool.kind == "or":
+            return functional.max_pool2d(signal, pool.size)
+        gain = self.shape.pool_gain if self.config.weight_bits is None else 1.0
+        fused = self.config.fused and signal.requires_grad
+        return tsslbp.sum_pool(signal, pool.size, fused) * gain
+
+    def sums(self, signal: Tensor, weight: Tensor) -> Tensor:
+        """Weighted sums (N, *outputs) of a pooled signal (N, *inputs)."""
+        geometry = self.shape.geometry
+        if geometry is None:
+            return functional.linear(signal.flatten(1), weight)
+        return functional.conv2d(signal, weight, stride=geometry.stride, padding=geometry.padding,
+                                 groups=geometry.groups)
+
     def connect(self, signal: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Drive (..., outputs) of a signal (..., inputs)."""
-        return torch.nn.functional.linear(signal.to(self.real), weight.to(self.real), bias.to(self.real))
+        """Drive (N, *outputs) of a signal (N, *inputs)."""
+        out = self.sums(self.pooled(signal).to(self.real), weight.to(self.real))
+        return out + self.per_channel(bias).to(self.real)
+
+    def per_channel(self, values: Tensor) -> Tensor:
+        """One value per channel, or one for all, as it broadcasts over the layer's outputs."""
+        return values[:, None, None] if self.shape.geometry and values.dim() == 1 else values
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Spikes (T, B, outputs) of pixels (B, inputs) or of spikes (T, B, inputs)."""
+        """Spikes (T, B, *outputs) of pixels (B, *inputs) or of spikes (T, B, *inputs)."""
         weight, bias, threshold = self.numbers()
-        drive = self.connect(self.encode(signal) if self.static else signal, weight, bias)
         if self.static:
+            drive = self.connect(self.encode(signal), weight, bias)
             drive = drive.expand(self.config.steps, *drive.shape)
-        return tsslbp.spike(drive, threshold, self.dynamics).float()
+        else:
+            drive = self.connect(signal.flatten(0, 1), weight, bias).unflatten(0, signal.shape[:2])
+        return tsslbp.spike(drive, self.per_channel(threshold), self.dynamics).float()
 
     def export(self) -> Layer:
         """As a layer of a :class:`.Network`."""
         weight, bias, threshold = (x.detach().double().numpy().astype(np.int64) for x in self.integers())
-        bits = self.config.weight_bits
+        bits, geometry = self.config.weight_bits, self.shape.geometry
         assert bits is not None
-        return Layer(name=self.name,
-                     connection=Dense(weight=weight, weight_bits=bits, bias=bias if bias.any() else None),
+        offset = bias if bias.any() else None
+        return Layer(name=self.shape.name, pool=self.shape.pool,
+                     connection=(Conv2d(geometry=geometry, weight=weight, weight_bits=bits, bias=offset) if geometry
+                                 else Dense(weight=weight, weight_bits=bits, bias=offset)),
                      neuron=Neuron(synapse=self.synapse, membrane=self.membrane, threshold=threshold,
                                    fraction_bits=self.config.fraction_bits))
 
     def export_float(self) -> FloatLayer:
         """As a layer of a :class:`.FloatNetwork`."""
-        return FloatLayer(name=self.name, weight=self.weight.detach().numpy(),
+        return FloatLayer(name=self.shape.name, weight=self.weight.detach().numpy(),
                           bias=self.bias.detach().numpy() if self.config.bias else None,
-                          tau_m=self.config.tau_m, tau_s=self.config.tau_s)
+                          tau_m=self.config.tau_m, tau_s=self.config.tau_s, geometry=self.shape.geometry,
+                          pool=self.shape.pool, pool_gain=self.shape.pool_gain)
 
 
 class _Model(torch.nn.Module):
     """The layers in order; dropout between them."""
 
-    def __init__(self, config: TrainConfig, inputs: int) -> None:
+    def __init__(self, config: TrainConfig, shape: tuple[int, ...]) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(config.seed)
-        sizes = (inputs, *config.hidden, config.classes)
-        names = [f"hidden{i + 1}" for i in range(len(config.hidden))] + ["output"]
         self.config = config
         self.layers = torch.nn.ModuleList(
-            _DenseLayer(config, name, sizes[i], sizes[i + 1], i == 0, generator) for i, name in enumerate(names))
+            _Layer(config, layer, i == 0, generator)
+            for i, layer in enumerate(read_topology(config.hidden, shape, config.classes)))
 
     def forward(self, pixels: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
-        """Spikes (T, B, outputs) of every layer, before dropout; a generator turns dropout on."""
-        keep = 1 - self.config.dropout
+        """Spikes (T, B, *outputs) of every layer, before dropout; a generator turns dropout on."""
         signal, out = pixels, []
         for layer in self.layers:
             spikes = layer(signal)
             out.append(spikes)
+            keep = 1 - (self.config.conv_dropout if spikes.dim() > 3 else self.config.dropout)
             signal = spikes
             if generator is not None and keep < 1:
                 mask = torch.rand(spikes.shape[1:], generator=generator) < keep
@@ -359,8 +409,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
 
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))
     held_back, kept = order[:config.validation], order[config.validation:]
-    model = _Model(config, pixels.shape[1])
-    average = _Model(config, pixels.shape[1])
+    model = _Model(config, pixels.shape[1:])
+    average = _Model(config, pixels.shape[1:])
     decayed = [p for n, p in model.named_parameters() if n.endswith(".weight")]
     others = [p for n, p in model.named_parameters() if not n.endswith(".weight") and p.requires_grad]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": config.weight_decay},
@@ -485,8 +535,8 @@ def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.
         if not np.isfinite(teacher).all():
             raise SpikeloomError("training: the teacher's probabilities must be finite")
         soft = torch.from_numpy(teacher.astype(np.float32))
-    flat = np.ascontiguousarray(images).reshape(len(images), -1)
-    return torch.tensor(flat), torch.tensor(labels.astype(np.int64)), soft
+    maps = images[:, None] if images.ndim == 3 else images
+    return torch.tensor(np.ascontiguousarray(maps)), torch.tensor(labels.astype(np.int64)), soft
 
 
 def _learning_rate(config: TrainConfig, done: float) -> float:
@@ -498,7 +548,7 @@ def _loss(config: TrainConfig, out: Tensor, labels: Tensor, soft: Tensor | None)
         return tsslbp.kernel_loss(out, labels, config.tau_s)
     if config.loss == "count":
         return tsslbp.count_loss(out, labels, config.tau_s, config.wanted, config.unwanted)
-    label = torch.nn.functional.one_hot(labels, config.classes).to(out)
+    label = functional.one_hot(labels, config.classes).to(out)
     if config.loss == "mse":
         target = label if soft is None else label.lerp(soft, config.distill)
         return tsslbp.mse_loss(out, target, config.tau_s, config.wanted)
@@ -518,7 +568,7 @@ def _classes(config: TrainConfig, out: Tensor) -> Tensor:
 def _evaluate(config: TrainConfig, model: _Model, pixels: Tensor, labels: Tensor) -> tuple[float, list[float]]:
     """Accuracy, and per layer the fraction of neurons that spike at all."""
     right, active = 0, torch.zeros(len(model.layers))
-    for x, y in zip(torch.split(pixels, 1000), torch.split(labels, 1000), strict=True):
+    for x, y in zip(torch.split(pixels, 500), torch.split(labels, 500), strict=True):
         spikes = model(x)
         right += int((_classes(config, spikes[-1]) == y).sum())
         active += torch.stack([s.amax(0).mean() for s in spikes]) * len(x)
@@ -535,7 +585,7 @@ def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...],
             metrics: list[EpochMetrics]) -> Network | FloatNetwork:
     metadata = {"training": asdict(config), "torch": torch.__version__,
                 "validation_accuracy": metrics[-1].validation_accuracy}
-    layers = cast(Iterable[_DenseLayer], model.layers)
+    layers = cast(Iterable[_Layer], model.layers)
     if config.weight_bits is None:
         return FloatNetwork(name=config.name, shape=shape, mean=config.mean, std=config.std, steps=config.steps,
                             layers=tuple(layer.export_float() for layer in layers), metadata=metadata)

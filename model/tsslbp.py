@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "mse_loss", "psc", "psc_sum",
-           "softmax_loss", "spike"]
+           "softmax_loss", "spike", "sum_pool"]
 
 _SURROGATE_WIDTH = 0.2
 _LARGEST_SLOPE = 8.0  # 1/du, "how much earlier a spike comes for more current", grows without bound near threshold
@@ -248,6 +248,16 @@ def mse_loss(spikes: Tensor, target: Tensor, tau_s: float, wanted: float) -> Ten
     both at its end, where they tie.
     """
     return (psc_sum(spikes, tau_s) - wanted * target).square().sum(-1).mean()
+
+
+def sum_pool(x: Tensor, size: int, fused: bool = False) -> Tensor:
+    """Sums (..., H / size, W / size) over windows of maps (..., H, W)."""
+    out: Tensor = _maybe_fused(_sum_pool, fused)(x, size)
+    return out
+
+
+def _sum_pool(x: Tensor, size: int) -> Tensor:
+    return x.unflatten(-1, (-1, size)).unflatten(-3, (-1, size)).sum((-1, -3))
 
 
 class _Lsq(torch.autograd.Function):

@@ -325,7 +325,7 @@ def at(d: dict[str, Any], *keys: str | int) -> Any:
     (("readout",), {"kind": "max"}, "readout kind must be 'psc_sum' or 'count', not 'max'"),
     (("readout",), {"step_weights": [1]}, "readout has 1 step_weights, but the network has 5 steps"),
     (("layers", 0), {"name": "x"}, "field 'x.weight' is missing"),
-    (("layers", 0, "connection"), {"kind": "conv"}, "layer hidden: connection kind must be 'dense', not 'conv'"),
+    (("layers", 0, "connection"), {"kind": "conv"}, "layer hidden: connection kind must be 'dense' or 'conv2d', not 'conv'"),
     (("layers", 0, "connection"), {"weight_bits": 3}, "layer hidden: weight["),
     (("layers", 0, "connection"), {"weight_bits": 4.0}, "layer hidden: weight_bits must be one of"),
     (("layers", 0, "connection"), {"bias": True}, "field 'hidden.bias' is missing"),

@@ -17,7 +17,7 @@ from spikeloom.model import float_network, golden, network_file, train  # noqa: 
 from spikeloom.model.errors import SpikeloomError  # noqa: E402
 from spikeloom.model.train import TrainConfig  # noqa: E402
 
-SMALL = TrainConfig(hidden=(24,), classes=3, epochs=3, batch=25, lr=1e-2, dropout=0.1, ema=0.9, validation=100,
+SMALL = TrainConfig(hidden="24", classes=3, epochs=3, batch=25, lr=1e-2, dropout=0.1, ema=0.9, validation=100,
                     mean=0.4, std=0.3, threads=1)
 
 
@@ -50,25 +50,28 @@ def exported(config, model, shape):
     {"weight_bits": 1, "input_bits": 8},
     {"weight_bits": 2, "fraction_bits": 3, "tau_s": 4.0, "tau_m": 8.0, "steps": 12},
     {"weight_bits": 8, "tau_m": 5.0, "tau_s": 3.0, "mean": 0.5},
-    {"weight_bits": 16, "input_bits": 8, "fraction_bits": 10, "hidden": (9, 7)},
+    {"weight_bits": 16, "input_bits": 8, "fraction_bits": 10, "hidden": "9-7"},
     {"tau_m": 1.0, "tau_s": 1.0, "steps": 1, "bias": False},
+    {"hidden": "3C3-P2-4C2-7", "mean": 0.0},
+    {"hidden": "3C3p1-O2-6D3s2p2-A3-7", "mean": 0.3},
+    {"hidden": "P2-3C2p1-6D2p1-O5", "mean": 0.4, "granularity": "layer"},
 ], ids=str)
 def test_spikes_in_training_are_those_of_the_golden_model(changes):
     config = replace(SMALL, **changes)
-    model = train._Model(config, 36)
+    model = train._Model(config, (1, 6, 6))
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for layer in model.layers:
-            layer.weight += 0.05
+            layer.weight += 0.2 if "C" in config.hidden else 0.05
             if config.bias:
                 layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator) * 0.3)
     network = exported(config, model, (6, 6))
     images = np.random.default_rng(3).integers(0, 256, (40, 6, 6), dtype=np.uint8)
     result = golden.run(network, images)
-    pixels = torch.tensor(images.reshape(40, 36))
+    pixels = torch.tensor(images[:, None])
     spikes = model(pixels)
     for ours, theirs in zip(spikes, result.spikes, strict=True):
-        np.testing.assert_array_equal(ours.detach().numpy().swapaxes(0, 1), theirs)
+        np.testing.assert_array_equal(ours.detach().flatten(2).numpy().swapaxes(0, 1), theirs)
         assert theirs.any()
     np.testing.assert_array_equal(train._classes(config, spikes[-1]).numpy(), result.classes)
 
@@ -196,7 +199,7 @@ def test_progress_counts_batches(data, tmp_path):
     ({"dropout": 1.0}, "dropout must be"),
     ({"distill": 2.0}, "distill must be"),
     ({"distill": 0.5, "loss": "kernel"}, "distill must be 0 unless loss is 'mse' or 'softmax'"),
-    ({"hidden": (0,)}, "hidden must be integers above 0"),
+    ({"hidden": 400}, "hidden must be a topology"),
     ({"lr": -1.0}, "lr must be a number above 0"),
     ({"weight_decay": -1.0}, "weight_decay must be"),
     ({"validation": -1}, "validation must be"),

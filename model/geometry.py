@@ -1,0 +1,177 @@
+"""Shapes of feature maps: what a convolution and a pool do to them, and convolution in NumPy.
+
+Maps are ``(channels, height, width)`` and are flattened in C order; a plain vector of neurons is ``(n,)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import SpikeloomError
+
+__all__ = ["ConvGeometry", "Pool", "Shape", "as_map"]
+
+Shape = tuple[int, ...]
+Array = npt.NDArray[Any]
+
+
+def as_map(shape: Shape) -> tuple[int, int, int]:
+    """A signal's shape as a feature map: ``(h, w)`` is one channel.
+
+    Raises
+    ------
+    SpikeloomError
+        If it has another rank than 2 or 3.
+    """
+    if len(shape) == 2:
+        return 1, shape[0], shape[1]
+    if len(shape) != 3:
+        raise SpikeloomError(f"a feature map must have shape (channels, height, width), not {shape}")
+    return shape[0], shape[1], shape[2]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Non-overlapping windows of a feature map, each of which becomes one position.
+
+    Parameters
+    ----------
+    kind : "sum" or "or"
+        ``sum``: the spikes of a window are added (an average is a sum whose factor is in the weights'
+        scale, as is TSSL-BP's 1.1). ``or``: a spike where any neuron of the window spikes in that step.
+    size : int
+        At least 1: height, width and stride of the windows.
+
+    Raises
+    ------
+    SpikeloomError
+        If a field is out of range.
+    """
+
+    kind: Literal["sum", "or"]
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("sum", "or"):
+            raise SpikeloomError(f"pool kind must be 'sum' or 'or', not {self.kind!r}")
+        if not isinstance(self.size, int) or self.size < 1:
+            raise SpikeloomError(f"pool size must be an integer above 0, not {self.size!r}")
+
+    @property
+    def largest(self) -> int:
+        """Largest output for inputs of at most 1."""
+        return self.size**2 if self.kind == "sum" else 1
+
+    def output_shape(self, shape: Shape) -> tuple[int, int, int]:
+        """Shape after the pool; raises :class:`.SpikeloomError` if its size does not divide the map."""
+        channels, height, width = as_map(shape)
+        if height % self.size or width % self.size:
+            raise SpikeloomError(f"pool size {self.size} does not divide a map of {height} x {width}")
+        return channels, height // self.size, width // self.size
+
+    def __call__(self, x: Array) -> Array:
+        """Pooled maps (..., C, H / size, W / size) of maps (..., C, H, W); sums of integers and bits are int32."""
+        *rest, height, width = x.shape
+        windows = x.reshape(*rest, height // self.size, self.size, width // self.size, self.size)
+        if self.kind == "or":
+            return windows.max(axis=(-3, -1))
+        return windows.sum(axis=(-3, -1), dtype=x.dtype if x.dtype.kind == "f" else np.int32)
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """Everything about a 2-D convolution but its weights.
+
+    Output ``(c, y, x)`` sees inputs ``(i, stride * y + ky - padding, stride * x + kx - padding)``, as far as
+    they lie in the map: what is outside is zero and costs nothing.
+
+    Parameters
+    ----------
+    input_shape : (channels, height, width)
+    channels : int
+        Output channels.
+    kernel : (height, width)
+    stride, padding : int
+        Equal in both directions; ``padding`` zeros on every side, fewer than the kernel is wide.
+    groups : int
+        1, or the number of input channels (depthwise: each output channel sees one input channel).
+
+    Raises
+    ------
+    SpikeloomError
+        If a field is out of range, or the kernel is larger than the padded map.
+    """
+
+    input_shape: tuple[int, int, int]
+    channels: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        object.__setattr__(self, "kernel", tuple(self.kernel))
+
+        def need(key: str, good: bool, allowed: str) -> None:
+            if not good:
+                raise SpikeloomError(f"convolution {key} must be {allowed}, not {getattr(self, key)!r}")
+
+        def positive(values: Any, rank: int) -> bool:
+            return len(values) == rank and all(isinstance(n, int) and n > 0 for n in values)
+
+        need("input_shape", positive(self.input_shape, 3), "three integers above 0 (channels, height, width)")
+        need("kernel", positive(self.kernel, 2), "two integers above 0 (height, width)")
+        need("channels", positive((self.channels,), 1), "an integer above 0")
+        need("stride", positive((self.stride,), 1), "an integer above 0")
+        need("padding", isinstance(self.padding, int) and 0 <= self.padding < min(self.kernel),
+             f"an integer in 0..{min(self.kernel) - 1} (less than the kernel)")
+        inputs = self.input_shape[0]
+        need("groups", self.groups in (1, inputs), f"1 or the {inputs} input channels")
+        need("channels", self.channels % self.groups == 0, f"a multiple of groups={self.groups}")
+        padded = tuple(n + 2 * self.padding for n in self.input_shape[1:])
+        need("kernel", all(k <= n for k, n in zip(self.kernel, padded, strict=True)),
+             f"at most the padded map of {padded[0]} x {padded[1]}")
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        height, width = ((n + 2 * self.padding - k) // self.stride + 1
+                         for n, k in zip(self.input_shape[1:], self.kernel, strict=True))
+        return self.channels, height, width
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """(output channels, input channels of a group, kernel height, kernel width)."""
+        return self.channels, self.input_shape[0] // self.groups, *self.kernel
+
+    @property
+    def notation(self) -> str:
+        """As TSSL-BP writes it, e.g. ``32C5p2``; ``D`` for depthwise, ``s`` stride, ``p`` padding."""
+        kernel = "x".join(str(k) for k in sorted(set(self.kernel)))
+        kind = "D" if self.groups > 1 else "C"
+        return (f"{self.channels}{kind}{kernel}" + (f"s{self.stride}" if self.stride > 1 else "")
+                + (f"p{self.padding}" if self.padding else ""))
+
+    def correlate(self, x: Array, weight: Array) -> Array:
+        """Weighted sums (B, *output_shape) of maps (B, *input_shape), computed in the type of both.
+
+        ``weight`` has :attr:`weight_shape`. In float32 (float64) the result is exact while every partial
+        sum of integers stays below 2**24 (2**53).
+        """
+        pad, step = self.padding, self.stride
+        padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad))) if pad else x
+        view = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, (2, 3))[:, :, ::step, ::step]
+        channels, height, width = self.output_shape
+        if self.groups == 1:
+            patches = view.transpose(0, 2, 3, 1, 4, 5).reshape(len(x) * height * width, -1)
+            sums = (patches @ weight.reshape(channels, -1).T).reshape(len(x), height * width, channels)
+            return sums.transpose(0, 2, 1).reshape(len(x), channels, height, width)
+        patches = view.transpose(1, 0, 2, 3, 4, 5).reshape(self.groups, len(x) * height * width, -1)
+        sums = patches @ weight.reshape(self.groups, channels // self.groups, -1).transpose(0, 2, 1)
+        sums = sums.reshape(self.groups, len(x), height * width, -1).transpose(1, 0, 3, 2)
+        return sums.reshape(len(x), channels, height, width)
