@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spikeloom.gen.channels import Channels, input_channels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.model.network_file import load_network
@@ -24,32 +25,19 @@ _VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class LayerStream:
-    """The stream of a layer's spikes: per window ``groups`` times ``beats_per_group`` beats of ``units`` masks.
-
-    Item ``p`` of beat ``k`` of group ``g`` is neuron ``g * lanes + k * units + p``.
-    """
+    """The stream of a layer's spikes."""
 
     name: str
-    neurons: int
-    lanes: int
-    units: int
+    channels: Channels
     item_bits: int
 
     @property
-    def groups(self) -> int:
-        return -(-self.neurons // self.lanes)
-
-    @property
-    def beats_per_group(self) -> int:
-        return -(-self.lanes // self.units)
-
-    @property
     def beats_per_window(self) -> int:
-        return self.groups * self.beats_per_group
+        return self.channels.beats
 
     @property
     def payload_bits(self) -> int:
-        return self.units * self.item_bits
+        return self.channels.units * self.item_bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +85,11 @@ class BuildFolder:
         return self.items_per_beat * self.item_bits
 
     @property
+    def input(self) -> Channels:
+        """Order of the input stream."""
+        return input_channels(self.network, self.items_per_beat)
+
+    @property
     def beats_per_sample(self) -> int:
         return self.windows * self.beats_per_window
 
@@ -114,7 +107,12 @@ class BuildFolder:
         manifest = _read_manifest(path, file)
         try:
             network = load_network(path / "network.snn")
-            layers = tuple(_layer(d) for d in manifest["layers"])
+            declared = [_layer(d) for d in manifest["layers"]]
+            _same(file, [("layers", [(name, neurons) for name, neurons, *_ in declared],
+                          [(layer.name, layer.connection.outputs) for layer in network.layers])])
+            layers = tuple(LayerStream(name=name, channels=Channels(layer.connection.output_shape, lanes, units),
+                                       item_bits=item_bits)
+                           for layer, (name, _, lanes, units, item_bits) in zip(network.layers, declared, strict=True))
             sources = tuple(path / name for name in manifest["sources"])
             build = cls(
                 path=path, manifest=manifest, network=network, top=manifest["top"], sources=sources,
@@ -140,23 +138,24 @@ class BuildFolder:
         network = self.network
         bits = network.planes(0) if network.static else self.window_steps
         windows = 1 if network.static else -(-network.steps // self.window_steps)
-        beats = -(-network.input.size // self.items_per_beat)
         expected: list[tuple[str, Any, Any]] = [
             ("windows", self.windows, windows),
             ("input.item_bits", self.item_bits, bits),
-            ("input.beats_per_window", self.beats_per_window, beats),
-            ("layers", [(s.name, s.neurons) for s in self.layers],
-             [(layer.name, layer.connection.outputs) for layer in network.layers]),
+            ("input.beats_per_window", self.beats_per_window, self.input.beats),
         ]
         for index, stream in enumerate(self.layers):
             declared = self.manifest["layers"][index]
-            expected += [(f"layers[{index}].groups", declared.get("groups"), stream.groups),
+            expected += [(f"layers[{index}].groups", declared.get("groups"), stream.channels.groups),
                          (f"layers[{index}].beats_per_window", declared.get("beats_per_window"),
                           stream.beats_per_window),
                          (f"layers[{index}].item_bits", stream.item_bits, self.window_steps)]
-        for name, got, want in expected:
-            if got != want:
-                raise SpikeloomError(f"{file}: {name} is {got}, but network and fold make it {want}")
+        _same(file, expected)
+
+
+def _same(file: Path, expected: list[tuple[str, Any, Any]]) -> None:
+    for name, got, want in expected:
+        if got != want:
+            raise SpikeloomError(f"{file}: {name} is {got}, but network and fold make it {want}")
 
 
 def _read_manifest(path: Path, file: Path) -> dict[str, Any]:
@@ -180,9 +179,8 @@ def _count(mapping: Mapping[str, Any], field: str) -> int:
     return value
 
 
-def _layer(d: Mapping[str, Any]) -> LayerStream:
-    return LayerStream(name=d["name"], neurons=_count(d, "neurons"), lanes=_count(d, "lanes"),
-                       units=_count(d, "units"), item_bits=_count(d, "item_bits"))
+def _layer(d: Mapping[str, Any]) -> tuple[str, int, int, int, int]:
+    return (d["name"], _count(d, "neurons"), _count(d, "lanes"), _count(d, "units"), _count(d, "item_bits"))
 
 
 def _memories(path: Path, sources: tuple[Path, ...]) -> Iterator[Path]:

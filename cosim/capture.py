@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -71,8 +69,7 @@ def read_spikes(build: BuildFolder, layer: LayerStream, run_dir: Path, start: in
                       offset=start * per_sample * record)
     bits = np.unpackbits(raw.reshape(count, per_sample, record), axis=-1, count=layer.payload_bits,
                          bitorder="little").view(np.bool_)
-    items = bits.reshape(count, build.windows, layer.groups, layer.beats_per_group * layer.units, layer.item_bits)
-    lanes: npt.NDArray[Any] = items[:, :, :, :layer.lanes].reshape(count, build.windows, -1, layer.item_bits)
-    padding = (items[:, :, :, layer.lanes:], lanes[:, :, layer.neurons:])
-    spikes = lanes[:, :, :layer.neurons].swapaxes(2, 3).reshape(count, -1, layer.neurons)
-    return (spikes[:, :build.network.steps], np.concatenate([p.reshape(count, -1) for p in padding], axis=1))
+    items = bits.reshape(count, build.windows, -1, layer.item_bits).swapaxes(2, 3)
+    neurons, padding = layer.channels.from_beats(items)
+    spikes = neurons.reshape(count, -1, layer.channels.size)
+    return spikes[:, :build.network.steps], padding.reshape(count, -1)

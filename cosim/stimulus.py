@@ -22,8 +22,8 @@ def beat_bytes(build: BuildFolder) -> int:
 def pack_samples(build: BuildFolder, samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Beats of shape (samples, beats per sample, bytes per beat), most significant byte first.
 
-    Static input: item ``p`` of beat ``q`` is the value of input ``q * items_per_beat + p``. Spike input:
-    it is a mask whose bit ``w`` is that input's spike in step ``window * window_steps + w``.
+    Items come in the order of :attr:`.BuildFolder.input`. Static input: an item is a value. Spike input: it is
+    a mask whose bit ``w`` is that input's spike in step ``window * window_steps + w``.
 
     Raises
     ------
@@ -32,14 +32,11 @@ def pack_samples(build: BuildFolder, samples: npt.NDArray[Any]) -> npt.NDArray[n
     """
     x = encode_input(build.network, samples)
     n, size = len(x), build.network.input.size
-    inputs = build.beats_per_window * build.items_per_beat
-    items = np.zeros((n, build.windows, inputs, build.item_bits), np.uint8)
-    if build.network.static:
-        items[:, 0, :size] = np.unpackbits(x[..., None], axis=-1, count=build.item_bits, bitorder="little")
+    if build.network.static:  # (n, windows, bits of a mask, inputs)
+        masks = (x[:, None, None, :] >> np.arange(build.item_bits, dtype=np.uint8)[:, None]) & 1
     else:
-        steps = np.zeros((n, build.windows * build.window_steps, size), np.uint8)
-        steps[:, :build.network.steps] = x
-        items[:, :, :size] = steps.reshape(n, build.windows, build.window_steps, size).swapaxes(2, 3)
-    bits = items.reshape(n, build.beats_per_sample, build.beat_bits)
+        masks = x.reshape(n, build.windows, build.window_steps, size)
+    items = build.input.to_beats(masks)  # (n, windows, bits of a mask, beats, items)
+    bits = np.moveaxis(items, 2, -1).reshape(n, build.beats_per_sample, build.beat_bits)
     packed: npt.NDArray[np.uint8] = np.packbits(bits, axis=-1, bitorder="little")
     return packed[..., ::-1]

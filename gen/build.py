@@ -210,7 +210,8 @@ def _rom_bits(plan: Plan) -> dict[str, int]:
             add(f"{synapse.name}_weights{bank}", synapse.lanes * synapse.weight_bits,
                 synapse.queue.passes * synapse.queue.rows)
         if neurons.neuron.has_constants:
-            add(f"{synapse.name}_constants", constants_layout(neurons.neuron).size * neurons.units, neurons.beats)
+            add(f"{synapse.name}_constants", constants_layout(neurons.neuron).size * neurons.units,
+                neurons.constant_beats)
     return sizes
 
 

@@ -1,29 +1,35 @@
 """The cycle model: from a sample's spikes, the exact cycle in which its class appears.
 
-It replays the timing that the component docstrings of :mod:`spikeloom.rtl` state, as recurrences over
-beats and passes, vectorised over samples. Cycle 0 is the one in which the first input beat is taken; the
-source always has the next beat ready, and the class is taken as soon as it is offered.
+It replays the timing that the component docstrings of :mod:`spikeloom.rtl` state, one class per component,
+vectorised over samples. Cycle 0 is the one in which the first input beat is taken; the source always has the next
+beat ready, and the class is taken as soon as it is offered.
 
-Names in the recurrences: ``arrive[q]`` a queue takes beat ``q``; ``P`` a queue ends a pass; ``take`` a neuron
-array takes a beat of sums; ``offer`` it offers their masks.
+A layer pushes its beats to the next one: ``accept(offered)`` answers the cycle in which a beat offered from then on
+is taken. What the receiver does with the beats it has, it works out when an answer depends on it, or when
+its window is complete: everything that an answer depends on has then been pushed before.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from spikeloom.model import golden
-from spikeloom.model.network import Network
+from spikeloom.model.network import Conv2d, Network
 from spikeloom.rtl.event_queue import EventQueueConfig
+from spikeloom.rtl.layer import LayerConfig
+from spikeloom.rtl.or_pool import OrPoolConfig
+from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.synapse import DRAIN_QUEUE_BEATS
+from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 
 from .fold import fold_from_dict
-from .plan import Channels, Plan, make_plan
+from .plan import Plan, make_plan, queue_channels
 
 __all__ = ["CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
 
@@ -45,18 +51,31 @@ class CycleCounts:
         Active inputs of each layer (summed over windows).
     additions : int64 array (N, layers)
         Rows of weights that were added, times the lanes they went to.
+    useful_additions : int64 array (N, layers)
+        Weights that were added because a spike met a synapse: without padding lanes and the parts of
+        a tile's window that one position sees and another does not.
+    busy : int64 array (N, layers)
+        Cycles in which the lanes could have added: from the layer's first slot to the end of its last pass, without those
+        in which it waited for its input.
     """
 
     latency: Cycles
     layer_end: Cycles
     events: Cycles
     additions: Cycles
+    useful_additions: Cycles
+    busy: Cycles
+
+    def utilisation(self, plan: Plan) -> npt.NDArray[np.float64]:
+        """Useful additions / (lanes * inputs per cycle * busy cycles), (N, layers)."""
+        width = np.array([c.synapse.lanes * c.synapse.queue.banks for c in plan.layers])
+        out: npt.NDArray[np.float64] = self.useful_additions / (width * np.maximum(self.busy, 1))
+        return out
 
 
 def count_cycles(plan: Plan, samples: npt.ArrayLike) -> CycleCounts:
     """Cycles of each sample on its own (the next one is sent when the class has been taken)."""
-    activity = _activity(plan, samples)
-    return _replay(plan, activity, runs=1)
+    return _replay(plan, _activity(plan, samples), runs=1)
 
 
 def count_stream_cycles(plan: Plan, samples: npt.ArrayLike) -> Cycles:
@@ -94,15 +113,104 @@ def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
     inputs = golden.encode_input(network, samples)
     spikes = golden.run(network, samples).spikes
     signals = [inputs[:, None, :] != 0 if network.static else inputs != 0, *spikes]
-    return [_in_beats(plan, channels, signal) for channels, signal in zip(plan.channels, signals, strict=True)]
+    out = []
+    for channels, signal in zip(plan.channels, signals, strict=True):
+        steps = signal.shape[1]
+        windows = 1 if steps == 1 else plan.windows
+        some: Active = np.any(signal.reshape(len(signal), windows, steps // windows, -1), axis=2)
+        out.append(channels.to_beats(some))
+    return out
 
 
-def _in_beats(plan: Plan, channels: Channels, signal: npt.NDArray[Any]) -> Active:
-    steps = signal.shape[1]
-    windows = 1 if steps == 1 else plan.windows
-    some: Active = np.any(signal.reshape(len(signal), windows, steps // windows, -1), axis=2)
-    active: Active = some[:, :, channels.index] & (channels.index >= 0)
-    return active
+class _Sink(Protocol):
+    """Where a stream goes."""
+
+    def accept(self, offered: Cycles) -> Cycles:
+        """The cycle in which the next beat is taken, if it is offered from ``offered`` on."""
+
+
+class _Neurons:
+    """:class:`.NeuronArray` and the drain in front of it: from the ends of passes to beats for ``sink``."""
+
+    def __init__(self, config: LayerConfig, sink: _Sink, samples: int) -> None:
+        self.config, self.sink = config, sink
+        self.room_from = np.zeros(samples, np.int64)  # the drain register is free from here on
+        self.took = np.full(samples, -1, np.int64)
+        self.taken: deque[Cycles] = deque(maxlen=DRAIN_QUEUE_BEATS)
+        self.left: deque[Cycles] = deque(maxlen=config.neurons.queue_depth)
+        self.beat = 0
+
+    def drain(self, marked: Cycles) -> None:
+        """A group's sums, whose end mark the synapse array saw in ``marked``."""
+        synapse, neurons = self.config.synapse, self.config.neurons
+        # A beat moves to the drain's queue two cycles before it can be taken from there.
+        moved = marked + synapse.latency_cycles - 3
+        for _ in range(synapse.group_beats):
+            moved = moved + 1
+            if len(self.taken) == DRAIN_QUEUE_BEATS:
+                moved = np.maximum(moved, self.taken[0] + 1)
+            take = np.maximum(moved + 2, self.took + 1)
+            if not neurons.pipelined:
+                if self.left:
+                    take = np.maximum(take, self.left[-1] + 1)
+            else:
+                if len(self.left) == neurons.queue_depth:
+                    take = np.maximum(take, self.left[0] + 1)
+                window, beat = divmod(self.beat, neurons.beats)
+                if neurons.neuron.keeps_state and beat == 0 and window % neurons.windows:
+                    take = np.maximum(take, self.took + neurons.neuron.pipeline_latency_cycles + 1)
+            self.took = take
+            self.taken.append(take)
+            offer = take + neurons.latency_cycles
+            if self.left:
+                offer = np.maximum(offer, self.left[-1] + 1)
+            self.left.append(self.sink.accept(offer))
+            self.beat += 1
+        self.room_from = moved + 1
+
+
+class _EventQueue:
+    """:class:`.EventQueue`: dense layers."""
+
+    def __init__(self, queue: EventQueueConfig, neurons: _Neurons, active: Active) -> None:
+        self.queue, self.neurons, self.active = queue, neurons, active
+        self.n = len(active)
+        self.open_from = np.zeros(self.n, np.int64)
+        self.accepted = np.full(self.n, -1, np.int64)
+        self.end = np.zeros(self.n, np.int64)
+        self.busy = np.zeros(self.n, np.int64)
+        self.window = self.beat = 0
+
+    def accept(self, offered: Cycles) -> Cycles:
+        queue = self.queue
+        if self.beat == 0:
+            self.counts = _events_per_beat(queue, self.active[:, self.window])
+            self.free = np.zeros((self.n, queue.banks), np.int64)
+        taken = np.maximum(np.maximum(offered, self.accepted + 1), self.open_from)
+        # First pass: each bank works off its entries as they arrive.
+        c = self.counts[:, self.beat]
+        self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 2) + c, self.free)
+        self.accepted = taken
+        self.beat += 1
+        if self.beat == queue.beats:
+            self._passes()
+            self.window, self.beat = self.window + 1, 0
+        return taken
+
+    def _passes(self) -> None:
+        busiest = self.counts.sum(axis=1).max(axis=1)
+        ended = np.maximum(self.accepted + 2, self.free.max(axis=1) + 1)
+        self.busy += busiest + 1
+        for group in range(self.queue.passes):
+            if group:
+                before = ended
+                ended = ended + 2 + busiest + (busiest > 0)
+            ended = np.maximum(ended, self.neurons.room_from)
+            if group:
+                self.busy += ended - before
+            self.neurons.drain(ended + 1)
+        self.open_from = ended + 1
+        self.end = ended
 
 
 def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
@@ -117,83 +225,210 @@ def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
     return counts
 
 
-def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
-    """The recurrences. ``activity`` has ``runs`` samples' windows in a row; N runs side by side."""
-    n = len(activity[0])
-    layers = range(len(plan.layers))
-    never = np.full(n, -1, np.int64)
-    open_from = [np.zeros(n, np.int64) for _ in layers]   # the queue takes the next window from here on
-    room_from = [never + 1 for _ in layers]               # the drain register is free from here on
-    took = [never.copy() for _ in layers]                 # last take of the neuron array
-    taken: list[list[Cycles]] = [[] for _ in layers]      # its takes, as many as the drain's queue holds
-    left: list[list[Cycles]] = [[] for _ in layers]       # when each beat left the neuron array
-    layer_end = np.zeros((n, len(plan.layers)), np.int64)
-    events = np.zeros((n, len(plan.layers)), np.int64)
-    additions = np.zeros((n, len(plan.layers)), np.int64)
-    results: list[Cycles] = []
-    source, read_until = never.copy(), never.copy()
+class _WindowQueue:
+    """:class:`.WindowQueue`: convolutions."""
 
-    for window in range(plan.windows * runs):
-        # The input is always ready with the next beat.
-        first = np.maximum(open_from[0], source + 1)
-        arrive = [first + q for q in range(plan.channels[0].beats)]
-        source = arrive[-1]
-        for index, config in enumerate(plan.layers):
-            queue, neurons = config.synapse.queue, config.neurons
-            counts = _events_per_beat(queue, activity[index][:, window])
-            total = counts.sum(axis=1)
-            busiest = total.max(axis=1)
-            events[:, index] += total.sum(axis=1)
-            additions[:, index] += total.sum(axis=1) * queue.passes * config.synapse.lanes
+    def __init__(self, queue: WindowQueueConfig, neurons: _Neurons, active: Active) -> None:
+        self.queue, self.neurons, self.active = queue, neurons, active
+        self.n = n = len(active)
+        self.accepted = np.full(n, -1, np.int64)
+        self.end = np.full(n, -3, np.int64)
+        self.busy = np.zeros(n, np.int64)
+        self.open_from = np.zeros(n, np.int64)
+        self.window = self.beat = 0
+        self._open()
 
-            # First pass: each bank works off its entries as they arrive.
-            free = np.zeros((n, queue.banks), np.int64)
-            for q, t in enumerate(arrive):
-                c = counts[:, q]
-                free = np.where(c > 0, np.maximum(free, t[:, None] + 2) + c, free)
-            ended = np.maximum(arrive[-1] + 2, free.max(axis=1) + 1)
+    def _open(self) -> None:
+        self.tile_row = 0
+        self.rows_complete: list[Cycles] = []
+        self.tile_row_read: list[Cycles] = []
+        self.looked_up = self.popped = np.full(self.n, -1, np.int64)
+        self.row_free = self.open_from
+        # When the last runs left the queue, by how many have gone through it: a ring per sample.
+        self.ring = np.full((self.n, RUN_QUEUE_DEPTH), -1, np.int64)
+        self.queued = np.zeros(self.n, np.int64)
 
-            last = index == len(plan.layers) - 1
-            next_open = results[-1] + 1 if last and results and window % plan.windows == 0 else (
-                never if last else open_from[index + 1])
-            leaves: list[Cycles] = []
-            for group in range(queue.passes):
-                if group:
-                    ended = ended + 2 + busiest + (busiest > 0)
-                ended = np.maximum(ended, room_from[index])
-                # A beat moves to the drain's queue two cycles before it can be taken from there.
-                moved = ended + 1 + config.synapse.latency_cycles - 3
-                for _ in range(config.synapse.group_beats):
-                    moved = moved + 1
-                    if len(taken[index]) >= DRAIN_QUEUE_BEATS:
-                        moved = np.maximum(moved, taken[index][-DRAIN_QUEUE_BEATS] + 1)
-                    take = np.maximum(moved + 2, took[index] + 1)
-                    if not neurons.pipelined:
-                        if left[index]:
-                            take = np.maximum(take, left[index][-1] + 1)
+    def accept(self, offered: Cycles) -> Cycles:
+        queue = self.queue
+        if self.beat == 0:
+            active = self.active[:, self.window]
+            self.counts = np.maximum(active.sum(axis=2, dtype=np.int64), 1)
+            cells = active.reshape(self.n, queue.height, queue.cells, -1).sum(axis=3, dtype=np.int64)
+            lengths = cells.cumsum(axis=2)
+            self.lengths = np.concatenate([np.zeros_like(lengths[:, :, :1]), lengths], axis=2)  # (N, row, boundary)
+        row, place = divmod(self.beat, queue.width * queue.cell_beats)
+        if place == 0:
+            # Rows of tiles that must have been read before this map row has a slot.
+            needed = -(-(queue.top + row - queue.slots + 1) // queue.row_step)
+            if needed > 0:
+                self._read_until(needed)
+                self.row_free = np.maximum(self.row_free, self.tile_row_read[needed - 1] + 1)
+        taken = np.maximum(np.maximum(offered, self.accepted + 1), self.row_free) + self.counts[:, self.beat] - 1
+        self.accepted = taken
+        self.beat += 1
+        if place == queue.width * queue.cell_beats - 1:
+            self.rows_complete.append(taken)
+        if self.beat == queue.beats:
+            self._read_until(queue.tile_rows)
+            self.open_from = self.tile_row_read[-1] + 2
+            self.window, self.beat = self.window + 1, 0
+            self._open()
+        return taken
+
+    def _read_until(self, tile_rows: int) -> None:
+        while self.tile_row < tile_rows:
+            self._read_row(self.tile_row)
+            self.tile_row += 1
+
+    def _read_row(self, tile_row: int) -> None:
+        queue = self.queue
+        first = tile_row * queue.row_step - queue.top
+        last_row = queue.height if tile_row == queue.tile_rows - 1 else min(first + queue.runs, queue.height)
+        available = self.rows_complete[last_row - 1] + 1
+        samples = np.arange(self.n)
+        bank_bits = queue.banks.bit_length() - 1
+        began = None
+        for tile in range(queue.tiles):
+            x = tile * queue.stride_columns - queue.padding
+            begin, end = max(x, 0), min(x + queue.kernel_columns, queue.cells)
+            for _ in range(queue.groups):
+                for run in range(queue.runs):
+                    last = run == queue.runs - 1
+                    row = first + run
+                    if 0 <= row < queue.height:
+                        low, high = self.lengths[:, row, begin], self.lengths[:, row, end]
                     else:
-                        if len(left[index]) >= neurons.queue_depth:
-                            take = np.maximum(take, left[index][-neurons.queue_depth] + 1)
-                        if not leaves and neurons.neuron.keeps_state and window % plan.windows:
-                            take = np.maximum(take, took[index] + neurons.neuron.pipeline_latency_cycles + 1)
-                    offer = take + neurons.latency_cycles
-                    took[index] = take
-                    taken[index] = [*taken[index][1 - DRAIN_QUEUE_BEATS:], take]
+                        low = high = np.zeros(self.n, np.int64)
+                    wanted = (high > low) | last
+                    leaves = np.maximum(self.looked_up, available) + 1
+                    slot = self.queued % RUN_QUEUE_DEPTH
+                    room = np.where(self.queued >= RUN_QUEUE_DEPTH, self.ring[samples, slot] + 1, -1)
+                    leaves = np.where(wanted, np.maximum(leaves, room), leaves)
+                    self.looked_up = leaves
+                    start = np.maximum(leaves + 1, self.popped + 1)
+                    began = start if began is None else began
+                    groups = np.where(high > low, ((high - 1) >> bank_bits) - (low >> bank_bits) + 1, 0)
                     if last:
-                        start = np.maximum(np.maximum(offer, read_until + 1), next_open)
-                        leave = read_until = start + plan.readout.units - 1
+                        free = start + groups
+                        popped = np.maximum(np.maximum(free, self.neurons.room_from), self.end + 3)
+                        self.end = popped
+                        self.neurons.drain(popped + 2)
                     else:
-                        leave = np.maximum(offer, next_open)
-                        if left[index]:
-                            leave = np.maximum(leave, left[index][-1] + 1)
-                    left[index].append(leave)
-                    leaves.append(leave)
-                room_from[index] = moved + 1
-            open_from[index] = ended + 1
-            layer_end[:, index] = ended
-            left[index] = left[index][-neurons.queue_depth:]
-            arrive = leaves
-        if window % plan.windows == plan.windows - 1:
-            results.append(read_until + 2)
-    latency = results[0] if runs == 1 else np.concatenate(results)
-    return CycleCounts(latency, layer_end, events, additions)
+                        popped = start + groups - 1
+                    self.popped = np.where(wanted, popped, self.popped)
+                    self.ring[samples, slot] = np.where(wanted, popped, self.ring[samples, slot])
+                    self.queued = self.queued + wanted
+        assert began is not None
+        self.busy += self.popped - began + 1
+        self.tile_row_read.append(self.popped)
+
+
+class _OrPool:
+    """:class:`.OrPool`: passes on the last beat of each window of positions."""
+
+    def __init__(self, config: OrPoolConfig, sink: _Sink, samples: int) -> None:
+        self.config, self.sink = config, sink
+        self.accepted = np.full(samples, -1, np.int64)
+        self.beat = 0
+
+    def accept(self, offered: Cycles) -> Cycles:
+        place = self.beat // self.config.cell_beats
+        y, x = divmod(place, self.config.width)
+        size = self.config.size
+        offered = np.maximum(offered, self.accepted + 1)
+        self.accepted = self.sink.accept(offered) if y % size == x % size == size - 1 else offered
+        self.beat += 1
+        return self.accepted
+
+
+class _Readout:
+    """:class:`.Readout`."""
+
+    def __init__(self, config: ReadoutConfig, samples: int) -> None:
+        self.config = config
+        self.read_until = np.full(samples, -1, np.int64)
+        self.open_from = np.full(samples, -1, np.int64)
+        self.results: list[Cycles] = []
+        self.beat = 0
+
+    def accept(self, offered: Cycles) -> Cycles:
+        config = self.config
+        start = np.maximum(np.maximum(offered, self.read_until + 1), self.open_from)
+        self.read_until = start + config.units - 1
+        self.beat += 1
+        if self.beat == config.groups * config.group_beats * len(config.step_weights):
+            self.results.append(self.read_until + 2)
+            self.open_from = self.results[-1] + 1
+            self.beat = 0
+        return self.read_until
+
+
+def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
+    """Push all beats. ``activity`` has ``runs`` samples' windows in a row; N runs side by side."""
+    n = len(activity[0])
+    readout = _Readout(plan.readout, n)
+    sink: _Sink = readout
+    sources: list[_EventQueue | _WindowQueue] = []
+    events, useful, additions = [], [], []
+    for index in reversed(range(len(plan.layers))):
+        config, layer = plan.layers[index], plan.network.layers[index]
+        active = activity[index]
+        if config.or_pool is not None:
+            active = _or_pooled(plan, index, active)
+        neurons = _Neurons(config, sink, n)
+        queue = config.synapse.queue
+        source = (_WindowQueue(queue, neurons, active) if isinstance(queue, WindowQueueConfig)
+                  else _EventQueue(queue, neurons, active))
+        sources.insert(0, source)
+        events.insert(0, active.sum(axis=(1, 2, 3), dtype=np.int64))
+        read, met = _pairs(queue, active)
+        additions.insert(0, read * config.synapse.lanes)
+        channels = layer.connection.channels
+        if isinstance(layer.connection, Conv2d):
+            channels //= layer.connection.geometry.groups
+        useful.insert(0, met * channels)
+        sink = source if config.or_pool is None else _OrPool(config.or_pool, source, n)
+
+    first = sent = sink.accept(np.zeros(n, np.int64))
+    for _ in range(plan.windows * runs * plan.channels[0].beats - 1):
+        sent = sink.accept(sent + 1)  # the input is always ready with the next beat
+    results = [result - first for result in readout.results]
+    return CycleCounts(
+        latency=results[0] if runs == 1 else np.concatenate(results),
+        layer_end=np.stack([s.end - first for s in sources], axis=1), events=np.stack(events, axis=1),
+        additions=np.stack(additions, axis=1), useful_additions=np.stack(useful, axis=1),
+        busy=np.stack([s.busy for s in sources], axis=1))
+
+
+def _or_pooled(plan: Plan, index: int, active: Active) -> Active:
+    """Activity behind the OR pool of a layer, in the order of its queue."""
+    layer, before = plan.network.layers[index], plan.channels[index]
+    assert layer.pool is not None
+    values, _ = before.from_beats(active.reshape(*active.shape[:2], -1))
+    pooled = layer.pool(values.reshape(*values.shape[:2], *before.shape))
+    out: Active = queue_channels(layer, before).to_beats(pooled.reshape(*values.shape[:2], -1))
+    return out
+
+
+def _pairs(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:
+    """Per sample: events times passes that read them; events times output positions that they have synapses to."""
+    total: Cycles = active.sum(axis=(1, 2, 3), dtype=np.int64)
+    if isinstance(queue, EventQueueConfig):
+        return total * queue.passes, total
+    cells = active.reshape(*active.shape[:2], queue.height // queue.pool, queue.pool, queue.cells, -1)
+    maps = cells.sum(axis=(1, 3, 5), dtype=np.int64)  # (N, cell row, cell)
+    tile = queue.stride_columns // queue.stride_rows
+    kernel = queue.kernel_columns - (tile - 1) * queue.stride_rows
+
+    def seen(size: int, step: int, count: int, cells: int) -> Cycles:
+        """How many of ``count`` windows of ``size`` cells, ``step`` apart, see each cell."""
+        first = np.arange(count)[:, None] * step - queue.padding
+        at = np.arange(cells)
+        return ((at >= first) & (at < first + size)).sum(axis=0)
+
+    rows = seen(queue.kernel_rows, queue.stride_rows, queue.tile_rows, maps.shape[1])
+    wide = seen(queue.kernel_columns, queue.stride_columns, queue.tiles, queue.cells)
+    single = seen(kernel, queue.stride_rows, queue.tiles * tile, queue.cells)
+    read: Cycles = np.einsum("nyx,y,x->n", maps, rows, wide) * queue.groups
+    met: Cycles = np.einsum("nyx,y,x->n", maps, rows, single)
+    return read, met

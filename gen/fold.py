@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Network
+from spikeloom.model.geometry import as_map
+from spikeloom.model.network import Conv2d, Network
 
 __all__ = ["PRESETS", "Fold", "LayerFold", "check_fold", "fold_from_dict", "load_fold"]
 
@@ -21,9 +22,10 @@ class LayerFold:
     Parameters
     ----------
     lanes : int
-        Neurons whose synapses are added side by side, 1 to all.
+        Neurons whose synapses are added side by side, 1 to all. Of a convolution: output channels of one position;
+        or several times all its channels, at so many neighbouring positions of a row.
     inputs_per_cycle : int
-        Active inputs taken per cycle.
+        Active inputs taken per cycle; a power of two for a convolution.
     neuron_units : int
         Neurons updated side by side, 1 to ``lanes``.
     pipelined : bool
@@ -82,6 +84,9 @@ def check_fold(network: Network, fold: Fold) -> None:
     if network.static and window != network.steps:
         raise SpikeloomError(f"fold {fold.name}: window_steps must be {network.steps} (all steps) for a static input, "
                              f"not {window}: its drive is computed once")
+    if network.reads_map and as_map(network.input.shape)[0] % fold.input_per_beat:
+        raise SpikeloomError(f"fold {fold.name}: input_per_beat must divide the {as_map(network.input.shape)[0]} channels "
+                             f"of a position of the input map, not {fold.input_per_beat}")
     items, source = fold.input_per_beat, "input_per_beat"
     for layer, lf in zip(network.layers, fold.layers, strict=True):
         where = f"fold {fold.name}: layer {layer.name}:"
@@ -90,10 +95,26 @@ def check_fold(network: Network, fold: Fold) -> None:
         _in_range(f"{where} inputs_per_cycle", lf.inputs_per_cycle, layer.connection.inputs)
         if not isinstance(lf.pipelined, bool):
             raise SpikeloomError(f"{where} pipelined must be true or false, not {lf.pipelined!r}")
-        if items % lf.inputs_per_cycle and lf.inputs_per_cycle % items:
-            raise SpikeloomError(f"{where} inputs_per_cycle must divide or be a multiple of {source}={items}, "
+        if isinstance(layer.connection, Conv2d):
+            _check_convolution(where, layer.connection, lf)
+        elif items % lf.inputs_per_cycle and (lf.inputs_per_cycle % items or layer.pool is not None):
+            multiple = "" if layer.pool is not None else " or be a multiple of"
+            raise SpikeloomError(f"{where} inputs_per_cycle must divide{multiple} {source}={items}, "
                                  f"not {lf.inputs_per_cycle}")
         items, source = lf.neuron_units, f"layer {layer.name}'s neuron_units"
+
+
+def _check_convolution(where: str, connection: Conv2d, lf: LayerFold) -> None:
+    channels, _, width = connection.geometry.output_shape
+    if lf.inputs_per_cycle & (lf.inputs_per_cycle - 1):
+        raise SpikeloomError(f"{where} inputs_per_cycle must be a power of two, not {lf.inputs_per_cycle}")
+    if lf.lanes > channels and (lf.lanes % channels or width % (lf.lanes // channels)):
+        allowed = ", ".join(str(channels * n) for n in range(2, width + 1) if width % n == 0)
+        raise SpikeloomError(f"{where} lanes must be in 1..{channels} (its channels), or so many times them as divide "
+                             f"its {width} columns ({allowed}), not {lf.lanes}")
+    if lf.lanes > channels and channels % lf.neuron_units:
+        raise SpikeloomError(f"{where} neuron_units must divide the {channels} channels where lanes={lf.lanes} are more "
+                             f"than these, not {lf.neuron_units}")
 
 
 def _in_range(what: str, value: Any, high: int) -> None:

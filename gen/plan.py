@@ -3,62 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from spikeloom.model.bounds import layer_bounds
-from spikeloom.model.network import Network
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.geometry import Shape
+from spikeloom.model.network import Conv2d, Dense, IntArray, Layer, Network
 from spikeloom.model.numerics import signed_bits
 from spikeloom.rtl.accelerator import Accelerator
-from spikeloom.rtl.dense_layer import DenseLayer, DenseLayerConfig
 from spikeloom.rtl.event_queue import EventQueueConfig
+from spikeloom.rtl.layer import LayerConfig, SpikingLayer
 from spikeloom.rtl.neuron import NeuronConfig
 from spikeloom.rtl.neuron_array import NeuronArrayConfig
+from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.synapse import SynapseConfig
+from spikeloom.rtl.window_queue import WindowQueueConfig
 
-from .fold import Fold, check_fold
+from .channels import Channels, input_channels
+from .fold import Fold, LayerFold, check_fold
 
-__all__ = ["Channels", "Plan", "make_plan"]
-
-
-@dataclass(frozen=True)
-class Channels:
-    """How a population's channels lie in the beats of a window.
-
-    Attributes
-    ----------
-    size : int
-        Channels.
-    lanes, units : int
-        A group of ``lanes`` channels takes ``ceil(lanes / units)`` beats of ``units`` channels.
-    """
-
-    size: int
-    lanes: int
-    units: int
-
-    @property
-    def group_beats(self) -> int:
-        return -(-self.lanes // self.units)
-
-    @property
-    def groups(self) -> int:
-        return -(-self.size // self.lanes)
-
-    @property
-    def beats(self) -> int:
-        """Beats in a window."""
-        return self.groups * self.group_beats
-
-    @cached_property
-    def index(self) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-        """Channel at (beat, item), or -1 for padding."""
-        beat, item = np.meshgrid(np.arange(self.beats), np.arange(self.units), indexing="ij")
-        lane = beat % self.group_beats * self.units + item
-        channel = beat // self.group_beats * self.lanes + lane
-        return np.where((lane < self.lanes) & (channel < self.size), channel, -1)
+__all__ = ["Plan", "make_plan", "queue_channels"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +40,7 @@ class Plan:
     network: Network
     fold: Fold
     channels: tuple[Channels, ...]
-    layers: tuple[DenseLayerConfig, ...]
+    layers: tuple[LayerConfig, ...]
     readout: ReadoutConfig
 
     @property
@@ -87,33 +53,45 @@ class Plan:
 
     def accelerator(self) -> Accelerator:
         """The hardware, with its memory contents."""
-        return Accelerator([DenseLayer(config, self.weights(k), self.constants(k))
+        return Accelerator([SpikingLayer(config, self.weights(k), self.constants(k))
                             for k, config in enumerate(self.layers)], self.readout)
 
     def weights(self, index: int) -> list[list[int]]:
         """Contents of the weight memory of each bank of a layer."""
         config = self.layers[index].synapse
-        queue, bits = config.queue, config.weight_bits
-        weight = self.network.layers[index].connection.weight
+        bits = config.weight_bits
+        weight = self._lane_weights(index)  # (bank or 1, row, lane)
         stored = (weight < 0).astype(np.int64) if bits == 1 else weight & ((1 << bits) - 1)
-        padded = np.zeros((queue.passes * config.lanes, weight.shape[1]), np.int64)
-        padded[:weight.shape[0]] = stored
+        memories = []
+        for rows in stored:
+            # A row as lanes * bits single bits, lane 0 in the least significant ones.
+            bit = ((rows[..., None] >> np.arange(bits)) & 1).astype(np.uint8).reshape(len(rows), -1)
+            packed = np.packbits(bit, axis=1, bitorder="little")
+            memories.append([int.from_bytes(row.tobytes(), "little") for row in packed])
+        return memories * (config.queue.banks // len(memories))
+
+    def _lane_weights(self, index: int) -> IntArray:
+        """Weights of (bank, row, lane), 0 where there is none; one bank stands for all where they are equal."""
+        connection = self.network.layers[index].connection
+        config, after = self.layers[index].synapse, self.channels[index + 1]
+        before = queue_channels(self.network.layers[index], self.channels[index])
+        queue = config.queue
+        if isinstance(queue, WindowQueueConfig):
+            assert isinstance(connection, Conv2d)
+            return _window_weights(connection, queue, before, after)[None]
+        assert isinstance(connection, Dense)
+        padded = np.zeros((queue.passes * config.lanes, connection.inputs), np.int64)
+        padded[:connection.outputs] = connection.weight
+        grouped = padded.reshape(queue.passes, config.lanes, -1).transpose(0, 2, 1)  # (pass, channel, lane)
         # (bank, row) <- channel
         source = np.full((queue.banks, queue.rows), -1)
-        before = self.channels[index]
+        pooled = _pooled_index(before.shape, queue.pool)
         for beat in range(before.beats):
             for item in range(before.units):
-                source[queue.locate(beat, item)] = before.index[beat, item]
-        grouped = padded.reshape(queue.passes, config.lanes, -1)
-        # A row as lanes * bits single bits, lane 0 in the least significant ones.
-        bit = (grouped[..., None] >> np.arange(bits)) & 1  # (pass, lane, channel, bit)
-        rows = bit.transpose(0, 2, 1, 3).reshape(queue.passes, weight.shape[1], -1).astype(np.uint8)
-        memories = []
-        for bank in range(queue.banks):
-            chosen = np.where((source[bank] >= 0)[None, :, None], rows[:, source[bank]], 0)
-            packed = np.packbits(chosen.reshape(queue.passes * queue.rows, -1), axis=1, bitorder="little")
-            memories.append([int.from_bytes(row.tobytes(), "little") for row in packed])
-        return memories
+                channel = before.index[beat, item]
+                source[queue.locate(beat, item)] = pooled[channel] if channel >= 0 else -1
+        rows = np.where((source >= 0)[..., None], grouped[:, source], 0)  # (pass, bank, row, lane)
+        return rows.transpose(1, 0, 2, 3).reshape(queue.banks, -1, config.lanes)
 
     def constants(self, index: int) -> list[int]:
         """One word per beat: each unit's threshold and bias, as far as neurons have their own."""
@@ -128,7 +106,7 @@ class Plan:
         if not fields:
             return []
         words = []
-        for neurons in self.channels[index + 1].index:
+        for neurons in self.channels[index + 1].index[:self.layers[index].neurons.constant_beats]:
             word, at = 0, 0
             for neuron in neurons:
                 for values, padding, bits in fields:
@@ -150,10 +128,13 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     check_fold(network, fold)
     window = fold.window(network)
     windows = -(-network.steps // window)
-    channels = [Channels(network.input.size, network.input.size, fold.input_per_beat)]
+    channels = [input_channels(network, fold.input_per_beat)]
     layers = []
+    if not isinstance(network.layers[-1].connection, Dense):
+        raise SpikeloomError(f"layer {network.layers[-1].name}: the last layer must be dense, not a convolution: "
+                             "the readout takes one neuron per class")
     for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
-        channels.append(Channels(layer.connection.outputs, lf.lanes, lf.neuron_units))
+        channels.append(Channels(layer.connection.output_shape, lf.lanes, lf.neuron_units))
         neuron, bounds = layer.neuron, layer_bounds(network, index)
         static = network.static and index == 0
         planes = network.planes(0) if static else window
@@ -164,8 +145,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                              or (neuron.compare == ">=" and bool((layer.thresholds == 0).any())))
         shared = len(set(layer.thresholds.tolist())) == 1 and not unruly
         has_bias = bool(layer.biases.any())
-        queue = EventQueueConfig(items=channels[index].units, item_bits=planes, beats=channels[index].beats,
-                                 banks=lf.inputs_per_cycle, passes=channels[-1].groups)
+        queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units,
                                 weight_bits=layer.connection.weight_bits, accumulator_bits=bounds.accumulator_bits)
         config = NeuronConfig(
@@ -176,11 +156,81 @@ def make_plan(network: Network, fold: Fold) -> Plan:
             membrane_bits=bounds.membrane_bits,
             threshold_bits=max(signed_bits(0, int(layer.thresholds.max())), unruly * (bounds.membrane_bits + 1)),
             bias_bits=signed_bits(int(layer.biases.min()), int(layer.biases.max())))
-        layers.append(DenseLayerConfig(
-            synapse=synapse,
-            neurons=NeuronArrayConfig(name=layer.name, neuron=config, units=lf.neuron_units, beats=channels[-1].beats,
-                                      windows=windows, pipelined=lf.pipelined)))
+        per_position = layer.connection.bias is not None and layer.connection.bias.ndim == 3
+        layers.append(LayerConfig(
+            synapse=synapse, or_pool=_or_pool(layer, planes, channels[index]),
+            neurons=NeuronArrayConfig(
+                name=layer.name, neuron=config, units=lf.neuron_units, beats=channels[-1].beats, windows=windows,
+                constant_beats=channels[-1].beats if per_position else channels[-1].tile_beats,
+                pipelined=lf.pipelined)))
     weights = list(network.readout.step_weights) + [0] * (windows * window - network.steps)
     readout = ReadoutConfig(classes=network.classes, units=channels[-1].units, lanes=channels[-1].lanes,
                             step_weights=tuple(tuple(weights[v * window:(v + 1) * window]) for v in range(windows)))
     return Plan(network, fold, tuple(channels), tuple(layers), readout)
+
+
+def queue_channels(layer: Layer, before: Channels) -> Channels:
+    """The order in which a layer's queue gets its input: behind its OR pool, if it has one."""
+    if layer.pool is None or layer.pool.kind != "or":
+        return before
+    return Channels(layer.pool.output_shape(before.shape), min(before.lanes, before.shape[0]), before.units)
+
+
+def _or_pool(layer: Layer, planes: int, before: Channels) -> OrPoolConfig | None:
+    if layer.pool is None or layer.pool.kind != "or":
+        return None
+    return OrPoolConfig(items=before.units, item_bits=planes, cell_beats=before.position_beats, width=before.shape[2],
+                        size=layer.pool.size)
+
+
+def _queue(layer: Layer, lf: LayerFold, planes: int, before: Channels,
+           after: Channels) -> EventQueueConfig | WindowQueueConfig:
+    pool = layer.pool.size if layer.pool is not None and layer.pool.kind == "sum" else 1
+    connection = layer.connection
+    if isinstance(connection, Dense):
+        return EventQueueConfig(
+            items=before.units, item_bits=planes, beats=before.beats, banks=lf.inputs_per_cycle,
+            passes=after.groups, pool=pool, cell_beats=before.position_beats if pool > 1 else 1,
+            width=before.shape[2] if pool > 1 else 1)
+    geometry = connection.geometry
+    _, tile_rows, columns = geometry.output_shape
+    return WindowQueueConfig(
+        items=before.units, item_bits=planes, cell_beats=before.position_beats, width=before.shape[2],
+        height=before.shape[1], pool=pool, kernel_rows=geometry.kernel[0],
+        kernel_columns=geometry.kernel[1] + (after.tile - 1) * geometry.stride, stride_rows=geometry.stride,
+        stride_columns=geometry.stride * after.tile, padding=geometry.padding, tile_rows=tile_rows,
+        tiles=columns // after.tile, groups=after.tile_groups, banks=lf.inputs_per_cycle)
+
+
+def _pooled_index(shape: Shape, size: int) -> IntArray:
+    """Pooled channel of each channel, both flattened in C order."""
+    if size == 1:
+        return np.arange(int(np.prod(shape)))
+    channels, height, width = shape
+    pooled = np.arange(channels * (height // size) * (width // size)).reshape(channels, height // size, width // size)
+    return pooled.repeat(size, axis=1).repeat(size, axis=2).ravel()
+
+
+def _window_weights(connection: Conv2d, queue: WindowQueueConfig, before: Channels, after: Channels) -> IntArray:
+    """Weights of (row, lane): rows are (group, ky, kx of the tile's window, channel of a cell)."""
+    geometry = connection.geometry
+    inputs = geometry.input_shape[0]
+    full = connection.weight
+    if geometry.groups > 1:  # every output channel sees one input channel
+        full = np.zeros((geometry.channels, inputs, *geometry.kernel), np.int64)
+        chosen = np.arange(geometry.channels)
+        full[chosen, chosen * inputs // geometry.channels] = connection.weight[:, 0]
+    # Input channel of each row of a cell; the cell's beats come as those of any position.
+    source = np.where(before.lane_values >= 0, before.lane_values, -1)[:before.position_beats].ravel()
+    weights = np.zeros((queue.groups, queue.kernel_rows, queue.kernel_columns, queue.cell_rows, after.lanes), np.int64)
+    for group in range(queue.groups):
+        for lane in range(after.lanes):
+            value = group * after.lanes + lane
+            if value >= after.tile_values:
+                continue
+            place, channel = divmod(value, geometry.channels)
+            first = place * geometry.stride
+            kernel = full[channel].transpose(1, 2, 0)  # (ky, kx, input channel)
+            weights[group, :, first:first + geometry.kernel[1], :, lane] = np.where(
+                source >= 0, kernel[:, :, source], 0)
+    return weights.reshape(queue.rows, after.lanes)

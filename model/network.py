@@ -468,6 +468,11 @@ class Network:
         return self.layers[-1].connection.outputs
 
     @property
+    def reads_map(self) -> bool:
+        """Whether the input is read as a feature map, by a convolution or a pool."""
+        return isinstance(self.layers[0].connection, Conv2d) or self.layers[0].pool is not None
+
+    @property
     def static(self) -> bool:
         """Whether the input is constant over time."""
         return isinstance(self.input, StaticInput)

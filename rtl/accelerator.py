@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .beat import beat_stream
-from .dense_layer import DenseLayer
+from .layer import SpikingLayer
 from .readout import Readout, ReadoutConfig
 
 __all__ = ["Accelerator"]
@@ -23,7 +23,7 @@ class Accelerator(wiring.Component):
 
     Parameters
     ----------
-    layers : sequence of DenseLayer
+    layers : sequence of SpikingLayer
     readout : ReadoutConfig
 
     Members
@@ -32,12 +32,11 @@ class Accelerator(wiring.Component):
     o : Out(stream of class index)
     """
 
-    def __init__(self, layers: Sequence[DenseLayer], readout: ReadoutConfig) -> None:
+    def __init__(self, layers: Sequence[SpikingLayer], readout: ReadoutConfig) -> None:
         self.layers = layers
         self.readout = readout
-        queue = layers[0].config.synapse.queue
         super().__init__({
-            "i": In(beat_stream(queue.items, queue.item_bits)),
+            "i": In(layers[0].i.signature.flip()),
             "o": Out(stream.Signature(range(max(2, readout.classes)))),
         })
 

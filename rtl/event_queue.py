@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -32,6 +32,9 @@ class EventQueueConfig:
         Events per cycle; divides ``items`` or is a multiple of it.
     passes : int
         How often each window is replayed: the groups of output neurons.
+    pool, cell_beats, width : int
+        With ``pool > 1`` the beats are a feature map in raster order, ``cell_beats`` for each of ``width`` positions
+        in a row, and ``pool x pool`` positions share their rows: a sum pool. ``banks`` must then divide ``items``.
     """
 
     items: int
@@ -39,6 +42,9 @@ class EventQueueConfig:
     beats: int
     banks: int
     passes: int
+    pool: int = 1
+    cell_beats: int = 1
+    width: int = 1
 
     def __post_init__(self) -> None:
         for name in ("items", "item_bits", "beats", "banks", "passes"):
@@ -46,6 +52,8 @@ class EventQueueConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
         if self.items % self.banks and self.banks % self.items:
             raise ValueError(f"banks must divide items or be a multiple of it, not {self.banks} for {self.items}")
+        if self.pool > 1 and self.items % self.banks:
+            raise ValueError(f"banks must divide items where maps are pooled, not {self.banks} for {self.items}")
 
     @property
     def positions(self) -> int:
@@ -64,11 +72,16 @@ class EventQueueConfig:
 
     @property
     def rows(self) -> int:
-        """Channels of one bank."""
-        return self.depth * self.positions
+        """Channels of one bank, after the pool."""
+        return self.depth // self.pool**2 * self.positions
 
     def locate(self, beat: int, item: int) -> tuple[int, int]:
         """Bank and row of a channel, given its place in the input."""
+        if self.pool > 1:
+            place, part = divmod(beat, self.cell_beats)
+            y, x = divmod(place, self.width)
+            cell = y // self.pool * (self.width // self.pool) + x // self.pool
+            beat = cell * self.cell_beats + part
         if self.items >= self.banks:
             return item % self.banks, beat * self.positions + item // self.banks
         return (beat % self.interleave) * self.items + item, beat // self.interleave
@@ -79,8 +92,24 @@ class EventQueueConfig:
         return max(1, int(ceil_log2(self.rows)))
 
 
-def slot_layout(config: EventQueueConfig) -> data.StructLayout:
-    """What an event queue says in one cycle: one event per bank (mask 0 is none), or the end of a pass."""
+class EventSource(Protocol):
+    """What lanes need to know of the queue that their events come from."""
+
+    @property
+    def banks(self) -> int:
+        """Events per cycle."""
+
+    @property
+    def item_bits(self) -> int:
+        """Bits of a mask."""
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of a row number."""
+
+
+def slot_layout(config: EventSource) -> data.StructLayout:
+    """What a queue says in one cycle: one event per bank (mask 0 is none), or the end of a pass."""
     return data.StructLayout({
         "row": data.ArrayLayout(config.row_bits, config.banks),
         "mask": data.ArrayLayout(config.item_bits, config.banks),
@@ -140,6 +169,8 @@ class EventQueue(wiring.Component):
                 m.d.sync += turn_q.eq(turn_q + 1)
             with m.If(turn_q == cfg.interleave - 1):
                 m.d.sync += [turn_q.eq(0), base_q.eq(base_q + cfg.positions)]
+        if cfg.pool > 1:
+            self._pool(m, take, base_q)
 
         end = Signal()
         last_pass = Signal()
@@ -157,6 +188,30 @@ class EventQueue(wiring.Component):
             with m.If(last_pass):
                 m.d.sync += [pass_q.eq(0), beat_q.eq(0), base_q.eq(0), turn_q.eq(0), full_q.eq(0)]
         return m
+
+    def _pool(self, m: Module, take: Signal, base_q: Signal) -> None:
+        """Let the base return to the start of a cell, or of a row of cells, until all its positions have come."""
+        cfg = self.config
+        beat_q, x_q, y_q = Signal(index_shape(cfg.cell_beats)), Signal(index_shape(cfg.pool)), Signal(index_shape(cfg.pool))
+        column_q = Signal(index_shape(cfg.width))
+        row_base_q = Signal.like(base_q, name="row_base_q")
+        ends = take & (beat_q == cfg.cell_beats - 1)
+        with m.If(take):
+            m.d.sync += beat_q.eq(Mux(beat_q == cfg.cell_beats - 1, 0, beat_q + 1))
+        with m.If(ends):
+            m.d.sync += [column_q.eq(column_q + 1), x_q.eq(x_q + 1)]
+            with m.If(x_q == cfg.pool - 1):
+                m.d.sync += x_q.eq(0)
+            with m.Else():
+                m.d.sync += base_q.eq(base_q - (cfg.cell_beats - 1) * cfg.positions)
+            with m.If(column_q == cfg.width - 1):
+                m.d.sync += [column_q.eq(0), y_q.eq(y_q + 1)]
+                with m.If(y_q == cfg.pool - 1):
+                    # After the map's last beat it is 0 again, as the base will be.
+                    after = base_q + cfg.positions
+                    m.d.sync += [y_q.eq(0), row_base_q.eq(Mux(after == cfg.rows, 0, after))]
+                with m.Else():
+                    m.d.sync += base_q.eq(row_base_q)
 
     def _bank(self, m: Module, bank: int, take: Signal, turn: Signal, base: Signal, end: Signal,
               last_pass: Signal, idle: Any) -> None:

@@ -35,6 +35,8 @@ class NeuronArrayConfig:
         Beats in a window: all neurons of the layer.
     windows : int
         Windows in a run.
+    constant_beats : int
+        Beats after which the neurons' constants repeat; divides ``beats``.
     pipelined : bool
         Units that take a beat every cycle, or units that step through a beat before they take the next.
     """
@@ -44,6 +46,7 @@ class NeuronArrayConfig:
     units: int
     beats: int
     windows: int
+    constant_beats: int
     pipelined: bool
 
     @property
@@ -66,14 +69,14 @@ class NeuronArray(wiring.Component):
 
     Latency :attr:`NeuronArrayConfig.latency_cycles`. Throughput: one beat per cycle, or (stepping) per
     ``stepping_cycles + 1`` cycles. Memory bits: ``queue_depth * units * steps`` (pipelined), plus
-    ``beats * units * (current_bits + membrane_bits)`` if there are several windows, plus ``beats * units``
+    ``beats * units * (current_bits + membrane_bits)`` if there are several windows, plus ``constant_beats * units``
     constants if neurons have their own.
 
     Parameters
     ----------
     config : NeuronArrayConfig
     constants : sequence of int
-        One word per beat: the units' packed :func:`.constants_layout`; empty if there are none.
+        One word per beat, as far as they differ: the units' packed :func:`.constants_layout`; empty if there are none.
 
     Members
     -------
@@ -110,7 +113,7 @@ class NeuronArray(wiring.Component):
             m.d.comb += u.sums.eq(self.i.payload[k])
         masks = Cat(u.mask for u in units)
 
-        self._constants(m, units, beat_q)
+        self._constants(m, units, take, beat_q)
         if cfg.pipelined:
             done = self._pipeline(m, take, masks, (beat_q == 0) & (window_q != 0))
         else:
@@ -119,10 +122,14 @@ class NeuronArray(wiring.Component):
             self._state(m, units, take, beat_q, window_q, done)
         return m
 
-    def _constants(self, m: Module, units: list[Any], beat_q: Signal) -> None:
+    def _constants(self, m: Module, units: list[Any], take: Signal, beat_q: Signal) -> None:
         cfg = self.config
         if not cfg.neuron.has_constants:
             return
+        if cfg.constant_beats < cfg.beats:
+            beat_q = Signal(index_shape(cfg.constant_beats), name="constant_q")
+            with m.If(take):
+                m.d.sync += beat_q.eq(Mux(beat_q == cfg.constant_beats - 1, 0, beat_q + 1))
         layout = constants_layout(cfg.neuron)
         m.submodules.constants = rom = Rom(f"{cfg.name}_constants", layout.size * cfg.units, self.constants)
         m.d.comb += rom.address.eq(beat_q)

@@ -15,6 +15,7 @@ from .event_queue import EventQueueConfig, slot_layout
 from .fifo import Queue
 from .lane_block import LaneBlock, LaneBlockConfig
 from .share import Rom, add_instance
+from .window_queue import WindowQueueConfig
 
 __all__ = ["DRAIN_QUEUE_BEATS", "SynapseArray", "SynapseConfig", "sums_layout"]
 
@@ -40,7 +41,7 @@ class SynapseConfig:
     """
 
     name: str
-    queue: EventQueueConfig
+    queue: EventQueueConfig | WindowQueueConfig
     lanes: int
     units: int
     weight_bits: int

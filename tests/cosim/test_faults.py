@@ -24,7 +24,7 @@ from spikeloom.gen.plan import Plan, make_plan
 from spikeloom.model import golden
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
 from spikeloom.model.numerics import Decay, Multiply, Shift
-from spikeloom.rtl import accelerator, dense_layer, neuron
+from spikeloom.rtl import accelerator, layer, neuron
 from spikeloom.rtl.decay import decay_value
 from spikeloom.rtl.event_queue import EventQueue
 from spikeloom.rtl.fifo import Queue
@@ -166,7 +166,7 @@ class LossyQueue(EventQueue):
 
 
 def event_dropped(plan: Plan, patch: Patch) -> Plan:
-    patch.setattr(dense_layer, "EventQueue", lambda config: (LossyQueue if config.banks == 2 else EventQueue)(config))
+    patch.setattr(layer, "EventQueue", lambda config: (LossyQueue if config.banks == 2 else EventQueue)(config))
     return plan
 
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.networks import random_fold, random_network
 
+from spikeloom.gen.channels import Channels
 from spikeloom.gen.fold import Fold, LayerFold
-from spikeloom.gen.plan import Channels, Plan, make_plan
+from spikeloom.gen.plan import Plan, make_plan
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput
 from spikeloom.model.numerics import Shift
@@ -26,7 +27,7 @@ from spikeloom.rtl.neuron import constants_layout
     (1, 1, 1, [[0]]),
 ])
 def test_channels(size: int, lanes: int, units: int, want: list[list[int]]) -> None:
-    channels = Channels(size, lanes, units)
+    channels = Channels((size,), lanes, units)
     assert channels.index.tolist() == want
     assert (channels.beats, channels.groups * channels.group_beats) == (len(want), len(want))
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.networks import hardware_run, random_fold, random_network, random_samples
+from support.networks import hardware_run, random_conv_network, random_fold, random_network, random_samples
 
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import make_plan
 from spikeloom.model import golden
+from spikeloom.model.network import Network
 
 SAMPLES = 3
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a seed does not get simpler by shrinking
 
 
-def check(seed: int, **options: object) -> None:
+def check(seed: int, maker: Callable[[np.random.Generator], Network] = random_network, **options: object) -> None:
     rng = np.random.default_rng(seed)
-    network = random_network(rng)
+    network = maker(rng)
     fold = random_fold(rng, network)
     plan = make_plan(network, fold)
     samples = random_samples(rng, network, SAMPLES)
@@ -45,6 +48,30 @@ def test_spikes_classes_and_cycles(seed: int) -> None:
 @given(st.integers(0, 10**9))
 def test_spikes_classes_and_cycles_at_length(seed: int) -> None:
     check(seed)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9))
+def test_convolutions(seed: int) -> None:
+    check(seed, random_conv_network)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9))
+def test_convolutions_at_length(seed: int) -> None:
+    check(seed, random_conv_network)
+
+
+@pytest.mark.parametrize(("gap", "stall"), [(0.5, 0.0), (0.0, 0.7), (0.4, 0.4)])
+@pytest.mark.parametrize("seed", range(4))
+def test_stalls_change_no_convolution(seed: int, gap: float, stall: float) -> None:
+    check(seed, random_conv_network, gap=gap, stall=stall, isolated=False)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_convolutions_back_to_back(seed: int) -> None:
+    check(seed, random_conv_network, isolated=False)
 
 
 @pytest.mark.parametrize(("gap", "stall"), [(0.5, 0.0), (0.0, 0.7), (0.4, 0.4)])

@@ -11,12 +11,13 @@ import numpy.typing as npt
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan
 from spikeloom.model import golden
-from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput, weight_range
+from spikeloom.model.geometry import ConvGeometry, Pool, Shape, as_map
+from spikeloom.model.network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput, weight_range
 from spikeloom.model.numerics import Multiply, Shift
 
 from .stream_bench import run_streams
 
-__all__ = ["hardware_run", "input_beats", "random_fold", "random_network", "random_samples", "spikes_of"]
+__all__ = ["hardware_run", "input_beats", "random_conv_network", "random_fold", "random_network", "random_samples", "spikes_of"]
 
 Rng = np.random.Generator
 
@@ -27,39 +28,87 @@ def random_network(rng: Rng, *, sizes: tuple[int, ...] | None = None, static: bo
     sizes = sizes or tuple(int(n) for n in rng.integers(1, 20, int(rng.integers(2, 5))))
     static = bool(rng.random() < 0.5) if static is None else static
     steps = int(rng.choice([1, 2, 4, 5, 6])) if steps is None else steps
-    layers = []
-    for k, (inputs, outputs) in enumerate(pairwise(sizes)):
-        bits = int(rng.choice([1, 2, 3, 4, 8, 16]))
-        low, high = weight_range(bits)
-        weight = (rng.choice([-1, 1], (outputs, inputs)) if bits == 1 else np.clip(
-            np.round(rng.normal(high / 8, high / 2 + 0.5, (outputs, inputs))), low, high).astype(int))
-        fraction_bits = int(rng.integers(0, 5))
-        decays = [Shift(int(rng.integers(0, 5))) if rng.random() < 0.7 else Multiply(int(rng.integers(0, 4097)))
-                  for _ in range(2)]
-        reach = max(1, int(np.abs(weight).sum(axis=1).max())) << fraction_bits
-        layers.append(Layer(
-            name=f"layer{k}",
-            connection=Dense(weight=weight, weight_bits=bits,
-                             bias=rng.integers(-high - 1, high + 2, outputs) if rng.random() < 0.5 else None),
-            neuron=Neuron(synapse=decays[0], membrane=decays[1], fraction_bits=fraction_bits,
-                          threshold=rng.integers(0, max(2, reach // 2), outputs if rng.random() < 0.5 else 1),
-                          compare=">" if rng.random() < 0.5 else ">=",
-                          reset="zero" if rng.random() < 0.5 else "subtract")))
+    layers = tuple(_random_layer(rng, k, (outputs, inputs)) for k, (inputs, outputs) in enumerate(pairwise(sizes)))
+    return _random_ends(rng, layers, (sizes[0],), static, steps)
+
+
+def _random_ends(rng: Rng, layers: tuple[Layer, ...], shape: Shape, static: bool, steps: int) -> Network:
     readout = Readout.count(steps) if rng.random() < 0.5 else Readout.psc_sum(steps, Shift(1))
-    return Network(name="random", layers=tuple(layers), steps=steps, readout=readout,
-                   input=StaticInput(shape=(sizes[0],), bits=int(rng.integers(1, 9))) if static
-                   else SpikeInput(shape=(sizes[0],)))
+    return Network(name="random", layers=layers, steps=steps, readout=readout,
+                   input=StaticInput(shape=shape, bits=int(rng.integers(1, 9))) if static else SpikeInput(shape=shape))
+
+
+def _random_layer(rng: Rng, k: int, shape: Shape, geometry: ConvGeometry | None = None, pool: Pool | None = None) -> Layer:
+    """Weights of ``shape``, outputs first, and neurons to go with them."""
+    bits = int(rng.choice([1, 2, 3, 4, 8, 16]))
+    low, high = weight_range(bits)
+    weight = (rng.choice([-1, 1], shape) if bits == 1 else np.clip(
+        np.round(rng.normal(high / 8, high / 2 + 0.5, shape)), low, high).astype(int))
+    fraction_bits = int(rng.integers(0, 5))
+    decays = [Shift(int(rng.integers(0, 5))) if rng.random() < 0.7 else Multiply(int(rng.integers(0, 4097)))
+              for _ in range(2)]
+    reach = max(1, int(np.abs(weight).reshape(shape[0], -1).sum(axis=1).max())) << fraction_bits
+    bias_shape = geometry.output_shape if geometry and rng.random() < 0.3 else shape[:1]
+    bias = rng.integers(-high - 1, high + 2, bias_shape) if rng.random() < 0.5 else None
+    return Layer(
+        name=f"layer{k}", pool=pool,
+        connection=(Conv2d(geometry=geometry, weight=weight, weight_bits=bits, bias=bias) if geometry
+                    else Dense(weight=weight, weight_bits=bits, bias=bias)),
+        neuron=Neuron(synapse=decays[0], membrane=decays[1], fraction_bits=fraction_bits,
+                      threshold=rng.integers(0, max(2, reach // 2), shape[0] if rng.random() < 0.5 else 1),
+                      compare=">" if rng.random() < 0.5 else ">=",
+                      reset="zero" if rng.random() < 0.5 else "subtract"))
+
+
+def random_conv_network(rng: Rng) -> Network:
+    """A small convolutional network: kernels, strides, padding, pools, depthwise layers left to chance."""
+    static = bool(rng.random() < 0.5)
+    steps = int(rng.choice([1, 2, 4, 6]))
+    first: Shape = (int(rng.integers(1, 4)), int(rng.integers(4, 10)), int(rng.integers(4, 10)))
+    shape, layers = first, []
+    for k in range(int(rng.integers(1, 4))):
+        pool = _random_pool(rng, shape, sum_only=static and k == 0)
+        maps = pool.output_shape(shape) if pool else shape
+        kernel = tuple(int(rng.integers(1, min(4, n) + 1)) for n in maps[1:])
+        depthwise = rng.random() < 0.25
+        channels = maps[0] * int(rng.integers(1, 3)) if depthwise else int(rng.integers(1, 7))
+        geometry = ConvGeometry(
+            input_shape=maps, channels=channels, kernel=kernel,  # type: ignore[arg-type]
+            stride=int(rng.integers(1, 4)), padding=int(rng.integers(0, min(kernel))),
+            groups=maps[0] if depthwise else 1)
+        layers.append(_random_layer(rng, k, geometry.weight_shape, geometry, pool))
+        shape = geometry.output_shape
+    pool = _random_pool(rng, shape, sum_only=False)
+    inputs = int(np.prod(pool.output_shape(shape) if pool else shape))
+    layers.append(_random_layer(rng, len(layers), (int(rng.integers(1, 7)), inputs), pool=pool))
+    return _random_ends(rng, tuple(layers), first, static, steps)
+
+
+def _random_pool(rng: Rng, shape: Shape, sum_only: bool) -> Pool | None:
+    sizes = [n for n in range(1, 4) if shape[1] % n == 0 and shape[2] % n == 0]
+    if rng.random() < 0.5:
+        return None
+    return Pool("sum" if sum_only or rng.random() < 0.6 else "or", int(rng.choice(sizes)))
 
 
 def random_fold(rng: Rng, network: Network) -> Fold:
     """Any fold that suits the network."""
-    items = per_beat = int(rng.integers(1, min(8, network.input.size) + 1))
+    channels = as_map(network.input.shape)[0] if network.reads_map else network.input.size
+    items = per_beat = int(rng.choice([n for n in range(1, min(8, channels) + 1)
+                                       if not network.reads_map or channels % n == 0]))
     layers = []
     for layer in network.layers:
         connection = layer.connection
-        banks = [b for b in range(1, min(8, connection.inputs) + 1) if b % items == 0 or items % b == 0]
-        lanes = int(rng.integers(1, connection.outputs + 1))
+        banks = [b for b in range(1, min(8, connection.inputs) + 1)
+                 if items % b == 0 or (b % items == 0 and layer.pool is None)]
+        lanes = int(rng.integers(1, connection.channels + 1))
         units = int(rng.integers(1, lanes + 1))
+        if isinstance(connection, Conv2d):
+            banks = [b for b in (1, 2, 4) if b <= connection.inputs]
+            tile = int(rng.choice([n for n in range(1, 4) if connection.output_shape[2] % n == 0]))
+            if tile > 1:
+                lanes = tile * connection.channels
+                units = int(rng.choice([n for n in range(1, connection.channels + 1) if connection.channels % n == 0]))
         layers.append(LayerFold(lanes=lanes, inputs_per_cycle=int(rng.choice(banks)), neuron_units=units,
                                 pipelined=bool(rng.random() < 0.6)))
         items = units

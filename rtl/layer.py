@@ -1,4 +1,4 @@
-"""A dense layer: event queue, synapse array, neuron array, joined."""
+"""A layer: event queue or window queue, synapse array, neuron array, joined."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from amaranth.lib.wiring import In, Out
 from .beat import beat_stream
 from .event_queue import EventQueue
 from .neuron_array import NeuronArray, NeuronArrayConfig
+from .or_pool import OrPool, OrPoolConfig
 from .synapse import SynapseArray, SynapseConfig
+from .window_queue import WindowQueue, WindowQueueConfig
 
-__all__ = ["DenseLayer", "DenseLayerConfig"]
+__all__ = ["SpikingLayer", "LayerConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseLayerConfig:
-    """Shapes of the three parts."""
+class LayerConfig:
+    """Shapes of the parts; ``or_pool`` stands in front of the others where the layer has one."""
 
     synapse: SynapseConfig
     neurons: NeuronArrayConfig
+    or_pool: OrPoolConfig | None = None
 
 
-class DenseLayer(wiring.Component):
+class SpikingLayer(wiring.Component):
     """Beats of masks in, beats of masks out: one layer of the network.
 
     Parameters
     ----------
-    config : DenseLayerConfig
+    config : LayerConfig
     weights, constants
         Memory contents: see :class:`.SynapseArray` and :class:`.NeuronArray`.
 
@@ -40,11 +43,11 @@ class DenseLayer(wiring.Component):
     i, o : In, Out(beat stream)
     """
 
-    def __init__(self, config: DenseLayerConfig, weights: Sequence[Sequence[int]], constants: Sequence[int]) -> None:
+    def __init__(self, config: LayerConfig, weights: Sequence[Sequence[int]], constants: Sequence[int]) -> None:
         self.config = config
         self.weights = weights
         self.constants = constants
-        queue, neurons = config.synapse.queue, config.neurons
+        queue, neurons = config.or_pool or config.synapse.queue, config.neurons
         super().__init__({
             "i": In(beat_stream(queue.items, queue.item_bits)),
             "o": Out(beat_stream(neurons.units, neurons.neuron.steps)),
@@ -52,10 +55,17 @@ class DenseLayer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.queue = queue = EventQueue(self.config.synapse.queue)
+        source = self.config.synapse.queue
+        queue = WindowQueue(source) if isinstance(source, WindowQueueConfig) else EventQueue(source)
+        m.submodules.queue = queue
         m.submodules.synapses = synapses = SynapseArray(self.config.synapse, self.weights)
         m.submodules.neurons = neurons = NeuronArray(self.config.neurons, self.constants)
-        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        if self.config.or_pool is None:
+            wiring.connect(m, wiring.flipped(self.i), queue.i)
+        else:
+            m.submodules.or_pool = pool = OrPool(self.config.or_pool)
+            wiring.connect(m, wiring.flipped(self.i), pool.i)
+            wiring.connect(m, pool.o, queue.i)
         wiring.connect(m, synapses.o, neurons.i)
         wiring.connect(m, neurons.o, wiring.flipped(self.o))
         m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.idle)]

@@ -1,0 +1,95 @@
+"""The window queue: the events of every window, in every stride, padding and pool, under any weather."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.simulation import memory_bits, simulate
+
+from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueue, WindowQueueConfig
+
+
+def config_of(rng: np.random.Generator) -> WindowQueueConfig:
+    pool, padding = int(rng.integers(1, 3)), int(rng.integers(0, 2))
+    cells, rows = (int(n) for n in rng.integers(2, 7, 2))
+    kernel = [int(rng.integers(padding + 1, min(4, n + padding) + 1)) for n in (rows, cells)]
+    strides = [int(n) for n in rng.integers(1, 4, 2)]
+    tile_rows, tiles = ((n + 2 * padding - k) // s + 1 for n, k, s in zip((rows, cells), kernel, strides, strict=True))
+    return WindowQueueConfig(
+        items=int(rng.integers(1, 4)), item_bits=int(rng.integers(1, 5)), cell_beats=int(rng.integers(1, 4)),
+        width=cells * pool, height=rows * pool, pool=pool, kernel_rows=kernel[0], kernel_columns=kernel[1],
+        stride_rows=strides[0], stride_columns=strides[1], padding=padding, tile_rows=tile_rows, tiles=tiles,
+        groups=int(rng.integers(1, 3)), banks=int(rng.choice([1, 2, 4])))
+
+
+def windows_of(config: WindowQueueConfig, masks: np.ndarray) -> list[list[tuple[int, int]]]:
+    """Per window the (row, mask) of its events, from the definition; ``masks`` is (height, width, channels)."""
+    out = []
+    for tile_row in range(config.tile_rows):
+        for tile in range(config.tiles):
+            for group in range(config.groups):
+                events = []
+                for ky in range(config.kernel_rows):
+                    for kx in range(config.kernel_columns):
+                        y = tile_row * config.stride_rows + ky - config.padding
+                        x = tile * config.stride_columns + kx - config.padding
+                        if not (0 <= y < config.height // config.pool and 0 <= x < config.cells):
+                            continue
+                        for dy in range(config.pool):
+                            for dx in range(config.pool):
+                                for c, mask in enumerate(masks[y * config.pool + dy, x * config.pool + dx]):
+                                    row = ((group * config.kernel_rows + ky) * config.kernel_columns + kx)
+                                    if mask:
+                                        events.append((row * config.cell_rows + c, int(mask)))
+                out.append(sorted(events))
+    return out
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_events_of_all_windows(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = config_of(rng)
+    shape = (3, config.height, config.width, config.cell_rows)
+    maps = rng.integers(0, 1 << config.item_bits, shape) * (rng.random(shape) < rng.choice([0.1, 0.5, 1.0]))
+    beats = maps.reshape(-1, config.items).tolist()
+    gap, withheld = rng.choice([0.0, 0.5], 2)
+    seen: list[list[tuple[int, int]]] = [[]]
+    dut = WindowQueue(config)
+    want = [events for masks in maps for events in windows_of(config, masks)]
+
+    async def bench(ctx: Any) -> None:
+        cycle, nth, offering, last_end = 0, 0, False, -3
+        while len(seen) <= len(want):
+            assert cycle < 20_000, f"watchdog: {nth} beats taken, {len(seen)} windows seen, seed {seed}"
+            offering = nth < len(beats) and (offering or bool(rng.random() >= gap))
+            room = bool(rng.random() >= withheld)
+            ctx.set(dut.i.valid, offering)
+            for item in range(config.items):
+                ctx.set(dut.i.payload[item], beats[nth][item] if offering else int(rng.integers(2)))
+            ctx.set(dut.room, room)
+            masks = [ctx.get(dut.o.mask[j]) for j in range(config.banks)]
+            seen[-1] += [(ctx.get(dut.o.row[j]), mask) for j, mask in enumerate(masks) if mask]
+            if ctx.get(dut.o.end):
+                assert not any(masks), "an end stands alone"
+                assert cycle >= last_end + 3
+                last_end = cycle
+                seen[-1].sort()
+                seen.append([])
+            if offering and ctx.get(dut.i.ready):
+                nth, offering = nth + 1, False
+            await ctx.tick()
+            cycle += 1
+
+    simulate(dut, bench)
+    assert seen[:-1] == want, f"seed {seed}: {config}"
+
+
+def test_memory() -> None:
+    config = config_of(np.random.default_rng(3))
+    column_bits = max(1, (config.cells * config.cell_rows - 1).bit_length())
+    run_bits = 0
+    assert memory_bits(WindowQueue(config)) >= (
+        config.banks * config.slots * config.bank_depth * (config.item_bits + column_bits) + run_bits)
+    assert RUN_QUEUE_DEPTH == 16
