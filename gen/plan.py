@@ -147,7 +147,8 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         has_bias = bool(layer.biases.any())
         queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units,
-                                weight_bits=layer.connection.weight_bits, accumulator_bits=bounds.accumulator_bits)
+                                weight_bits=_stored_bits(layer, channels[-1]),
+                                accumulator_bits=bounds.accumulator_bits)
         config = NeuronConfig(
             planes=planes, steps=window, static=static, synapse=neuron.synapse, membrane=neuron.membrane,
             fraction_bits=neuron.fraction_bits, inclusive=neuron.compare == ">=", reset=neuron.reset,
@@ -167,6 +168,13 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     readout = ReadoutConfig(classes=network.classes, units=channels[-1].units, lanes=channels[-1].lanes,
                             step_weights=tuple(tuple(weights[v * window:(v + 1) * window]) for v in range(windows)))
     return Plan(network, fold, tuple(channels), tuple(layers), readout)
+
+
+def _stored_bits(layer: Layer, after: Channels) -> int:
+    """Bits of a weight in memory: -1 and +1 take two where a row also has places without a synapse."""
+    bits = layer.connection.weight_bits
+    gaps = isinstance(layer.connection, Conv2d) and (after.tile > 1 or layer.connection.geometry.groups > 1)
+    return 2 if bits == 1 and gaps else bits
 
 
 def queue_channels(layer: Layer, before: Channels) -> Channels:
