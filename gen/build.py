@@ -206,9 +206,8 @@ def _rom_bits(plan: Plan) -> dict[str, int]:
 
     for config in plan.layers:
         synapse, neurons = config.synapse, config.neurons
-        for bank in range(synapse.queue.banks):
-            add(f"{synapse.name}_weights{bank}", synapse.lanes * synapse.weight_bits,
-                synapse.queue.passes * synapse.queue.rows)
+        for (_, block), name in synapse.memories.items():
+            add(name, len(synapse.blocks[block]) * synapse.weight_bits, synapse.queue.passes * synapse.queue.rows)
         if neurons.neuron.has_constants:
             add(f"{synapse.name}_constants", constants_layout(neurons.neuron).size * neurons.units, neurons.beats)
     return sizes

@@ -150,7 +150,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
             free = np.zeros((n, queue.banks), np.int64)
             for q, t in enumerate(arrive):
                 c = counts[:, q]
-                free = np.where(c > 0, np.maximum(free, t[:, None] + 2) + c, free)
+                free = np.where(c > 0, np.maximum(free, t[:, None] + 3) + c, free)
             ended = np.maximum(arrive[-1] + 2, free.max(axis=1) + 1)
 
             last = index == len(plan.layers) - 1
@@ -159,7 +159,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
             leaves: list[Cycles] = []
             for group in range(queue.passes):
                 if group:
-                    ended = ended + 2 + busiest + (busiest > 0)
+                    ended = ended + 2 + busiest
                 ended = np.maximum(ended, room_from[index])
                 # A beat moves to the drain's queue two cycles before it can be taken from there.
                 moved = ended + 1 + config.synapse.latency_cycles - 3
