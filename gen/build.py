@@ -227,9 +227,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise SpikeloomError(f"{folder}: not a build folder: it has no {MANIFEST}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise SpikeloomError(f"{path}: cannot be read: {error}") from error
+        raise SpikeloomError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise SpikeloomError(f"{path}: format must be {FORMAT!r}")
+        raise SpikeloomError(f"{path}: field format must be {FORMAT!r}")
     if manifest.get("version") != VERSION:
         raise SpikeloomError(f"{path}: version is {manifest.get('version')!r}, this spikeloom reads {VERSION}")
     return manifest
