@@ -5,22 +5,19 @@ A build folder is data from outside: everything in its manifest is checked again
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spikeloom.gen.build import MANIFEST, read_manifest
 from spikeloom.gen.channels import Channels, input_channels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.model.network_file import load_network
 
 __all__ = ["BuildFolder", "LayerStream"]
-
-_FORMAT = "spikeloom-build"
-_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +100,8 @@ class BuildFolder:
             If it is no build folder, a file is missing, or its parts do not belong together.
         """
         path = Path(folder)
-        file = path / "manifest.json"
-        manifest = _read_manifest(path, file)
+        file = path / MANIFEST
+        manifest = read_manifest(path)
         try:
             network = load_network(path / "network.snn")
             declared = [_layer(d) for d in manifest["layers"]]
@@ -158,20 +155,6 @@ def _same(file: Path, expected: list[tuple[str, Any, Any]]) -> None:
             raise SpikeloomError(f"{file}: {name} is {got}, but network and fold make it {want}")
 
 
-def _read_manifest(path: Path, file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise SpikeloomError(f"{path}: not a build folder: it has no manifest.json")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SpikeloomError(f"{file}: cannot be read as JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-        raise SpikeloomError(f"{file}: not a spikeloom build: field format must be {_FORMAT!r}")
-    if manifest.get("version") != _VERSION:
-        raise SpikeloomError(f"{file}: version is {manifest.get('version')!r}, this spikeloom reads {_VERSION}")
-    return manifest
-
-
 def _count(mapping: Mapping[str, Any], field: str) -> int:
     value = mapping[field]
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -188,7 +171,7 @@ def _memories(path: Path, sources: tuple[Path, ...]) -> Iterator[Path]:
     names: set[str] = set()
     for source in sources:
         if source.parent != path:
-            raise SpikeloomError(f"{path / 'manifest.json'}: source {source} must lie in the folder itself")
+            raise SpikeloomError(f"{path / MANIFEST}: source {source} must lie in the folder itself")
         if not source.is_file():
             raise SpikeloomError(f"{path}: {source.name} is missing")
         names.update(re.findall(r'"([^"\s]+\.hex)"', source.read_text(encoding="utf-8")))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 import shutil
 import time
@@ -22,11 +21,12 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator as VerilatorRunner
 from filelock import FileLock
 
+from spikeloom.model.cache import cache_dir
 from spikeloom.model.errors import SpikeloomError
 
 from .verilator import Verilator, check_compiler, find_verilator
 
-__all__ = ["Program", "SimulationError", "cache_dir", "compile_program", "run_program"]
+__all__ = ["Program", "SimulationError", "compile_program", "run_program"]
 
 # A design has hundreds of equal lane blocks. Left alone, Verilator inlines each and optimises it on its own; with
 # these flags equal instances share one function. Measured on 784-400-400-10, all lanes side by side: 4 instead of
@@ -58,14 +58,6 @@ class Program:
     folder: Path
     top: str
     waves: bool
-
-
-def cache_dir() -> Path:
-    """``$SPIKELOOM_CACHE``, else ``spikeloom`` in the user's cache folder."""
-    own = os.environ.get("SPIKELOOM_CACHE")
-    if own:
-        return Path(own).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
 
 
 def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False) -> Program:

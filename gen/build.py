@@ -206,9 +206,8 @@ def _rom_bits(plan: Plan) -> dict[str, int]:
 
     for config in plan.layers:
         synapse, neurons = config.synapse, config.neurons
-        for bank in range(synapse.queue.banks):
-            add(f"{synapse.name}_weights{bank}", synapse.lanes * synapse.weight_bits,
-                synapse.queue.passes * synapse.queue.rows)
+        for (_, block), name in synapse.memories.items():
+            add(name, len(synapse.blocks[block]) * synapse.weight_bits, synapse.queue.passes * synapse.queue.rows)
         if neurons.neuron.has_constants:
             add(f"{synapse.name}_constants", constants_layout(neurons.neuron).size * neurons.units,
                 neurons.constant_beats)
@@ -229,9 +228,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise SpikeloomError(f"{folder}: not a build folder: it has no {MANIFEST}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise SpikeloomError(f"{path}: cannot be read: {error}") from error
+        raise SpikeloomError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise SpikeloomError(f"{path}: format must be {FORMAT!r}")
+        raise SpikeloomError(f"{path}: field format must be {FORMAT!r}")
     if manifest.get("version") != VERSION:
         raise SpikeloomError(f"{path}: version is {manifest.get('version')!r}, this spikeloom reads {VERSION}")
     return manifest

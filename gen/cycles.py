@@ -189,7 +189,7 @@ class _EventQueue:
         taken = np.maximum(np.maximum(offered, self.accepted + 1), self.open_from)
         # First pass: each bank works off its entries as they arrive.
         c = self.counts[:, self.beat]
-        self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 2) + c, self.free)
+        self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
         self.accepted = taken
         self.beat += 1
         if self.beat == queue.beats:
@@ -204,7 +204,7 @@ class _EventQueue:
         for group in range(self.queue.passes):
             if group:
                 before = ended
-                ended = ended + 2 + busiest + (busiest > 0)
+                ended = ended + 2 + busiest
             ended = np.maximum(ended, self.neurons.room_from)
             if group:
                 self.busy += ended - before

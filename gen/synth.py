@@ -37,6 +37,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from spikeloom.model.cache import cache_dir
 from spikeloom.model.errors import SpikeloomError
 
 from .build import MANIFEST, read_manifest
@@ -205,14 +206,6 @@ def count_cells(family: Family, cells: Mapping[str, int]) -> dict[str, int]:
                      if cell == rule or (rule.endswith("*") and cell.startswith(rule[:-1]))), 0)
 
     return {what: sum(n * cost(rules, cell) for cell, n in cells.items()) for what, rules in _COSTS[family].items()}
-
-
-def cache_dir() -> Path:
-    """``$SPIKELOOM_CACHE``, else ``spikeloom`` in the user's cache folder."""
-    own = os.environ.get("SPIKELOOM_CACHE")
-    if own:
-        return Path(own).absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
 
 
 def _read_sources(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:

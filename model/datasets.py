@@ -1,9 +1,8 @@
 """Data sets in their own file formats: found on this machine, or fetched and verified.
 
-A data set is looked for in ``$SPIKELOOM_DATA/<name>``, in the user's cache
-(``$XDG_CACHE_HOME/spikeloom/<name>``, by default under ``~/.cache``) and in
-``/usr/share/datasets/<name>``, where Debian's packages put theirs; what is in none of them is fetched
-into the cache. A path instead of a name is used as it is.
+A data set is looked for in ``$SPIKELOOM_DATA/<name>``, in ``<name>`` of the
+package's cache (:func:`.cache_dir`) and in ``/usr/share/datasets/<name>``, where Debian's packages put
+theirs; what is in none of them is fetched into the cache. A path instead of a name is used as it is.
 
 ============================  =========================================  ============================
 name                          files                                      images of one sample
@@ -37,6 +36,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from .cache import cache_dir
 from .errors import SpikeloomError
 from .network import MAX_STEPS
 
@@ -172,14 +172,10 @@ def _unknown(name: str) -> str:
     return f"{name}: no such data set, file or folder; {hint}Data sets are {', '.join(_KNOWN)}"
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spikeloom"
-
-
 def _folders(name: str) -> list[Path]:
     own = os.environ.get("SPIKELOOM_DATA")
     roots = [Path(own).expanduser()] if own else []
-    return [root / name for root in (*roots, _cache(), _SYSTEM)]
+    return [root / name for root in (*roots, cache_dir(), _SYSTEM)]
 
 
 def _locate(known: _Known, split: Split, fetch: bool, progress: Progress | None) -> tuple[Path, ...]:
@@ -192,7 +188,7 @@ def _locate(known: _Known, split: Split, fetch: bool, progress: Progress | None)
     for folder in folders:
         if files := known.find(folder, split):
             return files
-    cache = _cache() / known.name
+    cache = cache_dir() / known.name
     remote = known.remote.get(split, ())
     why = "this data set cannot be fetched automatically" if not remote else "fetching was not allowed"
     if fetch and remote:

@@ -125,10 +125,10 @@ class EventQueue(wiring.Component):
     one slot that marks its end.
 
     Timing, with ``c_j`` events in bank ``j``: an entry that arrives in cycle ``t`` gives its first event in
-    ``t + 2`` (seen on ``o`` in ``t + 3``), later ones follow without a gap. The end of pass ``g`` is given in
+    ``t + 3`` (seen on ``o`` in ``t + 4``), later ones follow without a gap. The end of pass ``g`` is given in
     ``P_g`` (seen on ``o`` in ``P_g + 1``), the first cycle that is two or more after the last beat and the last event
-    of all banks, and in which ``room`` is set. ``P_{g+1} >= P_g + 3 + max_j c_j``, or ``P_g + 2`` without events. The
-    next window's first beat is taken from ``P_{passes-1} + 1`` on.
+    of all banks, and in which ``room`` is set. The next pass begins at once: its events are given from ``P_g + 1`` on,
+    ``P_{g+1} >= P_g + 2 + max_j c_j``. The next window's first beat is taken from ``P_{passes-1} + 1`` on.
 
     Memory: ``banks * depth * (positions * item_bits + row_bits + (positions if positions > 1 else 0))`` bits.
 
@@ -176,7 +176,7 @@ class EventQueue(wiring.Component):
         last_pass = Signal()
         idle = Signal(cfg.banks)
         for bank in range(cfg.banks):
-            self._bank(m, bank, take, turn_q, base_q, end, last_pass, idle[bank])
+            self._bank(m, bank, take, turn_q, base_q, full_q & ~last_pass, end, last_pass, idle[bank])
 
         # Sequencer: the end of a pass, when every bank is through and the drain has room.
         pass_q = Signal(index_shape(cfg.passes))
@@ -213,7 +213,7 @@ class EventQueue(wiring.Component):
                 with m.Else():
                     m.d.sync += base_q.eq(row_base_q)
 
-    def _bank(self, m: Module, bank: int, take: Signal, turn: Signal, base: Signal, end: Signal,
+    def _bank(self, m: Module, bank: int, take: Signal, turn: Signal, base: Signal, replay: Any, end: Signal,
               last_pass: Signal, idle: Any) -> None:
         cfg = self.config
         # A lone position of an entry is never silent, so it needs no mark.
@@ -226,9 +226,6 @@ class EventQueue(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
 
         write_q = Signal(index_shape(cfg.depth + 1), name=f"write{bank}_q")
-        read_q = Signal(index_shape(cfg.depth + 1), name=f"read{bank}_q")
-        valid_q = Signal(name=f"valid{bank}_q")
-
         items = ([bank + cfg.banks * p for p in range(cfg.positions)] if cfg.items >= cfg.banks
                  else [bank % cfg.items])
         mine = turn == bank // cfg.items if cfg.interleave > 1 else Const(1)
@@ -238,11 +235,43 @@ class EventQueue(wiring.Component):
         with m.If(write.en):
             m.d.sync += write_q.eq(write_q + 1)
 
-        # Reader: the memory's output register is the current entry; it is refilled as its last event leaves.
-        first = Signal(cfg.positions, name=f"first{bank}")
-        consume = Signal(name=f"consume{bank}")
-        fetch = Signal(name=f"fetch{bank}")
+        # Reader, in two stages: the memory's output is slow, so the current entry is a register behind it.
+        read_q = Signal(index_shape(cfg.depth + 1), name=f"read{bank}_q")
+        fetched_q = Signal(name=f"fetched{bank}_q")
+        rewound_q = Signal(name=f"rewound{bank}_q")  # what was fetched belongs to the next pass, and waits for it
+        entry_q = Signal(entry, name=f"entry{bank}_q", reset_less=True)
+        valid_q = Signal(name=f"valid{bank}_q")
         waiting = Signal(name=f"waiting{bank}")
+        rewind = Signal(name=f"rewind{bank}")
+        fetch = Signal(name=f"fetch{bank}")
+        advance = Signal(name=f"advance{bank}")
+        consume = Signal(name=f"consume{bank}")
+        m.d.comb += [
+            waiting.eq(read_q != write_q),
+            rewind.eq(~waiting & ~rewound_q & replay & (write_q != 0)),
+            advance.eq(fetched_q & (~rewound_q | end) & (~valid_q | consume)),
+            fetch.eq((waiting | rewind) & (~fetched_q | advance)),
+            read.addr.eq(Mux(rewind, 0, read_q)),
+            read.en.eq(fetch),
+            idle.eq(~valid_q & (rewound_q | ~(waiting | fetched_q))),
+        ]
+        with m.If(fetch):
+            m.d.sync += [read_q.eq(read.addr + 1), fetched_q.eq(1)]
+        with m.Elif(advance):
+            m.d.sync += fetched_q.eq(0)
+        with m.If(advance):
+            m.d.sync += [entry_q.eq(read.data), valid_q.eq(1)]
+        with m.Elif(consume):
+            m.d.sync += valid_q.eq(0)
+        with m.If(end):
+            m.d.sync += rewound_q.eq(0)
+            with m.If(last_pass):
+                m.d.sync += [write_q.eq(0), read_q.eq(0)]
+        with m.Elif(fetch & rewind):
+            m.d.sync += rewound_q.eq(1)
+
+        # The events of an entry, one a cycle.
+        first = Signal(cfg.positions, name=f"first{bank}")
         if alone:
             m.d.comb += [first.eq(1), consume.eq(valid_q)]
         else:
@@ -250,32 +279,17 @@ class EventQueue(wiring.Component):
             done_q = Signal(cfg.positions, name=f"done{bank}_q")
             left = Signal(cfg.positions, name=f"left{bank}")
             after = Signal(cfg.positions, name=f"after{bank}")
-            m.d.comb += [left.eq(read.data.some & ~done_q), after.eq(left & (left - 1)), first.eq(left & ~after),
+            m.d.comb += [left.eq(entry_q.some & ~done_q), after.eq(left & (left - 1)), first.eq(left & ~after),
                          consume.eq(valid_q & (after == 0))]
             with m.If(valid_q):
                 m.d.sync += done_q.eq(Mux(consume, 0, done_q | first))
-        m.d.comb += [
-            waiting.eq(read_q != write_q),
-            fetch.eq(waiting & (~valid_q | consume)),
-            read.addr.eq(read_q),
-            read.en.eq(fetch),
-            idle.eq(~valid_q & ~waiting),
-        ]
-        with m.If(fetch):
-            m.d.sync += [read_q.eq(read_q + 1), valid_q.eq(1)]
-        with m.Elif(consume):
-            m.d.sync += valid_q.eq(0)
-        with m.If(end):
-            m.d.sync += read_q.eq(0)
-            with m.If(last_pass):
-                m.d.sync += write_q.eq(0)
 
         chosen = range(cfg.positions)
-        mask = _any_of([read.data.mask[p] & first[p].replicate(cfg.item_bits) for p in chosen])
+        mask = _any_of([entry_q.mask[p] & first[p].replicate(cfg.item_bits) for p in chosen])
         offset = _any_of([Const(p, index_shape(cfg.positions)) & first[p].replicate(index_shape(cfg.positions).width)
                           for p in chosen])
         m.d.sync += [self.o.mask[bank].eq(mask & valid_q.replicate(cfg.item_bits)),
-                     self.o.row[bank].eq(read.data.base + offset)]
+                     self.o.row[bank].eq(entry_q.base + offset)]
 
 
 def _any_of(values: list[Any]) -> Any:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from amaranth.hdl import Elaboratable, Module
+from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["EmitPlatform", "Rom", "add_instance"]
+__all__ = ["EmitPlatform", "Relay", "Rom", "add_instance"]
+
 
 @runtime_checkable
 class EmitPlatform(Protocol):
@@ -41,6 +42,34 @@ def add_instance(m: Module, platform: Any, name: str, kind: type[wiring.Componen
     component = kind(config)
     m.submodules[name] = component
     return component
+
+
+class Relay(wiring.Component):
+    """A register on the way to distant consumers: ``o`` is ``i`` one cycle earlier.
+
+    Added through :func:`add_instance`, relays of the same signal stay apart in synthesis, and each is placed next
+    to what it feeds.
+
+    Parameters
+    ----------
+    config : int
+        Width in bits.
+
+    Members
+    -------
+    i, o : In, Out(config)
+    """
+
+    def __init__(self, config: int) -> None:
+        self.config = config
+        super().__init__({"i": In(config), "o": Out(config)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        kept_q = Signal(self.config, reset_less=True)
+        m.d.sync += kept_q.eq(self.i)
+        m.d.comb += self.o.eq(kept_q)
+        return m
 
 
 class Rom(wiring.Component):

@@ -14,7 +14,7 @@ from .beat import index_shape
 from .event_queue import EventQueueConfig, slot_layout
 from .fifo import Queue
 from .lane_block import LaneBlock, LaneBlockConfig
-from .share import Rom, add_instance
+from .share import Relay, Rom, add_instance
 from .window_queue import WindowQueueConfig
 
 __all__ = ["DRAIN_QUEUE_BEATS", "SynapseArray", "SynapseConfig", "sums_layout"]
@@ -59,6 +59,12 @@ class SynapseConfig:
         divisors = [n for n in range(least, min(self.lanes, 4 * least) + 1) if self.lanes % n == 0]
         return divisors[0] if divisors else least
 
+    @property
+    def blocks(self) -> list[range]:
+        """The lanes of each lane block."""
+        return [range(first, min(first + self.block_lanes, self.lanes))
+                for first in range(0, self.lanes, self.block_lanes)]
+
     def block(self, lanes: int) -> LaneBlockConfig:
         """A block of so many lanes."""
         return LaneBlockConfig(lanes=lanes, banks=self.queue.banks, planes=self.queue.item_bits,
@@ -66,14 +72,20 @@ class SynapseConfig:
                                shift=self.units if self.group_beats > 1 else 0)
 
     @property
-    def address_stage(self) -> bool:
-        """Whether the row's address takes an addition, and so a cycle, of its own."""
-        return self.queue.passes > 1
+    def memories(self) -> dict[tuple[int, int], str]:
+        """Names of the weight memories by (bank, block)."""
+        return {(bank, block): f"{self.name}_weights{bank}_{block}"
+                for block in range(len(self.blocks)) for bank in range(self.queue.banks)}
+
+    @property
+    def address_cycles(self) -> int:
+        """From a slot to the addresses: a cycle to add a pass's first row, and one to reach several blocks."""
+        return (self.queue.passes > 1) + (len(self.blocks) > 1)
 
     @property
     def latency_cycles(self) -> int:
         """From a slot's end mark on ``i`` to the first sums on ``o``."""
-        return int(self.address_stage) + 1 + self.block(1).latency_cycles + 1
+        return self.address_cycles + 1 + self.block(1).latency_cycles + 1
 
 
 def sums_layout(config: SynapseConfig) -> data.ArrayLayout:
@@ -88,7 +100,8 @@ class SynapseArray(wiring.Component):
     the sums move to the drain register, and leave ``units`` lanes per beat, through a queue of ``DRAIN_QUEUE_BEATS``
     beats, while the next group accumulates.
 
-    The weight memory of bank ``j`` holds, at ``pass * rows + row``, the weights of ``lanes`` neurons.
+    Each lane block has a weight memory per bank. It holds, at ``pass * rows + row``, the weights of the block's lanes.
+    Memories stand next to their lanes, with address registers of their own: no net reaches all of them.
 
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
     weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * planes * accumulator_bits`` bits of LUT RAM.
@@ -97,7 +110,7 @@ class SynapseArray(wiring.Component):
     ----------
     config : SynapseConfig
     weights : sequence of sequence of int
-        Contents of each bank's memory.
+        For each bank, rows of weights of all lanes, lane 0 in the least significant bits.
 
     Members
     -------
@@ -123,60 +136,59 @@ class SynapseArray(wiring.Component):
         # Row -> address: each pass has its own rows.
         mask: Any = self.i.mask
         end: Any = self.i.end
-        addresses: list[Any] = [self.i.row[j] for j in range(queue.banks)]
-        if cfg.address_stage:
+        address: Any = Cat(self.i.row)
+        if queue.passes > 1:
             base_q = Signal(index_shape(queue.passes * queue.rows))
             with m.If(self.i.end):
                 m.d.sync += base_q.eq(base_q + queue.rows)
                 with m.If(base_q == (queue.passes - 1) * queue.rows):
                     m.d.sync += base_q.eq(0)
-            mask_q, end_q = Signal.like(mask, name="mask_q"), Signal(name="end_q")
-            addresses_q = [Signal(index_shape(queue.passes * queue.rows), name=f"address{j}_q", reset_less=True)
-                           for j in range(queue.banks)]
-            m.d.sync += [mask_q.eq(mask), end_q.eq(end)]
-            m.d.sync += [q.eq(base_q + row) for q, row in zip(addresses_q, addresses, strict=True)]
-            mask, end, addresses = mask_q, end_q, list(addresses_q)
+            address_q = Signal(data.ArrayLayout(base_q.shape(), queue.banks), reset_less=True)
+            m.d.sync += [address_q[j].eq(base_q + self.i.row[j]) for j in range(queue.banks)]
+            address = address_q.as_value()
 
-        # Weight memories, and masks that wait for them.
-        fetched_mask_q, fetched_end_q = Signal.like(mask, name="fetched_mask_q"), Signal(name="fetched_end_q")
-        m.d.sync += [fetched_mask_q.eq(mask), fetched_end_q.eq(end)]
-        rows = []
-        for j in range(queue.banks):
-            rom = Rom(f"{cfg.name}_weights{j}", cfg.lanes * cfg.weight_bits, self.weights[j])
-            m.submodules[f"weights{j}"] = rom
-            m.d.comb += rom.address.eq(addresses[j])
-            rows.append(rom.data)
+        # Masks wait for addresses and weights.
+        for k in range(cfg.address_cycles + 1):
+            mask, mask_before = Signal.like(self.i.mask, name=f"mask{k}_q"), mask
+            end, end_before = Signal(name=f"end{k}_q"), end
+            m.d.sync += [mask.eq(mask_before), end.eq(end_before)]
 
         # Lanes, in blocks that share one Verilog module; the drain runs through all of them.
         move = Signal()
         room_q = Signal(init=1)
         tail: Any = Const(0)
-        first_lanes = range(0, cfg.lanes, cfg.block_lanes)
-        for index, first in reversed(list(enumerate(first_lanes))):
-            lanes = min(cfg.block_lanes, cfg.lanes - first)
-            block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(lanes),
-                                 f"{cfg.name}_lanes{lanes}")
-            part = slice(first * cfg.weight_bits, (first + lanes) * cfg.weight_bits)
-            m.d.comb += [block.weight[j].as_value().eq(row[part]) for j, row in enumerate(rows)]
-            m.d.comb += [block.mask.eq(fetched_mask_q), block.end.eq(fetched_end_q), block.move.eq(move)]
+        for index, lanes in reversed(list(enumerate(cfg.blocks))):
+            block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
+                                 f"{cfg.name}_lanes{len(lanes)}")
+            block_address = address
+            if len(cfg.blocks) > 1:
+                relay = add_instance(m, platform, f"address{index}", Relay, len(address), f"{cfg.name}_address")
+                m.d.comb += relay.i.eq(address)
+                block_address = relay.o
+            part_bits = len(lanes) * cfg.weight_bits
+            for j in range(queue.banks):
+                rows = [row >> lanes.start * cfg.weight_bits & ((1 << part_bits) - 1) for row in self.weights[j]]
+                m.submodules[f"weights{j}_{index}"] = rom = Rom(cfg.memories[j, index], part_bits, rows)
+                m.d.comb += [rom.address.eq(block_address.word_select(j, len(address) // queue.banks)),
+                             block.weight[j].as_value().eq(rom.data)]
+            m.d.comb += [block.mask.eq(mask), block.end.eq(end), block.move.eq(move)]
             if cfg.group_beats > 1:
                 m.d.comb += block.i_tail.as_value().eq(tail)
             # Where blocks are smaller than a beat, what follows them belongs to it too.
-            tail = Cat(block.o_head.as_value(), tail) if lanes < cfg.units else block.o_head.as_value()
+            tail = Cat(block.o_head.as_value(), tail) if len(lanes) < cfg.units else block.o_head.as_value()
 
         # Drain: beats go from the drain register to a queue. That they do is decided one cycle ahead: the decision
         # moves all lanes, and has that cycle to reach them.
-        soon: Any = fetched_end_q
-        for k in range(cfg.block(1).latency_cycles - 1):
-            soon, before = Signal(name=f"end_delay{k}_q"), soon
+        soon: Any = end
+        for k in range(cfg.block(1).latency_cycles - 2):
+            soon, before = Signal(name=f"soon{k}_q"), soon
             m.d.sync += soon.eq(before)
         m.submodules.queue = beats = Queue(sums_layout(cfg), DRAIN_QUEUE_BEATS)
         wiring.connect(m, wiring.flipped(self.o), beats.o)
         left_q = Signal(index_shape(cfg.group_beats + 1))
-        left = Signal.like(left_q, name="left")
         push_q = Signal()
-        m.d.comb += [left.eq(Mux(soon, cfg.group_beats, left_q)), move.eq((left != 0) & room_q)]
-        m.d.sync += [left_q.eq(left - move), push_q.eq(move)]
+        m.d.comb += move.eq((left_q != 0) & room_q)
+        m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - move)), push_q.eq(move)]
         m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(tail)]
 
         # Room in the queue, for what is under way to it too.
@@ -189,6 +201,6 @@ class SynapseArray(wiring.Component):
         m.d.comb += self.idle.eq(~busy_q)
         with m.If(self.i.end):
             m.d.sync += busy_q.eq(1)
-        with m.If(move & (left == 1)):
+        with m.If(move & (left_q == 1)):
             m.d.sync += busy_q.eq(0)
         return m

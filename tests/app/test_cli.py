@@ -149,7 +149,7 @@ def test_sim_that_differs(run: Run, files: Files, tmp_path: Path) -> None:
     """Weights of another network: exit code 1, and the first mismatch is named."""
     broken = tmp_path / "broken"
     shutil.copytree(files.build, broken)
-    memory = broken / "layer0_weights0.hex"
+    memory = broken / "layer0_weights0_0.hex"
     memory.write_text("".join("".join("0" for _ in line) + "\n" for line in memory.read_text().splitlines()))
     value = value_of(run("sim", broken, "--data", files.data, "--json"), code=1)
     assert value["mismatches"] > 0

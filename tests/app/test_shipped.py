@@ -35,8 +35,6 @@ def test_metadata(name: str) -> None:
     """Where it came from: command, seed, data set, accuracy."""
     network = shipped.load(name) if name in NAMES else float_network.load_float_network(shipped.find(name, ".fsnn"))
     meta = network.metadata
-    if meta.get("note") == "provisional":
-        pytest.skip(f"{name} is provisional")
     assert name in meta["command"]
     assert isinstance(meta["training"]["seed"], int)
     assert meta["data"] in datasets.names()

@@ -219,8 +219,8 @@ def test_failure_of_emission_leaves_nothing(plan: Plan, tmp_path: Path, monkeypa
     ("{", r"manifest\.json: cannot be read"),
     ("\xff", r"manifest\.json: cannot be read"),
     ("[" * 100_000, r"manifest\.json: cannot be read"),
-    ("[]", r"manifest\.json: format must be 'spikeloom-build'"),
-    ('{"format": "other"}', r"manifest\.json: format must be 'spikeloom-build'"),
+    ("[]", r"manifest\.json: field format must be 'spikeloom-build'"),
+    ('{"format": "other"}', r"manifest\.json: field format must be 'spikeloom-build'"),
     ('{"format": "spikeloom-build"}', r"manifest\.json: version is None, this spikeloom reads 1"),
     ('{"format": "spikeloom-build", "version": 2}', r"manifest\.json: version is 2, this spikeloom reads 1"),
 ], ids=lambda v: str(v)[:40])

@@ -78,12 +78,23 @@ def test_memory_files(network: Network) -> None:
     emitted = emit(plan)
     named = set(re.findall(r'"([^"]+\.hex)"', emitted.verilog))
     assert named == set(emitted.memories) == set(emitted.memory_bits)
+    bits = network.layers[0].connection.weight_bits
     for bank, rows in enumerate(plan.weights(0)):
-        text = emitted.memories[f"layer0_weights{bank}.hex"]
+        text = emitted.memories[f"layer0_weights{bank}_0.hex"]
         assert [int(line, 16) for line in text.splitlines()] == rows
-        bits = 10 * network.layers[0].connection.weight_bits
-        assert {len(line) for line in text.splitlines()} == {-(-bits // 4)}
-        assert emitted.memory_bits[f"layer0_weights{bank}.hex"] == bits * len(rows)
+        assert {len(line) for line in text.splitlines()} == {-(-10 * bits // 4)}
+        assert emitted.memory_bits[f"layer0_weights{bank}_0.hex"] == 10 * bits * len(rows)
+
+
+def test_each_block_has_its_part_of_a_row() -> None:
+    network = random_network(np.random.default_rng(1), sizes=(4, 37), static=True, steps=2)
+    plan = make_plan(network, Fold(layers=(LayerFold(lanes=37, inputs_per_cycle=2),), input_per_beat=2))
+    memories, bits = emit(plan).memories, network.layers[0].connection.weight_bits
+    assert [len(lanes) for lanes in plan.layers[0].synapse.blocks] == [8, 8, 8, 8, 5]
+    for bank, rows in enumerate(plan.weights(0)):
+        parts = [[int(line, 16) for line in memories[f"layer0_weights{bank}_{block}.hex"].splitlines()]
+                 for block in range(5)]
+        assert [sum(part << 8 * bits * k for k, part in enumerate(row)) for row in zip(*parts, strict=True)] == rows
 
 
 def test_head(network: Network) -> None:

@@ -38,6 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise AssertionError(f"wants the network: {url}")
 
     monkeypatch.delenv("SPIKELOOM_DATA", raising=False)
+    monkeypatch.delenv("SPIKELOOM_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(datasets, "_SYSTEM", tmp_path / "system")
     monkeypatch.setattr(urllib.request, "urlopen", refuse)

@@ -84,7 +84,7 @@ def check(config: EventQueueConfig, trace: Trace) -> None:
         for bank, given in enumerate(events):
             free = 0
             for cycle, row, mask in sorted(given, key=lambda event: event[:2]):
-                give(bank, row, mask, at := max(free, cycle + 2))
+                give(bank, row, mask, at := max(free, cycle + 3))
                 free = at + 1
             last = max(last, free - 1)
         end = next(c for c in range(last + 2, cycles) if trace.room[c])
@@ -92,9 +92,9 @@ def check(config: EventQueueConfig, trace: Trace) -> None:
             want[end + 1] = (want[end + 1][0], True)
             for bank, given in enumerate(events):
                 for k, (_, row, mask) in enumerate(sorted(given, key=lambda event: event[:2])):
-                    give(bank, row, mask, end + 2 + k)
+                    give(bank, row, mask, end + 1 + k)
             busiest = max(len(given) for given in events)
-            end = next(c for c in range(end + (3 + busiest if busiest else 2), cycles) if trace.room[c])
+            end = next(c for c in range(end + 2 + busiest, cycles) if trace.room[c])
         want[end + 1] = (want[end + 1][0], True)
         ready[arrived[-1] + 1:end + 1] = [False] * (end - arrived[-1])
     assert trace.slots == want

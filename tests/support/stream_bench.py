@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Value
+from amaranth.hdl import ResetInserter, Signal, Value
 from amaranth.sim import Simulator
 
 __all__ = ["Transfer", "run_streams"]
@@ -16,21 +16,26 @@ Transfer = tuple[int, int]  # (cycle, payload)
 
 def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float = 0.0, stall: float = 0.0,
                 seed: int = 0, watch: dict[str, Any] | None = None, limit_cycles: int = 20_000,
-                wait_between: int = 0) -> tuple[list[int], list[Transfer], dict[str, list[Transfer]]]:
+                wait_between: int = 0, reset_at: int | None = None,
+                ) -> tuple[list[int], list[Transfer], dict[str, list[Transfer]]]:
     """Send ``stimulus`` to ``dut.i`` and take ``outputs`` payloads from ``dut.o``.
 
     ``gap`` and ``stall`` are the chances per cycle that nothing is offered, or taken. ``watch`` names further
     streams whose transfers are recorded. With ``wait_between`` only so many payloads are sent per output taken.
+    ``reset_at`` is a cycle in which a reset throws everything away: the stimulus and the count of
+    cycles start anew.
     Returns the cycles in which inputs were taken, the outputs, and what the watched streams carried.
     """
     rng = np.random.default_rng(seed)
     sent: list[int] = []
     received: list[Transfer] = []
     seen: dict[str, list[Transfer]] = {name: [] for name in watch or {}}
+    reset = Signal()
 
     async def bench(ctx: Any) -> None:
         cycle, nth, offering = 0, 0, False
-        while len(received) < outputs:
+        until_reset = -1 if reset_at is None else reset_at
+        while until_reset >= 0 or len(received) < outputs:
             assert cycle < limit_cycles, f"watchdog: {len(sent)} sent, {len(received)} received, seed {seed}"
             if not offering and nth < len(stimulus) and rng.random() >= gap:
                 offering = not wait_between or nth < wait_between * (len(received) + 1)
@@ -45,10 +50,16 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
                     seen[name].append((cycle, ctx.get(Value.cast(stream.payload))))
             if ctx.get(dut.o.valid) and ctx.get(dut.o.ready):
                 received.append((cycle, ctx.get(Value.cast(dut.o.payload))))
+            ctx.set(reset, until_reset == 0)
             await ctx.tick()
             cycle += 1
+            if until_reset == 0:
+                cycle, nth, offering = 0, 0, False
+                for record in (sent, received, *seen.values()):
+                    record.clear()
+            until_reset -= 1
 
-    sim = Simulator(dut)
+    sim = Simulator(ResetInserter(reset)(dut))
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()

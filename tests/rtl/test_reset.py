@@ -1,0 +1,42 @@
+"""A reset of one cycle, in whatever it falls: what comes after it is what comes after power-up, cycle for cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from amaranth.hdl import Value
+from support.networks import random_fold, random_network
+from support.stream_bench import run_streams
+
+from spikeloom.gen.plan import Plan, make_plan
+from spikeloom.rtl.dense_layer import DenseLayer
+from spikeloom.rtl.neuron_array import NeuronArray
+from spikeloom.rtl.readout import Readout
+
+
+def parts(plan: Plan) -> Iterator[tuple[Any, int, int]]:
+    """The components that have streams on both sides; beats in and out of a run."""
+    for index, config in enumerate(plan.layers):
+        beats = plan.channels[index].beats * plan.windows
+        after = plan.channels[index + 1].beats * plan.windows
+        yield DenseLayer(config, plan.weights(index), plan.constants(index)), beats, after
+        yield NeuronArray(config.neurons, plan.constants(index)), after, after
+    yield Readout(plan.readout), after, 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reset_leaves_no_trace(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    plan = make_plan(network, random_fold(rng, network))
+    for dut, beats, outputs in parts(plan):
+        bits = len(Value.cast(dut.i.payload))
+        # Dense enough that something is under way at any moment.
+        stimulus = [int.from_bytes(rng.bytes(-(-bits // 8)), "little") & ((1 << bits) - 1) for _ in range(2 * beats)]
+        fresh = run_streams(dut, stimulus, 2 * outputs)
+        for reset_at in rng.integers(0, fresh[1][-1][0], 4):
+            again = run_streams(dut, stimulus, 2 * outputs, reset_at=int(reset_at))
+            assert again == fresh, f"{type(dut).__name__}, seed {seed}, reset in cycle {reset_at}"
