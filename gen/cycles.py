@@ -134,7 +134,7 @@ class _Neurons:
 
     def __init__(self, config: LayerConfig, sink: _Sink, samples: int) -> None:
         self.config, self.sink = config, sink
-        self.room_from = np.zeros(samples, np.int64)  # the drain register is free from here on
+        self.room_from = np.zeros(samples, np.int64)  # the end of a pass may be given from here on
         self.took = np.full(samples, -1, np.int64)
         self.taken: deque[Cycles] = deque(maxlen=DRAIN_QUEUE_BEATS)
         self.left: deque[Cycles] = deque(maxlen=config.neurons.queue_depth)
@@ -166,7 +166,11 @@ class _Neurons:
                 offer = np.maximum(offer, self.left[-1] + 1)
             self.left.append(self.sink.accept(offer))
             self.beat += 1
-        self.room_from = moved + 1
+        spare = DRAIN_QUEUE_BEATS - synapse.group_beats
+        sure = marked + synapse.group_beats - 1
+        if len(self.taken) > spare >= 0:
+            sure = np.maximum(sure, self.taken[-(spare + 1)] + 1)
+        self.room_from = np.minimum(moved + 1, sure) if spare >= 0 else moved + 1
 
 
 class _EventQueue:

@@ -68,5 +68,5 @@ class SpikingLayer(wiring.Component):
             wiring.connect(m, pool.o, queue.i)
         wiring.connect(m, synapses.o, neurons.i)
         wiring.connect(m, neurons.o, wiring.flipped(self.o))
-        m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.idle)]
+        m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.room)]
         return m

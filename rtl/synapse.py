@@ -116,7 +116,9 @@ class SynapseArray(wiring.Component):
     -------
     i : In(slot_layout)
     o : Out(stream of sums_layout)
-    idle : Out(1), the drain register has given its last beat to the queue, and no end of a pass is under way
+    room : Out(1), the next end of a pass may be given. Either the drain register has given its last beat to the queue
+        and no end is under way; or the queue has room for all beats that are under way and one group more (so that
+        no beat will wait), and the last end was seen ``group_beats - 1`` cycles ago.
     """
 
     def __init__(self, config: SynapseConfig, weights: Sequence[Sequence[int]]) -> None:
@@ -125,7 +127,7 @@ class SynapseArray(wiring.Component):
         super().__init__({
             "i": In(slot_layout(config.queue)),
             "o": Out(stream.Signature(sums_layout(config))),
-            "idle": Out(1),
+            "room": Out(1),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -197,10 +199,18 @@ class SynapseArray(wiring.Component):
         m.d.comb += inside.eq(inside_q + move - (self.o.valid & self.o.ready))
         m.d.sync += [inside_q.eq(inside), room_q.eq(inside != DRAIN_QUEUE_BEATS)]
 
-        busy_q = Signal()
-        m.d.comb += self.idle.eq(~busy_q)
+        # Beats of ended groups that are not in the queue yet, and that the neurons have not taken.
+        most = cfg.group_beats + max(cfg.group_beats, DRAIN_QUEUE_BEATS)
+        outside_q, owed_q = Signal(index_shape(most + 1)), Signal(index_shape(most + 1))
+        ended = Mux(self.i.end, cfg.group_beats, 0)
+        m.d.sync += [outside_q.eq(outside_q + ended - move),
+                     owed_q.eq(owed_q + ended - (self.o.valid & self.o.ready))]
+        wait_q = Signal(index_shape(cfg.group_beats))
         with m.If(self.i.end):
-            m.d.sync += busy_q.eq(1)
-        with m.If(move & (left_q == 1)):
-            m.d.sync += busy_q.eq(0)
+            m.d.sync += wait_q.eq(max(0, cfg.group_beats - 2))
+        with m.Elif(wait_q != 0):
+            m.d.sync += wait_q.eq(wait_q - 1)
+        spare = DRAIN_QUEUE_BEATS - cfg.group_beats
+        sure = (owed_q <= spare) & (wait_q == 0) if spare >= 0 else Const(0)
+        m.d.comb += self.room.eq((outside_q == 0) | sure)
         return m

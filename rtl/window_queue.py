@@ -366,9 +366,12 @@ class WindowQueue(wiring.Component):
         # The run that was looked up.
         in_map_q, from_start_q, last_q, row_end_q = Signal(), Signal(), Signal(), Signal()
         base_q, offset_q = Signal.like(slot_base_q), Signal(row_bits)
+        # Comparisons that padding makes necessary.
+        below = row_q >= cfg.top if cfg.top else Const(1)
+        above = row_q < cfg.top + cfg.height if reach > cfg.top + cfg.height else Const(1)
         with m.If(fetch):
             m.d.sync += [
-                valid_q.eq(1), in_map_q.eq((row_q >= cfg.top) & (row_q < cfg.top + cfg.height)),
+                valid_q.eq(1), in_map_q.eq(below & above),
                 from_start_q.eq(begin == 0), last_q.eq(run_ends), row_end_q.eq(tile_ends), base_q.eq(slot_base_q),
                 offset_q.eq(group_offset_q + kernel_offset_q + x_offset_q)]
         with m.Elif(consume):
@@ -433,7 +436,7 @@ class WindowQueue(wiring.Component):
             mine_q = Signal(name=f"mine{j}_q")
             m.d.comb += [port.addr.eq(address), port.en.eq(read)]
             m.d.sync += [
-                mine_q.eq(read & (lane <= j) & (left > j - lane)),
+                mine_q.eq(read & (lane <= j if j < cfg.banks - 1 else Const(1)) & (left > j - lane)),
                 self.o.mask[j].eq(port.data.mask & mine_q.replicate(cfg.item_bits)),
                 self.o.row[j].eq(port.data.column + offset_q),
             ]

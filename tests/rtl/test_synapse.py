@@ -57,21 +57,21 @@ class Case:
         rng = np.random.default_rng(seed)
         dut = SynapseArray(c, self.memories)
         got: list[list[list[int]]] = []
-        at: dict[str, list[int]] = {"end": [], "beat": [], "idle": [], "valid": []}
+        at: dict[str, list[int]] = {"end": [], "beat": [], "room": [], "valid": []}
         passes = [window for window in self.windows for _ in range(c.queue.passes)]
         wanted = len(passes) * c.group_beats
 
         async def bench(ctx: Any) -> None:
-            cycle, nth, slot, was_idle = 0, 0, 0, True
+            cycle, nth, slot, had_room = 0, 0, 0, True
             while len(got) < wanted or cycle <= at["beat"][-1] + 1:
                 assert cycle < 5_000, f"watchdog: {len(got)} of {wanted} beats, seed {seed}"
                 events: list[tuple[int, int]] = []
                 end = False
                 if nth < len(passes):
-                    # An end needs the array to have been idle one cycle before, as in the event queue.
+                    # An end needs room one cycle before, as in the event queue.
                     if slot < len(passes[nth]):
                         events, slot = passes[nth][slot], slot + 1
-                    elif was_idle and (not at["end"] or cycle > at["end"][-1] + 1):
+                    elif had_room and (not at["end"] or cycle > at["end"][-1] + 1):
                         end, nth, slot = True, nth + 1, 0
                         at["end"].append(cycle)
                 for j in range(c.queue.banks):
@@ -80,9 +80,9 @@ class Case:
                     ctx.set(dut.i.mask[j], mask)
                 ctx.set(dut.i.end, end)
                 ctx.set(dut.o.ready, rng.random() >= stall)
-                was_idle = bool(ctx.get(dut.idle))
-                if was_idle:
-                    at["idle"].append(cycle)
+                had_room = bool(ctx.get(dut.room))
+                if had_room:
+                    at["room"].append(cycle)
                 if ctx.get(dut.o.valid):
                     at["valid"].append(cycle)
                     if ctx.get(dut.o.ready):
@@ -124,7 +124,7 @@ def test_latency_and_idle(banks: int, passes: int) -> None:
     assert last == [begin + config.group_beats - 1 for begin in first]  # a beat a cycle
     # A beat has left the lanes two cycles before it is seen.
     busy = {cycle for end, done in zip(at["end"], last, strict=True) for cycle in range(end + 1, done - 1)}
-    assert at["idle"] == [cycle for cycle in range(max(last) + 2) if cycle not in busy]
+    assert at["room"] == [cycle for cycle in range(max(last) + 2) if cycle not in busy]
 
 
 def test_stalls_hold_the_beat() -> None:
