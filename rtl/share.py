@@ -98,12 +98,11 @@ class Rom(wiring.Component):
         self.rows = rows
         super().__init__({"address": In(max(1, ceil_log2(len(rows)))), "data": Out(row_bits)})
 
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
+    def elaborate(self, platform: Any) -> Elaboratable:
         if isinstance(platform, EmitPlatform):
-            m.submodules.file = platform.rom(self)
-        else:
-            m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
-            port = memory.read_port()
-            m.d.comb += [port.addr.eq(self.address), self.data.eq(port.data)]
+            return platform.rom(self)
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(self.address), self.data.eq(port.data)]
         return m
