@@ -71,8 +71,8 @@ class WeightFetchConfig:
         if not 1 <= self.address_bits <= 64:
             raise ValueError(f"address_bits must be in 1..64, not {self.address_bits!r}")
         if self.table_bytes > 1 << self.address_bits:
-            raise ValueError(f"address_bits must be at least {ceil_log2(self.table_bytes)} for {self.table_bytes} bytes "
-                             f"of weights, not {self.address_bits!r}")
+            raise ValueError(f"address_bits must be at least {ceil_log2(self.table_bytes)} for {self.table_bytes} "
+                             f"bytes of weights, not {self.address_bits!r}")
 
     @property
     def bus_bytes(self) -> int:
@@ -161,7 +161,7 @@ def weight_table(config: WeightFetchConfig, rows: Sequence[int]) -> bytes:
         raise ValueError(f"rows must be {config.rows} rows, not {len(rows)}")
     for index, row in enumerate(rows):
         if not 0 <= row < 1 << config.row_bits:
-            raise ValueError(f"row {index} must have {config.row_bits} bits, not {int(row).bit_length()} bits and a sign")
+            raise ValueError(f"row {index} must be in 0..2**{config.row_bits}-1")
     return b"".join(int(row).to_bytes(config.row_bytes, "little") for row in rows)
 
 
@@ -178,7 +178,7 @@ class WeightFetch(wiring.Component):
        withdrawn by the cycle after the next.) Then its place is free.
 
     ``error`` is set as a row is given of which any word came without ``OKAY`` (its weights are what came with it), so
-    that a row fetched ahead for the next inference does not blame this one. The data flow on: nothing waits for an error.
+    that a row fetched ahead for the next inference does not blame this one. Nothing waits because of an error.
 
     Timing: a slot accepted in cycle ``t`` has its address on the bus from ``t + 1`` on; a row whose last word arrives
     in ``r`` is given in ``r + 1`` or later; what is given in ``t`` is seen on ``o`` (and ``error``) in ``t + 1`` and

@@ -9,8 +9,8 @@
 module axi_memory #(
     parameter int ADDRESS_BITS = 32,
     parameter int DATA_BITS = 64,
-    parameter int WORDS = 1024,               // words of DATA_BITS bits
-    parameter longint BASE = 0,               // byte address of the first one
+    parameter int WORDS = 1024,               // words of DATA_BITS bits, at least 2
+    parameter longint BASE = 0,               // byte address of the first one, a multiple of their size
     parameter FILE = "",                      // their contents, one hexadecimal word per line
     parameter int LATENCY = 1,                // cycles from the address handshake to the first beat, at least 1
     parameter int BEAT_INTERVAL = 1,          // cycles from beat to beat, at least 1
@@ -34,6 +34,7 @@ module axi_memory #(
     input logic rready
 );
   localparam int WORD_BYTES = DATA_BITS / 8;
+  localparam int WORD_SHIFT = $clog2(WORD_BYTES);
   localparam int INDEX_BITS = $clog2(BURSTS);
   localparam bit [1:0] OKAY = 0, SLVERR = 2, DECERR = 3;
 
@@ -61,15 +62,15 @@ module axi_memory #(
   logic [7:0] beat;  // of the burst at the head
   int pause;         // cycles until the next beat
 
-  // The word at the head, as a distance from BASE.
-  wire longint address = longint'(addresses[head]) / WORD_BYTES * WORD_BYTES + longint'(beat) * WORD_BYTES;
-  wire longint word = (address - BASE) / WORD_BYTES;
-  wire inside = address >= BASE && word < longint'(WORDS);
+  // The word at the head, counted from BASE.
+  wire signed [63:0] word = (longint'(addresses[head]) >>> WORD_SHIFT) - (BASE >>> WORD_SHIFT) + longint'(beat);
+  wire known = word >= 0 && word < longint'(WORDS);
+  wire bad = word == (error_address - BASE) >>> WORD_SHIFT;
 
   assign arready = taken - done != (INDEX_BITS + 1)'(BURSTS);
   assign rvalid = taken != done && cycle >= due[head] && pause == 0;
-  assign rdata = inside ? words[word[$clog2(WORDS)-1:0]] : '0;
-  assign rresp = !inside ? DECERR : address == error_address / WORD_BYTES * WORD_BYTES ? SLVERR : OKAY;
+  assign rdata = known ? words[word[$clog2(WORDS)-1:0]] : '0;
+  assign rresp = !known ? DECERR : bad ? SLVERR : OKAY;
   assign rlast = beat == lengths[head];
   assign rid = ids[head];
 
@@ -82,9 +83,9 @@ module axi_memory #(
       ids[tail] <= arid;
       due[tail] <= cycle + longint'(latency);
       taken <= taken + 1;
-      assert (32'(arsize) == $clog2(WORD_BYTES) && arburst == 2'b01)
+      assert (32'(arsize) == WORD_SHIFT && arburst == 2'b01)
       else $fatal(1, "axi_memory: only INCR bursts of whole words are known");
-      assert (32'(araddr[11:0]) / WORD_BYTES + 32'(arlen) < 4096 / WORD_BYTES)
+      assert ((32'(araddr[11:0]) >> WORD_SHIFT) + 32'(arlen) < 4096 >> WORD_SHIFT)
       else $fatal(1, "axi_memory: a burst crosses a 4 KB boundary");
     end
     if (rvalid && rready) begin

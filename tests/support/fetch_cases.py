@@ -70,7 +70,6 @@ def case_of(config: WeightFetchConfig, seed: int, *, count: int = 60, ends: floa
 
 def check_contents(case: Case, trace: Trace) -> None:
     """Every slot in its place with its weights, and ends only with room."""
-    config = case.config
     assert [(mask, end) for _, _, mask, end in trace.seen] == [(mask, end) for _, mask, end in case.slots]
     for (row, _, end), (cycle, weight, _, _) in zip(case.slots, trace.seen, strict=True):
         if end:
