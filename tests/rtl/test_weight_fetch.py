@@ -218,7 +218,7 @@ def test_end_marks_need_no_bus() -> None:
 def test_errors(beat: int) -> None:
     """An error shows with the row that it hit, stays, can be cleared, and stops nothing."""
     config = config_of(70, 32, 4)
-    slots: list[Slot] = [(0, 1, 0), (1, 1, 0), (2, 1, 0), (0, 0, 1), (1, 2, 0), (2, 2, 0)]
+    slots: list[Slot] = [(0, 1, 0), (1, 1, 0), (2, 1, 0), (0, 0, 1), (0, 2, 0), (1, 2, 0), (2, 2, 0)]
     timing = MemoryTiming(latency_cycles=5)
     case = Case(config=config, slots=slots, rows=random_rows(config, np.random.default_rng(3)), timing=timing,
                 bad_addresses=(config.row_bytes + 4 * beat,))
@@ -231,9 +231,9 @@ def test_errors(beat: int) -> None:
     case.clear_at = cycles[3]
     cleared = run(case)
     assert cleared.seen == untouched.seen
-    assert cleared.error == [int(cycles[1] <= cycle <= cycles[3] or cycle >= cycles[4])
+    assert cleared.error == [int(cycles[1] <= cycle <= cycles[3] or cycle >= cycles[5])
                              for cycle in range(len(cleared.error))]
-    case.clear_at = cycles[4] - 1  # as the second bad row is given: that is news
+    case.clear_at = cycles[5] - 1  # as the second bad row is given: that is news
     assert run(case).error == untouched.error
 
 
