@@ -38,6 +38,31 @@ class LayerStream:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExternalTable:
+    """A weight table in external memory, as the manifest describes it."""
+
+    layer: str
+    file: Path
+    base: int
+    bytes: int
+    bus_bits: int
+    address_bits: int
+
+    @property
+    def words(self) -> int:
+        """Bus words; two at least, as the memory model wants."""
+        return max(2, self.bytes * 8 // self.bus_bits)
+
+    def hex(self) -> str:
+        """The table as bus words in hexadecimal, one per line."""
+        size = self.bus_bits // 8
+        raw = self.file.read_bytes().ljust(self.words * size, b"\0")
+        text = raw[::-1].hex()  # most significant byte first, last word first
+        width = 2 * size
+        return "\n".join(text[at:at + width] for at in range(len(text) - width, -1, -width)) + "\n"
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildFolder:
     """A checked build folder.
 
@@ -59,6 +84,7 @@ class BuildFolder:
     class_bits : int
         Width of the result.
     layers : tuple of LayerStream
+    external : tuple of ExternalTable
     """
 
     path: Path
@@ -75,6 +101,7 @@ class BuildFolder:
     beats_per_window: int
     class_bits: int
     layers: tuple[LayerStream, ...]
+    external: tuple[ExternalTable, ...] = ()
 
     @property
     def beat_bits(self) -> int:
@@ -119,7 +146,8 @@ class BuildFolder:
                 items_per_beat=_count(manifest["input"], "items_per_beat"),
                 item_bits=_count(manifest["input"], "item_bits"),
                 beats_per_window=_count(manifest["input"], "beats_per_window"),
-                class_bits=_count(manifest, "class_bits"), layers=layers)
+                class_bits=_count(manifest, "class_bits"), layers=layers,
+                external=tuple(_external(path, d) for d in manifest["external"]))
             want_hash = manifest["network"]["hash"]
         except KeyError as error:
             raise SpikeloomError(f"{file}: field {error} is missing") from error
@@ -164,6 +192,17 @@ def _count(mapping: Mapping[str, Any], field: str) -> int:
 
 def _layer(d: Mapping[str, Any]) -> tuple[str, int, int, int, int]:
     return (d["name"], _count(d, "neurons"), _count(d, "lanes"), _count(d, "units"), _count(d, "item_bits"))
+
+
+def _external(path: Path, d: Mapping[str, Any]) -> ExternalTable:
+    file = path / d["file"]
+    if file.parent != path or not file.is_file():
+        raise SpikeloomError(f"{path}: weight table {d['file']} is missing")
+    table = ExternalTable(layer=d["layer"], file=file, base=int(d["base"]), bytes=_count(d, "bytes"),
+                          bus_bits=_count(d, "bus_bits"), address_bits=_count(d, "address_bits"))
+    if file.stat().st_size != table.bytes:
+        raise SpikeloomError(f"{file}: has {file.stat().st_size} bytes, but the manifest says {table.bytes}")
+    return table
 
 
 def _memories(path: Path, sources: tuple[Path, ...]) -> Iterator[Path]:

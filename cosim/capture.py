@@ -19,6 +19,8 @@ class Results:
     Attributes
     ----------
     classes : int64 array (N,)
+    invalid : bool array (N,)
+        Marked by the hardware: an external memory answered with an error.
     first_cycles, result_cycles : int64 array (N,)
         Cycle of the first input transfer, and of the result.
     transfers : int64 array (N, layers)
@@ -26,6 +28,7 @@ class Results:
     """
 
     classes: npt.NDArray[np.int64]
+    invalid: npt.NDArray[np.bool_]
     first_cycles: npt.NDArray[np.int64]
     result_cycles: npt.NDArray[np.int64]
     transfers: npt.NDArray[np.int64]
@@ -49,7 +52,8 @@ def stream_record_bytes(layer: LayerStream) -> int:
 def read_results(build: BuildFolder, run_dir: Path) -> Results:
     """Read ``results.bin``."""
     words = np.fromfile(run_dir / "results.bin", "<u4").reshape(-1, 5 + len(build.layers)).astype(np.int64)
-    return Results(classes=words[:, 0], first_cycles=words[:, 1] | words[:, 2] << 32,
+    return Results(classes=words[:, 0] & ((1 << build.class_bits) - 1), invalid=words[:, 0] >> build.class_bits != 0,
+                   first_cycles=words[:, 1] | words[:, 2] << 32,
                    result_cycles=words[:, 3] | words[:, 4] << 32, transfers=words[:, 5:])
 
 

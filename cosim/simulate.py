@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,8 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from spikeloom.gen.cycles import MEMORY, predict_latency
+from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
@@ -66,6 +69,8 @@ class SimResult:
         Cycles of every sample.
     classes : int64 array (N,)
         The hardware's answers.
+    invalid : bool array (N,)
+        Answers that the hardware marked because an external memory reported an error.
     waves : Path or None
         The waveforms, if they were asked for.
     """
@@ -83,6 +88,7 @@ class SimResult:
     seed: int
     latencies: npt.NDArray[np.int64]
     classes: npt.NDArray[np.int64]
+    invalid: npt.NDArray[np.bool_]
     waves: Path | None = None
 
     @property
@@ -98,6 +104,7 @@ class SimResult:
             "first_mismatch": self.first_mismatch.to_json() if self.first_mismatch else None,
             "cycles": {"min": self.cycles_min, "mean": self.cycles_mean, "max": self.cycles_max},
             "cycles_mispredicted": self.cycles_mispredicted,
+            "invalid": int(self.invalid.sum()),
             "accuracy": self.accuracy,
             "wall_s": self.wall_s,
             "cycles_per_s": self.cycles_per_s,
@@ -116,12 +123,16 @@ class _Stimulation:
     seed: int
     reset_cycles: tuple[int, ...]
     max_idle_cycles: int
+    memory: MemoryTiming
+    memory_error_address: int | None
 
     def plusargs(self, job: int) -> list[str]:
         random = np.random.SeedSequence([self.seed, job]).generate_state(1)[0] or 1  # xorshift must not start at 0
         return [f"+stream={int(self.mode == 'stream')}", f"+input_gap={round(self.input_gap * 65536)}",
                 f"+output_stall={round(self.output_stall * 65536)}", f"+random={random}",
-                f"+max_idle={self.max_idle_cycles}"]
+                f"+max_idle={self.max_idle_cycles}", f"+axi_latency={self.memory.latency_cycles}",
+                f"+axi_beat_interval={self.memory.beat_interval_cycles}",
+                f"+axi_error_address={-1 if self.memory_error_address is None else self.memory_error_address}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +152,8 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
              mode: Literal["isolated", "stream"] = "isolated", input_gap: float = 0.0, output_stall: float = 0.0,
              seed: int = 0, reset_cycles: Sequence[int] = (), waves: str | Path | None = None,
              predict: CyclePredictor | None = None, progress: Progress | None = None,
-             max_idle_cycles: int | None = None) -> SimResult:
+             max_idle_cycles: int | None = None, memory: MemoryTiming = MEMORY,
+             memory_error_address: int | None = None) -> SimResult:
     """Simulate a build folder's Verilog on samples and compare every spike, class and cycle count.
 
     Parameters
@@ -173,6 +185,10 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     max_idle_cycles : int
         Give up after so many cycles without a transfer at either port. The default follows from the
         network's size.
+    memory : MemoryTiming
+        Of the external memories, if the build has any.
+    memory_error_address : int
+        External memories answer reads of the bus word with this byte with an error.
 
     Raises
     ------
@@ -185,7 +201,8 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     began = time.monotonic()
     build = BuildFolder.load(folder)
     array, label_array = _checked(build, samples, labels)
-    stimulation = _stimulation(build, mode, input_gap, output_stall, seed, reset_cycles, max_idle_cycles)
+    stimulation = _stimulation(build, mode, input_gap, output_stall, seed, reset_cycles, max_idle_cycles,
+                                memory, memory_error_address)
     if jobs < 1:
         raise SpikeloomError(f"jobs must be at least 1, not {jobs!r}")
     waves_file = _checked_waves(waves)
@@ -209,7 +226,8 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     latencies = np.concatenate([r.latencies for r in results])
     mispredicted = None
     if mode == "isolated" and input_gap == 0 and output_stall == 0:
-        predicted = np.asarray((predict or _default_predictor())(build.network, dict(build.manifest), array))
+        predicted = np.asarray((predict or partial(predict_latency, memory=memory))(
+            build.network, dict(build.manifest), array))
         if predicted.shape != latencies.shape:
             raise SpikeloomError(f"predict gave {predicted.shape}, not one number for each of {len(array)} samples")
         mispredicted = int((latencies != predicted).sum())
@@ -219,12 +237,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         cycles_mispredicted=mispredicted,
         accuracy=None if label_array is None else float((classes == label_array).mean()),
         wall_s=time.monotonic() - began, cycles_per_s=cycles / simulating, seed=seed, latencies=latencies,
-        classes=classes, waves=waves_file)
-
-
-def _default_predictor() -> CyclePredictor:
-    from spikeloom.gen.cycles import predict_latency  # here: simulating alone does not need the generator
-    return predict_latency
+        classes=classes, invalid=np.concatenate([r.invalid for r in results]), waves=waves_file)
 
 
 def _checked(build: BuildFolder, samples: npt.ArrayLike,
@@ -253,7 +266,8 @@ def _checked_waves(waves: str | Path | None) -> Path | None:
 
 
 def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: float, seed: int,
-                 reset_cycles: Sequence[int], max_idle_cycles: int | None) -> _Stimulation:
+                 reset_cycles: Sequence[int], max_idle_cycles: int | None, memory: MemoryTiming,
+                 memory_error_address: int | None) -> _Stimulation:
     if mode not in ("isolated", "stream"):
         raise SpikeloomError(f"mode must be 'isolated' or 'stream', not {mode!r}")
     for name, probability in (("input_gap", input_gap), ("output_stall", output_stall)):
@@ -266,9 +280,11 @@ def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: 
     if max_idle_cycles is None:
         # One lane that handles one synapse in two cycles would still be four times faster than this.
         work = sum((la.connection.inputs + 8) * (la.connection.outputs + 8) for la in build.network.layers)
-        max_idle_cycles = math.ceil(8 * build.windows * work / (1 - output_stall))
+        slow = 1 + memory.latency_cycles + 64 * memory.beat_interval_cycles if build.external else 1
+        max_idle_cycles = min(math.ceil(8 * build.windows * work / (1 - output_stall)) * slow, (1 << 31) - 1)
     return _Stimulation(mode=mode, input_gap=input_gap, output_stall=output_stall, seed=seed,
-                        reset_cycles=tuple(sorted(reset_cycles)), max_idle_cycles=max_idle_cycles)
+                        reset_cycles=tuple(sorted(reset_cycles)), max_idle_cycles=max_idle_cycles, memory=memory,
+                        memory_error_address=memory_error_address)
 
 
 def _sources(build: BuildFolder) -> dict[str, str]:
@@ -278,8 +294,12 @@ def _sources(build: BuildFolder) -> dict[str, str]:
     template = resources.files("spikeloom.cosim").joinpath("harness", f"{_TOP}.sv.j2").read_text(encoding="utf-8")
     bench = environment.from_string(template).render(
         top=build.top, beats_per_sample=build.beats_per_sample, beat_bits=build.beat_bits,
-        class_bits=build.class_bits, windows=build.windows, layers=build.layers)
+        result_bits=build.class_bits + bool(build.external), windows=build.windows, layers=build.layers,
+        external=build.external)
     files = {p.name: p.read_text(encoding="utf-8") for p in (*build.waivers, *build.sources)}
+    if build.external:
+        memory = resources.files("spikeloom.cosim").joinpath("harness", "axi_memory.sv").read_text(encoding="utf-8")
+        files["axi_memory.sv"] = memory
     return {**files, f"{_TOP}.sv": bench}
 
 
@@ -315,6 +335,8 @@ def _simulate_one(build: BuildFolder, program: Program, samples: npt.NDArray[Any
     share.run_dir.mkdir()
     for memory in build.memories:  # the Verilog names them relative to the working directory
         (share.run_dir / memory.name).symlink_to(memory.absolute())
+    for table in build.external:
+        (share.run_dir / f"{table.layer}_table.hex").write_text(table.hex())
     stimulus = share.run_dir / "stimulus.bin"
     with stimulus.open("wb") as file:
         for start in range(share.start, share.stop, _BATCH):

@@ -10,11 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from amaranth.hdl import Shape
+from amaranth.lib.wiring import Out
+
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import StaticInput
 from spikeloom.model.network_file import save_network
 from spikeloom.rtl.neuron import constants_layout
+from spikeloom.rtl.weight_fetch import axi4_read, weight_table
 
 from .cycles import cycle_bounds
 from .plan import Plan
@@ -45,6 +49,7 @@ _READ_ME = """\
 =====================================================
 
 {top}.v       synthesisable Verilog, top module {top}; yours: no licence is claimed on it
+*_table.bin     weight tables for external memory, if there are any: see interface.json
 *.hex           weight memories, read by $readmemh relative to the tool's working directory
 lint.vlt        Verilator waivers, each with its reason
 interface.json  ports of {top}: name, direction, width, meaning
@@ -88,6 +93,9 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
             for name, text in files.items():
                 (temporary / name).write_text(text, encoding="utf-8", newline="\n")
             save_network(network, temporary / "network.snn")
+            for table in plan.tables:
+                index = [layer.synapse.name for layer in plan.layers].index(table.layer)
+                (temporary / table.file).write_bytes(weight_table(table.config, plan.weights(index)[0]))
             temporary.chmod(0o755)
             _put_in_place(temporary, folder)
         except BaseException:
@@ -145,10 +153,31 @@ def interface_of(plan: Plan) -> dict[str, Any]:
                       "zeros beyond the last channel"},
             {"name": "o__valid", "direction": "out", "bits": 1},
             {"name": "o__ready", "direction": "in", "bits": 1},
-            {"name": "o__payload", "direction": "out", "bits": _class_bits(plan), "meaning": "class index"},
+            {"name": "o__payload", "direction": "out", "bits": _class_bits(plan) + bool(plan.tables),
+             "meaning": "class index" + ("; highest bit: invalid, a memory answered with an error" if plan.tables
+                                         else "")},
+            *_memory_ports(plan),
         ],
         "beats_per_window": queue.beats, "windows_per_sample": plan.windows,
     }
+
+
+def _memory_ports(plan: Plan) -> list[dict[str, Any]]:
+    """Ports for external weights."""
+    ports: list[dict[str, Any]] = []
+    for table in plan.tables:
+        config = table.config
+        ports.append({"name": f"base_{table.layer}", "direction": "in", "bits": config.address_bits,
+                      "meaning": f"byte address of {table.file}, a multiple of {config.row_bytes}; constant"})
+        for path, member in axi4_read(config.address_bits, config.bus_bits).members.items():
+            ports.append({"name": f"axi_{table.layer}__{path}", "direction": "out" if member.flow == Out else "in",
+                          "bits": Shape.cast(member.shape).width, "meaning": "AXI4 read master"})
+    if ports:
+        layers = ", ".join(table.layer for table in plan.tables)
+        ports += [{"name": "status", "direction": "out", "bits": len(plan.tables),
+                   "meaning": f"a memory has answered with an error: {layers}, from bit 0 on"},
+                  {"name": "clear", "direction": "in", "bits": 1, "meaning": "clears status"}]
+    return ports
 
 
 def _class_bits(plan: Plan) -> int:
@@ -170,6 +199,8 @@ def manifest_of(plan: Plan, memory_bits: dict[str, int] | None = None) -> dict[s
         "window_steps": plan.window_steps, "windows": plan.windows,
         "input": {"items_per_beat": queue.items, "item_bits": queue.item_bits, "beats_per_window": queue.beats},
         "layers": [_layer_of(plan, index) for index in range(len(plan.layers))],
+        "external": [{"layer": t.layer, "file": t.file, "base": t.base, "bytes": t.config.table_bytes,
+                      "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables],
         "classes": network.classes, "class_bits": _class_bits(plan),
         "memory_files": _rom_bits(plan) if memory_bits is None else memory_bits,
         "predicted_cycles": dict(zip(("min", "max"), cycle_bounds(plan), strict=True)),

@@ -26,12 +26,14 @@ from spikeloom.rtl.layer import LayerConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.synapse import DRAIN_QUEUE_BEATS
+from spikeloom.rtl.weight_fetch import WeightFetchConfig
 from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 
+from .fetch_cycles import FetchTiming, MemoryTiming
 from .fold import fold_from_dict
 from .plan import Plan, make_plan, queue_channels
 
-__all__ = ["CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
+__all__ = ["MEMORY", "CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
 
 Cycles = npt.NDArray[np.int64]
 Active = npt.NDArray[np.bool_]
@@ -73,35 +75,41 @@ class CycleCounts:
         return out
 
 
-def count_cycles(plan: Plan, samples: npt.ArrayLike) -> CycleCounts:
-    """Cycles of each sample on its own (the next one is sent when the class has been taken)."""
-    return _replay(plan, _activity(plan, samples), runs=1)
+MEMORY = MemoryTiming(latency_cycles=32)  # where nothing else is said: a DDR3 controller, about
 
 
-def count_stream_cycles(plan: Plan, samples: npt.ArrayLike) -> Cycles:
+def count_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY) -> CycleCounts:
+    """Cycles of each sample on its own (the next one is sent when the class has been taken).
+
+    ``memory`` is the timing of every external memory.
+    """
+    return _replay(plan, _activity(plan, samples), 1, memory)
+
+
+def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY) -> Cycles:
     """Cycle in which each sample's class appears when all samples are sent back to back: shape (N,)."""
     # One "sample" whose windows are those of all samples, one after the other.
     activity = [a.reshape(1, -1, *a.shape[2:]) for a in _activity(plan, samples)]
-    return _replay(plan, activity, runs=len(np.asarray(samples))).latency
+    return _replay(plan, activity, len(np.asarray(samples)), memory).latency
 
 
-def cycle_bounds(plan: Plan) -> tuple[int, int]:
+def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY) -> tuple[int, int]:
     """Cycles if nothing ever spikes, and if every channel of every layer is active: no sample lies outside."""
     def replay(active: bool) -> int:
         # The recurrences only add and take maxima, so that an event more makes nothing earlier.
         activity = [np.broadcast_to(active & (c.index >= 0), (1, plan.windows, *c.index.shape)) for c in plan.channels]
-        return int(_replay(plan, activity, runs=1).latency[0])
+        return int(_replay(plan, activity, 1, memory).latency[0])
 
     return replay(False), replay(True)
 
 
 def predict_latency(network: Network, manifest: dict[str, Any], samples: npt.NDArray[Any],
-                    progress: Callable[[int], None] | None = None) -> Cycles:
+                    progress: Callable[[int], None] | None = None, memory: MemoryTiming = MEMORY) -> Cycles:
     """Predicted latency of each sample for the build that ``manifest`` describes."""
     plan = make_plan(network, fold_from_dict(manifest["fold"], "manifest.json"))
     parts = []
     for start in range(0, len(samples), 1000):
-        parts.append(count_cycles(plan, samples[start:start + 1000]).latency)
+        parts.append(count_cycles(plan, samples[start:start + 1000], memory).latency)
         if progress is not None:
             progress(len(parts[-1]))
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -173,11 +181,44 @@ class _Neurons:
         self.room_from = np.minimum(moved + 1, sure) if spare >= 0 else moved + 1
 
 
+class _Fetch:
+    """Slots on their way through a :class:`.WeightFetch`, sample by sample: each waits for those before it."""
+
+    def __init__(self, config: WeightFetchConfig, queue: EventQueueConfig | WindowQueueConfig, memory: MemoryTiming,
+                 samples: int) -> None:
+        # A slot is on the queue's output, and one cycle later behind the queue of slots.
+        self.delay = 3 if isinstance(queue, WindowQueueConfig) else 2
+        self.timing = [FetchTiming(config, memory) for _ in range(samples)]
+        self.accepted = [deque([-1] * queue.slot_credits, maxlen=queue.slot_credits) for _ in range(samples)]
+        self.issued = np.full(samples, -1, np.int64)
+
+    def events(self, sample: int, earliest: int, count: int) -> int:
+        """Issue ``count`` events one after the other; returns the cycle of the last (``earliest - 1`` if there is none)."""
+        accepted, timing = self.accepted[sample], self.timing[sample]
+        at = max(earliest, int(self.issued[sample]) + 1) - 1
+        for _ in range(count):
+            at = max(at, accepted[0]) + 1
+            accepted.append(int(timing.event(at + self.delay)[0]))
+        if count:
+            self.issued[sample] = at
+        return at if count else earliest - 1
+
+    def end(self, earliest: Cycles, room_from: Cycles) -> tuple[Cycles, Cycles]:
+        """Issue an end mark for every sample: when, and when the synapse array sees it."""
+        seen = np.empty_like(earliest)
+        for n, (accepted, timing) in enumerate(zip(self.accepted, self.timing, strict=True)):
+            at = max(int(earliest[n]), int(self.issued[n]) + 1, accepted[0] + 1)
+            taken, seen[n] = timing.end(at + self.delay, lambda c, n=n: max(int(c), int(room_from[n])))
+            accepted.append(int(taken))
+            self.issued[n] = at
+        return self.issued.copy(), seen
+
+
 class _EventQueue:
     """:class:`.EventQueue`: dense layers."""
 
-    def __init__(self, queue: EventQueueConfig, neurons: _Neurons, active: Active) -> None:
-        self.queue, self.neurons, self.active = queue, neurons, active
+    def __init__(self, queue: EventQueueConfig, neurons: _Neurons, active: Active, fetch: _Fetch | None) -> None:
+        self.queue, self.neurons, self.active, self.fetch = queue, neurons, active, fetch
         self.n = len(active)
         self.open_from = np.zeros(self.n, np.int64)
         self.accepted = np.full(self.n, -1, np.int64)
@@ -193,7 +234,11 @@ class _EventQueue:
         taken = np.maximum(np.maximum(offered, self.accepted + 1), self.open_from)
         # First pass: each bank works off its entries as they arrive.
         c = self.counts[:, self.beat]
-        self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
+        if self.fetch is None:
+            self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
+        else:
+            for n in np.flatnonzero(c[:, 0]):
+                self.free[n, 0] = self.fetch.events(n, int(taken[n]) + 3, int(c[n, 0])) + 1
         self.accepted = taken
         self.beat += 1
         if self.beat == queue.beats:
@@ -206,13 +251,20 @@ class _EventQueue:
         ended = np.maximum(self.accepted + 2, self.free.max(axis=1) + 1)
         self.busy += busiest + 1
         for group in range(self.queue.passes):
-            if group:
-                before = ended
-                ended = ended + 2 + busiest
-            ended = np.maximum(ended, self.neurons.room_from)
+            before = ended
+            if self.fetch is None:
+                if group:
+                    ended = ended + 2 + busiest
+                ended = np.maximum(ended, self.neurons.room_from)
+                self.neurons.drain(ended + 1)
+            else:
+                if group:
+                    last = [self.fetch.events(n, int(ended[n]) + 1, int(busiest[n])) for n in range(self.n)]
+                    ended = np.maximum(ended + 2, np.array(last) + 2)
+                ended, seen = self.fetch.end(ended, self.neurons.room_from)
+                self.neurons.drain(seen)
             if group:
                 self.busy += ended - before
-            self.neurons.drain(ended + 1)
         self.open_from = ended + 1
         self.end = ended
 
@@ -232,8 +284,8 @@ def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
 class _WindowQueue:
     """:class:`.WindowQueue`: convolutions."""
 
-    def __init__(self, queue: WindowQueueConfig, neurons: _Neurons, active: Active) -> None:
-        self.queue, self.neurons, self.active = queue, neurons, active
+    def __init__(self, queue: WindowQueueConfig, neurons: _Neurons, active: Active, fetch: _Fetch | None) -> None:
+        self.queue, self.neurons, self.active, self.fetch = queue, neurons, active, fetch
         self.n = n = len(active)
         self.accepted = np.full(n, -1, np.int64)
         self.end = np.full(n, -3, np.int64)
@@ -312,13 +364,19 @@ class _WindowQueue:
                     start = np.maximum(leaves + 1, self.popped + 1)
                     began = start if began is None else began
                     groups = np.where(high > low, ((high - 1) >> bank_bits) - (low >> bank_bits) + 1, 0)
-                    if last:
+                    if self.fetch is None:
                         free = start + groups
-                        popped = np.maximum(np.maximum(free, self.neurons.room_from), self.end + 3)
-                        self.end = popped
-                        self.neurons.drain(popped + 2)
                     else:
-                        popped = start + groups - 1
+                        free = np.array([self.fetch.events(n, int(start[n]), int(groups[n])) + 1 for n in samples])
+                    if last and self.fetch is None:
+                        self.end = popped = np.maximum(np.maximum(free, self.neurons.room_from), self.end + 3)
+                        self.neurons.drain(popped + 2)
+                    elif last:
+                        self.end, seen = self.fetch.end(np.maximum(free, self.end + 3), self.neurons.room_from)
+                        popped = self.end
+                        self.neurons.drain(seen)
+                    else:
+                        popped = free - 1
                     self.popped = np.where(wanted, popped, self.popped)
                     self.ring[samples, slot] = np.where(wanted, popped, self.ring[samples, slot])
                     self.queued = self.queued + wanted
@@ -367,7 +425,7 @@ class _Readout:
         return self.read_until
 
 
-def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
+def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTiming) -> CycleCounts:
     """Push all beats. ``activity`` has ``runs`` samples' windows in a row; N runs side by side."""
     n = len(activity[0])
     readout = _Readout(plan.readout, n)
@@ -381,8 +439,9 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int) -> CycleCounts:
             active = _or_pooled(plan, index, active)
         neurons = _Neurons(config, sink, n)
         queue = config.synapse.queue
-        source = (_WindowQueue(queue, neurons, active) if isinstance(queue, WindowQueueConfig)
-                  else _EventQueue(queue, neurons, active))
+        fetch = None if config.fetch is None else _Fetch(config.fetch, queue, memory, n)
+        source = (_WindowQueue(queue, neurons, active, fetch) if isinstance(queue, WindowQueueConfig)
+                  else _EventQueue(queue, neurons, active, fetch))
         sources.insert(0, source)
         events.insert(0, active.sum(axis=(1, 2, 3), dtype=np.int64))
         read, met = _pairs(queue, active)

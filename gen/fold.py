@@ -31,12 +31,19 @@ class LayerFold:
     pipelined : bool
         Neuron units that take a neuron every cycle; else units that step through one neuron at a time, the
         smallest choice.
+    external_bus_bits : int or None
+        Width of an AXI4 bus over which the weights are read from external memory, 32..512; None: weights on chip.
+        Takes one input per cycle at most.
+    prefetch_rows : int
+        Weight rows that are read ahead of their use, at least 2; for external weights only.
     """
 
     lanes: int = 1
     inputs_per_cycle: int = 1
     neuron_units: int = 1
     pipelined: bool = True
+    external_bus_bits: int | None = None
+    prefetch_rows: int = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +58,15 @@ class Fold:
         Input channels that the input stream carries per beat.
     window_steps : int or None
         Time steps that an event carries together (W); None for all of them.
+    external_bytes : int
+        Size of the memory that holds external weights.
     name : str
     """
 
     layers: tuple[LayerFold, ...]
     input_per_beat: int = 1
     window_steps: int | None = None
+    external_bytes: int = 1 << 32
     name: str = "custom"
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,6 +97,7 @@ def check_fold(network: Network, fold: Fold) -> None:
     if network.reads_map and as_map(network.input.shape)[0] % fold.input_per_beat:
         raise SpikeloomError(f"fold {fold.name}: input_per_beat must divide the {as_map(network.input.shape)[0]} channels "
                              f"of a position of the input map, not {fold.input_per_beat}")
+    _in_range(f"fold {fold.name}: external_bytes", fold.external_bytes, 1 << 64)
     items, source = fold.input_per_beat, "input_per_beat"
     for layer, lf in zip(network.layers, fold.layers, strict=True):
         where = f"fold {fold.name}: layer {layer.name}:"
@@ -95,6 +106,7 @@ def check_fold(network: Network, fold: Fold) -> None:
         _in_range(f"{where} inputs_per_cycle", lf.inputs_per_cycle, layer.connection.inputs)
         if not isinstance(lf.pipelined, bool):
             raise SpikeloomError(f"{where} pipelined must be true or false, not {lf.pipelined!r}")
+        _check_external(where, lf)
         if isinstance(layer.connection, Conv2d):
             _check_convolution(where, layer.connection, lf)
         elif items % lf.inputs_per_cycle and (lf.inputs_per_cycle % items or layer.pool is not None):
@@ -102,6 +114,16 @@ def check_fold(network: Network, fold: Fold) -> None:
             raise SpikeloomError(f"{where} inputs_per_cycle must divide{multiple} {source}={items}, "
                                  f"not {lf.inputs_per_cycle}")
         items, source = lf.neuron_units, f"layer {layer.name}'s neuron_units"
+
+
+def _check_external(where: str, lf: LayerFold) -> None:
+    _in_range(f"{where} prefetch_rows", lf.prefetch_rows, 4096, 2)
+    if lf.external_bus_bits is None:
+        return
+    if lf.external_bus_bits not in (32, 64, 128, 256, 512):
+        raise SpikeloomError(f"{where} external_bus_bits must be 32, 64, 128, 256 or 512, not {lf.external_bus_bits!r}")
+    if lf.inputs_per_cycle != 1:
+        raise SpikeloomError(f"{where} inputs_per_cycle must be 1 with external weights, not {lf.inputs_per_cycle}")
 
 
 def _check_convolution(where: str, connection: Conv2d, lf: LayerFold) -> None:
@@ -117,9 +139,9 @@ def _check_convolution(where: str, connection: Conv2d, lf: LayerFold) -> None:
                              f"than these, not {lf.neuron_units}")
 
 
-def _in_range(what: str, value: Any, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
-        raise SpikeloomError(f"{what} must be in 1..{high}, not {value!r}")
+def _in_range(what: str, value: Any, high: int, low: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise SpikeloomError(f"{what} must be in {low}..{high}, not {value!r}")
 
 
 def fold_from_dict(d: Any, where: str) -> Fold:

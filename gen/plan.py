@@ -19,12 +19,37 @@ from spikeloom.rtl.neuron_array import NeuronArrayConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.synapse import SynapseConfig
+from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
 from .channels import Channels, input_channels
 from .fold import Fold, LayerFold, check_fold
 
-__all__ = ["Plan", "make_plan", "queue_channels"]
+__all__ = ["Plan", "Table", "make_plan", "queue_channels"]
+
+SLOT_CREDITS = 16  # slots between a queue and its weight fetch: what one LUT RAM holds in any case
+
+
+@dataclass(frozen=True)
+class Table:
+    """A weight table in external memory.
+
+    Attributes
+    ----------
+    layer : str
+    base : int
+        Byte address at which the build's own memory map puts it; the hardware takes it as an input.
+    config : WeightFetchConfig
+    """
+
+    layer: str
+    base: int
+    config: WeightFetchConfig
+
+    @property
+    def file(self) -> str:
+        """Name of the file with its bytes."""
+        return f"{self.layer}_table.bin"
 
 
 @dataclass(frozen=True)
@@ -55,6 +80,18 @@ class Plan:
         """The hardware, with its memory contents."""
         return Accelerator([SpikingLayer(config, self.weights(k), self.constants(k))
                             for k, config in enumerate(self.layers)], self.readout)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Weight tables in external memory, one after the other."""
+        tables, base = [], 0
+        for layer in self.layers:
+            if layer.fetch is not None:
+                step = max(layer.fetch.row_bytes, BURST_BYTES_MAX)
+                base = -(-base // step) * step
+                tables.append(Table(layer.synapse.name, base, layer.fetch))
+                base += layer.fetch.table_bytes
+        return tables
 
     def weights(self, index: int) -> list[list[int]]:
         """Contents of the weight memory of each bank of a layer."""
@@ -148,7 +185,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units,
                                 weight_bits=_stored_bits(layer, channels[-1]),
-                                accumulator_bits=bounds.accumulator_bits)
+                                accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None)
         config = NeuronConfig(
             planes=planes, steps=window, static=static, synapse=neuron.synapse, membrane=neuron.membrane,
             fraction_bits=neuron.fraction_bits, inclusive=neuron.compare == ">=", reset=neuron.reset,
@@ -159,7 +196,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
             bias_bits=signed_bits(int(layer.biases.min()), int(layer.biases.max())))
         per_position = layer.connection.bias is not None and layer.connection.bias.ndim == 3
         layers.append(LayerConfig(
-            synapse=synapse, or_pool=_or_pool(layer, planes, channels[index]),
+            synapse=synapse, or_pool=_or_pool(layer, planes, channels[index]), fetch=_fetch(synapse, lf),
             neurons=NeuronArrayConfig(
                 name=layer.name, neuron=config, units=lf.neuron_units, beats=channels[-1].beats, windows=windows,
                 constant_beats=channels[-1].beats if per_position else channels[-1].tile_beats,
@@ -167,7 +204,21 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     weights = list(network.readout.step_weights) + [0] * (windows * window - network.steps)
     readout = ReadoutConfig(classes=network.classes, units=channels[-1].units, lanes=channels[-1].lanes,
                             step_weights=tuple(tuple(weights[v * window:(v + 1) * window]) for v in range(windows)))
-    return Plan(network, fold, tuple(channels), tuple(layers), readout)
+    plan = Plan(network, fold, tuple(channels), tuple(layers), readout)
+    for table in plan.tables:
+        if table.base + table.config.table_bytes > fold.external_bytes:
+            raise SpikeloomError(f"fold {fold.name}: layer {table.layer}: its weight table takes "
+                                 f"{table.config.table_bytes} bytes from {table.base} on, but external_bytes is "
+                                 f"{fold.external_bytes}")
+    return plan
+
+
+def _fetch(synapse: SynapseConfig, lf: LayerFold) -> WeightFetchConfig | None:
+    if lf.external_bus_bits is None:
+        return None
+    return WeightFetchConfig(
+        name=synapse.name, rows=synapse.queue.passes * synapse.queue.rows, row_bits=synapse.lanes * synapse.weight_bits,
+        mask_bits=synapse.queue.item_bits, bus_bits=lf.external_bus_bits, prefetch_rows=lf.prefetch_rows)
 
 
 def _stored_bits(layer: Layer, after: Channels) -> int:
@@ -195,10 +246,11 @@ def _queue(layer: Layer, lf: LayerFold, planes: int, before: Channels,
            after: Channels) -> EventQueueConfig | WindowQueueConfig:
     pool = layer.pool.size if layer.pool is not None and layer.pool.kind == "sum" else 1
     connection = layer.connection
+    credits = 0 if lf.external_bus_bits is None else SLOT_CREDITS
     if isinstance(connection, Dense):
         return EventQueueConfig(
             items=before.units, item_bits=planes, beats=before.beats, banks=lf.inputs_per_cycle,
-            passes=after.groups, pool=pool, cell_beats=before.position_beats if pool > 1 else 1,
+            passes=after.groups, slot_credits=credits, pool=pool, cell_beats=before.position_beats if pool > 1 else 1,
             width=before.shape[2] if pool > 1 else 1)
     geometry = connection.geometry
     _, tile_rows, columns = geometry.output_shape
@@ -207,7 +259,8 @@ def _queue(layer: Layer, lf: LayerFold, planes: int, before: Channels,
         height=before.shape[1], pool=pool, kernel_rows=geometry.kernel[0],
         kernel_columns=geometry.kernel[1] + (after.tile - 1) * geometry.stride, stride_rows=geometry.stride,
         stride_columns=geometry.stride * after.tile, padding=geometry.padding, tile_rows=tile_rows,
-        tiles=columns // after.tile, groups=after.tile_groups, banks=lf.inputs_per_cycle)
+        tiles=columns // after.tile, groups=after.tile_groups, banks=lf.inputs_per_cycle,
+        slot_credits=credits)
 
 
 def _pooled_index(shape: Shape, size: int) -> IntArray:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .beat import beat_stream
+from .beat import index_shape
 from .layer import SpikingLayer
 from .readout import Readout, ReadoutConfig
+from .weight_fetch import axi4_read
 
 __all__ = ["Accelerator"]
 
@@ -26,10 +27,16 @@ class Accelerator(wiring.Component):
     layers : sequence of SpikingLayer
     readout : ReadoutConfig
 
+    With external weights, an inference during which a memory answered with an error is marked invalid; of several that
+    are under way in that moment, all are. The next one is right again.
+
     Members
     -------
     i : In(beat stream)
-    o : Out(stream of class index)
+    o : Out(stream of class index), with external weights Out(stream of struct {class, invalid})
+    axi_<layer>, base_<layer> : Out(axi4_read), In(address), one pair for each layer with external weights
+    status : Out(1 for each such layer), its memory has answered with an error since ``clear``
+    clear : In(1), clears ``status``
     """
 
     def __init__(self, layers: Sequence[SpikingLayer], readout: ReadoutConfig) -> None:
@@ -37,8 +44,27 @@ class Accelerator(wiring.Component):
         self.readout = readout
         super().__init__({
             "i": In(layers[0].i.signature.flip()),
-            "o": Out(stream.Signature(range(max(2, readout.classes)))),
+            "o": Out(stream.Signature(self._result_shape())),
+            **self._memory_ports(),
         })
+
+    @property
+    def external(self) -> list[SpikingLayer]:
+        """Layers with external weights."""
+        return [layer for layer in self.layers if layer.config.fetch is not None]
+
+    def _result_shape(self) -> Any:
+        index = Shape.cast(range(max(2, self.readout.classes)))
+        return data.StructLayout({"class": index, "invalid": 1}) if self.external else index
+
+    def _memory_ports(self) -> dict[str, Any]:
+        ports: dict[str, Any] = {}
+        for layer in self.external:
+            name, fetch = layer.config.synapse.name, layer.config.fetch
+            assert fetch is not None
+            ports[f"axi_{name}"] = Out(axi4_read(fetch.address_bits, fetch.bus_bits))
+            ports[f"base_{name}"] = In(fetch.address_bits)
+        return {**ports, "status": Out(len(self.external)), "clear": In(1)} if ports else {}
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -55,5 +81,39 @@ class Accelerator(wiring.Component):
             before = link
         m.submodules.readout = readout = Readout(self.readout)
         wiring.connect(m, before, readout.i)
-        wiring.connect(m, readout.o, wiring.flipped(self.o))
+        if not self.external:
+            wiring.connect(m, readout.o, wiring.flipped(self.o))
+            return m
+        for k, layer in enumerate(self.external):
+            name = layer.config.synapse.name
+            wiring.connect(m, layer.axi, wiring.flipped(getattr(self, f"axi_{name}")))
+            m.d.comb += layer.base.eq(getattr(self, f"base_{name}"))
+            with m.If(self.clear):
+                m.d.sync += self.status[k].eq(0)
+            with m.If(layer.error):
+                m.d.sync += self.status[k].eq(1)
+        m.d.comb += [self.o.valid.eq(readout.o.valid), readout.o.ready.eq(self.o.ready),
+                     self.o.payload["class"].eq(readout.o.payload), self.o.payload["invalid"].eq(self._invalid(m))]
         return m
+
+    def _invalid(self, m: Module) -> Any:
+        """Whether the next result belongs to an inference that was under way when a memory answered with an error."""
+        beats_per_run = self.layers[0].input_beats * len(self.readout.step_weights)
+        beat_q = Signal(index_shape(beats_per_run))
+        starts, leaves, error = Signal(), Signal(), Signal()
+        m.d.comb += [starts.eq(self.i.valid & self.i.ready & (beat_q == 0)), leaves.eq(self.o.valid & self.o.ready),
+                     error.eq(Cat(layer.error for layer in self.external).any())]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += beat_q.eq(Mux(beat_q == beats_per_run - 1, 0, beat_q + 1))
+        # Each layer holds a run or two; the streams between them, less than one.
+        running_shape = index_shape(4 * (len(self.layers) + 1))
+        running_q, running = Signal(running_shape), Signal(running_shape)
+        bad_q, bad = Signal(running_shape), Signal(running_shape)  # runs from the next result on
+        spared_q = Signal()  # a result that was there already when the error came is none of them
+        m.d.comb += [running.eq(running_q + starts - leaves), bad.eq(Mux(error, running, bad_q - (leaves & (bad_q != 0))))]
+        m.d.sync += [running_q.eq(running), bad_q.eq(bad)]
+        with m.If(leaves):
+            m.d.sync += spared_q.eq(0)
+        with m.Elif(error & self.o.valid & (bad_q == 0)):
+            m.d.sync += spared_q.eq(1)
+        return (bad_q != 0) & ~spared_q

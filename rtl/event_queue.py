@@ -13,7 +13,7 @@ from amaranth.utils import ceil_log2
 
 from .beat import beat_stream, index_shape, memory_depth
 
-__all__ = ["EventQueue", "EventQueueConfig", "slot_layout"]
+__all__ = ["EventQueue", "EventQueueConfig", "EventSource", "credit_port", "slot_credit", "slot_layout"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,8 @@ class EventQueueConfig:
         Events per cycle; divides ``items`` or is a multiple of it.
     passes : int
         How often each window is replayed: the groups of output neurons.
+    slot_credits : int
+        Slots that can be given before the consumer has taken the first of them; 0: a consumer that never waits.
     pool, cell_beats, width : int
         With ``pool > 1`` the beats are a feature map in raster order, ``cell_beats`` for each of ``width`` positions
         in a row, and ``pool x pool`` positions share their rows: a sum pool. ``banks`` must then divide ``items``.
@@ -42,6 +44,7 @@ class EventQueueConfig:
     beats: int
     banks: int
     passes: int
+    slot_credits: int = 0
     pool: int = 1
     cell_beats: int = 1
     width: int = 1
@@ -117,6 +120,20 @@ def slot_layout(config: EventSource) -> data.StructLayout:
     })
 
 
+def credit_port(slot_credits: int) -> dict[str, Any]:
+    """The port by which a consumer that can wait gives credits back."""
+    return {"taken": In(1)} if slot_credits else {}
+
+
+def slot_credit(m: Module, slot_credits: int, given: Any, queue: Any) -> Any:
+    """Whether a slot may be given: fewer than ``slot_credits`` have been given and not taken."""
+    if not slot_credits:
+        return Const(1)
+    owed_q = Signal(index_shape(slot_credits + 1))
+    m.d.sync += owed_q.eq(owed_q + given - queue.taken)
+    return owed_q != slot_credits
+
+
 class EventQueue(wiring.Component):
     """Turns beats into events, ``banks`` a cycle, and replays each window ``passes`` times.
 
@@ -137,6 +154,7 @@ class EventQueue(wiring.Component):
     i : In(beat stream)
     o : Out(slot_layout), registered; it does not wait
     room : In(1), the end of a pass may be given; looked at from the second cycle after an end on
+    taken : In(1), only with ``slot_credits``: the consumer has taken a slot, and another one may be given a cycle later
     """
 
     def __init__(self, config: EventQueueConfig) -> None:
@@ -145,6 +163,7 @@ class EventQueue(wiring.Component):
             "i": In(beat_stream(config.items, config.item_bits)),
             "o": Out(slot_layout(config)),
             "room": In(1),
+            **credit_port(config.slot_credits),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -175,13 +194,15 @@ class EventQueue(wiring.Component):
         end = Signal()
         last_pass = Signal()
         idle = Signal(cfg.banks)
+        given = Signal(cfg.banks)
+        go = slot_credit(m, cfg.slot_credits, given.any() | end, self)
         for bank in range(cfg.banks):
-            self._bank(m, bank, take, turn_q, base_q, full_q & ~last_pass, end, last_pass, idle[bank])
+            self._bank(m, bank, take, turn_q, base_q, full_q & ~last_pass, end, last_pass, idle[bank], go, given[bank])
 
         # Sequencer: the end of a pass, when every bank is through and the drain has room.
         pass_q = Signal(index_shape(cfg.passes))
         through_q = Signal()
-        m.d.comb += [end.eq(through_q & self.room), last_pass.eq(pass_q == cfg.passes - 1)]
+        m.d.comb += [end.eq(through_q & self.room & go), last_pass.eq(pass_q == cfg.passes - 1)]
         m.d.sync += [through_q.eq(full_q & idle.all() & ~end), self.o.end.eq(end)]
         with m.If(end):
             m.d.sync += pass_q.eq(pass_q + 1)
@@ -214,7 +235,7 @@ class EventQueue(wiring.Component):
                     m.d.sync += base_q.eq(row_base_q)
 
     def _bank(self, m: Module, bank: int, take: Signal, turn: Signal, base: Signal, replay: Any, end: Signal,
-              last_pass: Signal, idle: Any) -> None:
+              last_pass: Signal, idle: Any, go: Any, given: Any) -> None:
         cfg = self.config
         # A lone position of an entry is never silent, so it needs no mark.
         alone = cfg.positions == 1
@@ -272,23 +293,24 @@ class EventQueue(wiring.Component):
 
         # The events of an entry, one a cycle.
         first = Signal(cfg.positions, name=f"first{bank}")
+        m.d.comb += given.eq(valid_q & go)
         if alone:
-            m.d.comb += [first.eq(1), consume.eq(valid_q)]
+            m.d.comb += [first.eq(1), consume.eq(given)]
         else:
             m.d.comb += write.data.some.eq(some)
             done_q = Signal(cfg.positions, name=f"done{bank}_q")
             left = Signal(cfg.positions, name=f"left{bank}")
             after = Signal(cfg.positions, name=f"after{bank}")
             m.d.comb += [left.eq(entry_q.some & ~done_q), after.eq(left & (left - 1)), first.eq(left & ~after),
-                         consume.eq(valid_q & (after == 0))]
-            with m.If(valid_q):
+                         consume.eq(given & (after == 0))]
+            with m.If(given):
                 m.d.sync += done_q.eq(Mux(consume, 0, done_q | first))
 
         chosen = range(cfg.positions)
         mask = _any_of([entry_q.mask[p] & first[p].replicate(cfg.item_bits) for p in chosen])
         offset = _any_of([Const(p, index_shape(cfg.positions)) & first[p].replicate(index_shape(cfg.positions).width)
                           for p in chosen])
-        m.d.sync += [self.o.mask[bank].eq(mask & valid_q.replicate(cfg.item_bits)),
+        m.d.sync += [self.o.mask[bank].eq(mask & given.replicate(cfg.item_bits)),
                      self.o.row[bank].eq(entry_q.base + offset)]
 
 

@@ -6,27 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .beat import beat_stream
+from .beat import beat_stream, index_shape
 from .event_queue import EventQueue
+from .fifo import Queue
 from .neuron_array import NeuronArray, NeuronArrayConfig
 from .or_pool import OrPool, OrPoolConfig
 from .synapse import SynapseArray, SynapseConfig
+from .weight_fetch import WeightFetch, WeightFetchConfig, axi4_read, fetch_slot_layout
 from .window_queue import WindowQueue, WindowQueueConfig
 
-__all__ = ["SpikingLayer", "LayerConfig"]
+__all__ = ["LayerConfig", "SpikingLayer"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerConfig:
-    """Shapes of the parts; ``or_pool`` stands in front of the others where the layer has one."""
+    """Shapes of the parts; ``or_pool`` stands in front of the others where the layer has one, ``fetch`` between the
+    queue and the synapses where the weights are in external memory."""
 
     synapse: SynapseConfig
     neurons: NeuronArrayConfig
     or_pool: OrPoolConfig | None = None
+    fetch: WeightFetchConfig | None = None
 
 
 class SpikingLayer(wiring.Component):
@@ -41,6 +45,9 @@ class SpikingLayer(wiring.Component):
     Members
     -------
     i, o : In, Out(beat stream)
+    axi, base, error : Out(axi4_read), In(address_bits), Out(1)
+        With external weights only: the bus, the address of the weight table, and a cycle of 1 for every weight row that
+        the memory answered with an error.
     """
 
     def __init__(self, config: LayerConfig, weights: Sequence[Sequence[int]], constants: Sequence[int]) -> None:
@@ -51,7 +58,16 @@ class SpikingLayer(wiring.Component):
         super().__init__({
             "i": In(beat_stream(queue.items, queue.item_bits)),
             "o": Out(beat_stream(neurons.units, neurons.neuron.steps)),
+            **({} if config.fetch is None else {
+                "axi": Out(axi4_read(config.fetch.address_bits, config.fetch.bus_bits)),
+                "base": In(config.fetch.address_bits), "error": Out(1)}),
         })
+
+    @property
+    def input_beats(self) -> int:
+        """Beats of a window on ``i``."""
+        pool = self.config.or_pool
+        return self.config.synapse.queue.beats * (1 if pool is None else pool.size**2)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -68,5 +84,29 @@ class SpikingLayer(wiring.Component):
             wiring.connect(m, pool.o, queue.i)
         wiring.connect(m, synapses.o, neurons.i)
         wiring.connect(m, neurons.o, wiring.flipped(self.o))
-        m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.room)]
+        if self.config.fetch is None:
+            m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.room)]
+        else:
+            self._fetch(m, self.config.fetch, queue, synapses)
         return m
+
+    def _fetch(self, m: Module, config: WeightFetchConfig, queue: Any, synapses: SynapseArray) -> None:
+        """Slots wait in a queue of as many as there are credits, then for their weights."""
+        source = self.config.synapse.queue
+        m.submodules.slots = slots = Queue(fetch_slot_layout(config), source.slot_credits)
+        m.submodules.fetch = fetch = WeightFetch(config)
+        row: Any = queue.o.row[0]
+        if source.passes > 1:  # each pass has its own rows
+            base_q = Signal(index_shape(source.passes * source.rows))
+            with m.If(queue.o.end):
+                m.d.sync += base_q.eq(Mux(base_q == (source.passes - 1) * source.rows, 0, base_q + source.rows))
+            row = base_q + row
+        wiring.connect(m, slots.o, fetch.i)
+        wiring.connect(m, fetch.axi, wiring.flipped(self.axi))
+        m.d.comb += [
+            slots.i.payload.row.eq(row), slots.i.payload.mask.eq(queue.o.mask[0]), slots.i.payload.end.eq(queue.o.end),
+            slots.i.valid.eq(queue.o.mask[0].any() | queue.o.end),
+            queue.taken.eq(fetch.i.valid & fetch.i.ready), queue.room.eq(1), fetch.room.eq(synapses.room),
+            synapses.i.weight.eq(fetch.o.weight), synapses.i.mask[0].eq(fetch.o.mask), synapses.i.end.eq(fetch.o.end),
+            fetch.base.eq(self.base), fetch.clear.eq(fetch.error), self.error.eq(fetch.error),
+        ]

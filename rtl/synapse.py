@@ -38,6 +38,8 @@ class SynapseConfig:
     units : int
         Lanes handed over per beat.
     weight_bits, accumulator_bits : int
+    external : bool
+        Weights come with the events, from a weight fetch, and not from memories of the array.
     """
 
     name: str
@@ -46,6 +48,7 @@ class SynapseConfig:
     units: int
     weight_bits: int
     accumulator_bits: int
+    external: bool = False
 
     @property
     def group_beats(self) -> int:
@@ -74,23 +77,34 @@ class SynapseConfig:
     @property
     def memories(self) -> dict[tuple[int, int], str]:
         """Names of the weight memories by (bank, block)."""
-        return {(bank, block): f"{self.name}_weights{bank}_{block}"
+        return {} if self.external else {(bank, block): f"{self.name}_weights{bank}_{block}"
                 for block in range(len(self.blocks)) for bank in range(self.queue.banks)}
 
     @property
     def address_cycles(self) -> int:
         """From a slot to the addresses: a cycle to add a pass's first row, and one to reach several blocks."""
-        return (self.queue.passes > 1) + (len(self.blocks) > 1)
+        return 0 if self.external else (self.queue.passes > 1) + (len(self.blocks) > 1)
+
+    @property
+    def memory_cycles(self) -> int:
+        """From addresses to weights."""
+        return 0 if self.external else 1
 
     @property
     def latency_cycles(self) -> int:
         """From a slot's end mark on ``i`` to the first sums on ``o``."""
-        return self.address_cycles + 1 + self.block(1).latency_cycles + 1
+        return self.address_cycles + self.memory_cycles + self.block(1).latency_cycles + 1
 
 
 def sums_layout(config: SynapseConfig) -> data.ArrayLayout:
     """One beat of sums: ``units`` lanes, each with a signed sum per plane."""
     return data.ArrayLayout(config.block(1).lane_layout, config.units)
+
+
+def fetched_layout(config: SynapseConfig) -> data.StructLayout:
+    """Like a queue's slot of one event, with the weights in the place of their row's number."""
+    return data.StructLayout({
+        "weight": config.lanes * config.weight_bits, "mask": data.ArrayLayout(config.queue.item_bits, 1), "end": 1})
 
 
 class SynapseArray(wiring.Component):
@@ -114,7 +128,7 @@ class SynapseArray(wiring.Component):
 
     Members
     -------
-    i : In(slot_layout)
+    i : In(slot_layout), or with external weights In(fetched_layout)
     o : Out(stream of sums_layout)
     room : Out(1), the next end of a pass may be given. Either the drain register has given its last beat to the queue
         and no end is under way; or the queue has room for all beats that are under way and one group more (so that
@@ -125,7 +139,7 @@ class SynapseArray(wiring.Component):
         self.config = config
         self.weights = weights
         super().__init__({
-            "i": In(slot_layout(config.queue)),
+            "i": In(fetched_layout(config) if config.external else slot_layout(config.queue)),
             "o": Out(stream.Signature(sums_layout(config))),
             "room": Out(1),
         })
@@ -138,8 +152,8 @@ class SynapseArray(wiring.Component):
         # Row -> address: each pass has its own rows.
         mask: Any = self.i.mask
         end: Any = self.i.end
-        address: Any = Cat(self.i.row)
-        if queue.passes > 1:
+        address: Any = Const(0) if cfg.external else Cat(self.i.row)
+        if queue.passes > 1 and not cfg.external:
             base_q = Signal(index_shape(queue.passes * queue.rows))
             with m.If(self.i.end):
                 m.d.sync += base_q.eq(base_q + queue.rows)
@@ -150,7 +164,7 @@ class SynapseArray(wiring.Component):
             address = address_q.as_value()
 
         # Masks wait for addresses and weights.
-        for k in range(cfg.address_cycles + 1):
+        for k in range(cfg.address_cycles + cfg.memory_cycles):
             mask, mask_before = Signal.like(self.i.mask, name=f"mask{k}_q"), mask
             end, end_before = Signal(name=f"end{k}_q"), end
             m.d.sync += [mask.eq(mask_before), end.eq(end_before)]
@@ -163,12 +177,14 @@ class SynapseArray(wiring.Component):
             block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
                                  f"{cfg.name}_lanes{len(lanes)}")
             block_address = address
-            if len(cfg.blocks) > 1:
+            if len(cfg.blocks) > 1 and not cfg.external:
                 relay = add_instance(m, platform, f"address{index}", Relay, len(address), f"{cfg.name}_address")
                 m.d.comb += relay.i.eq(address)
                 block_address = relay.o
             part_bits = len(lanes) * cfg.weight_bits
-            for j in range(queue.banks):
+            if cfg.external:
+                m.d.comb += block.weight.as_value().eq(self.i.weight[lanes.start * cfg.weight_bits:][:part_bits])
+            for j in range(0 if cfg.external else queue.banks):
                 rows = [row >> lanes.start * cfg.weight_bits & ((1 << part_bits) - 1) for row in self.weights[j]]
                 m.submodules[f"weights{j}_{index}"] = rom = Rom(cfg.memories[j, index], part_bits, rows)
                 m.d.comb += [rom.address.eq(block_address.word_select(j, len(address) // queue.banks)),

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .beat import beat_stream, index_shape, memory_depth
-from .event_queue import slot_layout
+from .event_queue import credit_port, slot_credit, slot_layout
 from .fifo import Queue
 
 __all__ = ["RUN_QUEUE_DEPTH", "WindowQueue", "WindowQueueConfig"]
@@ -49,6 +49,8 @@ class WindowQueueConfig:
         Times that each window is read: groups of output channels.
     banks : int
         Events per cycle, a power of two.
+    slot_credits : int
+        Slots that can be given before the consumer has taken the first of them; 0: a consumer that never waits.
     """
 
     items: int
@@ -66,6 +68,7 @@ class WindowQueueConfig:
     tiles: int
     groups: int
     banks: int
+    slot_credits: int = 0
 
     def __post_init__(self) -> None:
         if self.banks & (self.banks - 1):
@@ -167,6 +170,7 @@ class WindowQueue(wiring.Component):
     i : In(beat stream)
     o : Out(slot_layout), registered; it does not wait
     room : In(1), the end of a window may be given; looked at from the third cycle after an end on
+    taken : In(1), only with ``slot_credits``: the consumer has taken a slot, and another one may be read a cycle later
     """
 
     def __init__(self, config: WindowQueueConfig) -> None:
@@ -175,6 +179,7 @@ class WindowQueue(wiring.Component):
             "i": In(beat_stream(config.items, config.item_bits)),
             "o": Out(slot_layout(config)),
             "room": In(1),
+            **credit_port(config.slot_credits),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -408,11 +413,12 @@ class WindowQueue(wiring.Component):
         ending_q = Signal()
         read, final, end, pop = Signal(), Signal(), Signal(), Signal()
         recent_q = Signal(2)  # an end that `room` does not show yet
+        go = slot_credit(m, cfg.slot_credits, read | end, self)
         m.d.comb += [
             address.eq(Mux(going_q, address_q, run.address)), left.eq(Mux(going_q, left_q, run.count)),
             lane.eq(Mux(going_q, 0, run.lane)), room_left.eq(cfg.banks - lane),
-            read.eq(runs.valid & ~ending_q & (left != 0)), final.eq(left <= room_left),
-            end.eq(runs.valid & run.last & (ending_q | (left == 0)) & self.room & (recent_q == 0)),
+            read.eq(runs.valid & ~ending_q & (left != 0) & go), final.eq(left <= room_left),
+            end.eq(runs.valid & run.last & (ending_q | (left == 0)) & self.room & (recent_q == 0) & go),
             pop.eq(Mux(run.last, end, read & final)), runs.ready.eq(pop),
             row_read.eq(pop & run.row_end),
         ]

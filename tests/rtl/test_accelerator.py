@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.networks import hardware_run, random_conv_network, random_fold, random_network, random_samples
+from support.networks import MEMORY, hardware_run, make_external, random_conv_network, random_fold, random_network, random_samples
 
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.fold import Fold, LayerFold
@@ -20,10 +20,13 @@ SAMPLES = 3
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a seed does not get simpler by shrinking
 
 
-def check(seed: int, maker: Callable[[np.random.Generator], Network] = random_network, **options: object) -> None:
+def check(seed: int, maker: Callable[[np.random.Generator], Network] = random_network, external: bool = False,
+          **options: object) -> None:
     rng = np.random.default_rng(seed)
     network = maker(rng)
     fold = random_fold(rng, network)
+    if external:
+        fold = make_external(rng, fold)
     plan = make_plan(network, fold)
     samples = random_samples(rng, network, SAMPLES)
     want = golden.run(network, samples)
@@ -32,9 +35,9 @@ def check(seed: int, maker: Callable[[np.random.Generator], Network] = random_ne
         assert np.array_equal(got, expected), f"layer {layer.name}, seed {seed}"
     assert classes == want.classes.tolist(), f"seed {seed}"
     if not options:
-        assert latency == count_cycles(plan, samples).latency.tolist(), f"seed {seed}"
+        assert latency == count_cycles(plan, samples, MEMORY).latency.tolist(), f"seed {seed}"
     if options == {"isolated": False}:
-        assert finished == count_stream_cycles(plan, samples).tolist(), f"seed {seed}"
+        assert finished == count_stream_cycles(plan, samples, MEMORY).tolist(), f"seed {seed}"
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
@@ -61,6 +64,17 @@ def test_convolutions(seed: int) -> None:
 @given(st.integers(0, 10**9))
 def test_convolutions_at_length(seed: int) -> None:
     check(seed, random_conv_network)
+
+
+@pytest.mark.parametrize("maker", [random_network, random_conv_network])
+@pytest.mark.parametrize("seed", range(10))
+def test_external_weights(seed: int, maker: Callable[[np.random.Generator], Network]) -> None:
+    check(seed, maker, external=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_external_weights_under_any_weather(seed: int) -> None:
+    check(seed, random_conv_network, external=True, gap=0.3, stall=0.5, isolated=False)
 
 
 @pytest.mark.parametrize(("gap", "stall"), [(0.5, 0.0), (0.0, 0.7), (0.4, 0.4)])

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
-from spikeloom.gen.plan import Plan
+from spikeloom.gen.plan import Plan, Table
 from spikeloom.model import golden
 from spikeloom.model.geometry import ConvGeometry, Pool, Shape, as_map
 from spikeloom.model.network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput, weight_range
 from spikeloom.model.numerics import Multiply, Shift
 
+from spikeloom.rtl.weight_fetch import weight_table
+
 from .stream_bench import run_streams
 
-__all__ = ["hardware_run", "input_beats", "random_conv_network", "random_fold", "random_network", "random_samples", "spikes_of"]
+__all__ = ["MEMORY", "hardware_run", "input_beats", "make_external", "random_conv_network", "random_fold", "random_network", "random_samples", "spikes_of"]
 
 Rng = np.random.Generator
 
@@ -117,6 +122,14 @@ def random_fold(rng: Rng, network: Network) -> Fold:
                 window_steps=None if network.static else int(rng.choice(windows)))
 
 
+def make_external(rng: Rng, fold: Fold) -> Fold:
+    """The fold with the weights of some layers in external memory."""
+    layers = tuple(
+        replace(layer, inputs_per_cycle=1, external_bus_bits=int(rng.choice([32, 64])),
+                prefetch_rows=int(rng.integers(2, 9))) if rng.random() < 0.6 else layer for layer in fold.layers)
+    return replace(fold, layers=layers)
+
+
 def random_samples(rng: Rng, network: Network, count: int) -> npt.NDArray[np.uint8]:
     """Samples with about half of the input silent."""
     if network.static:
@@ -158,6 +171,36 @@ def spikes_of(plan: Plan, layer: int, payloads: list[int], samples: int) -> npt.
     return spikes
 
 
+MEMORY = MemoryTiming(latency_cycles=5, beat_interval_cycles=2)
+
+
+def _memory(dut: Any, plan: Plan, table: Table) -> Callable[[Any], Awaitable[None]]:
+    """An AXI4 memory with a layer's weights, and the timing ``MEMORY``."""
+    axi = getattr(dut, f"axi_{table.layer}")
+    index = [layer.synapse.name for layer in plan.layers].index(table.layer)
+    content = weight_table(table.config, plan.weights(index)[0])
+    size = table.config.bus_bytes
+
+    async def bench(ctx: Any) -> None:
+        ctx.set(getattr(dut, f"base_{table.layer}"), table.base)
+        ctx.set(axi.arready, 1)
+        beats: list[tuple[int, int]] = []  # cycle from which a word may be offered, its address
+        cycle, offered = 0, -MEMORY.beat_interval_cycles
+        while True:
+            due = bool(beats) and cycle >= max(beats[0][0], offered + MEMORY.beat_interval_cycles)
+            ctx.set(axi.rvalid, due)
+            if due:
+                offered, at = cycle, beats.pop(0)[1] - table.base
+                ctx.set(axi.rdata, int.from_bytes(content[at:at + size], "little"))
+            if ctx.get(axi.arvalid):
+                address = ctx.get(axi.araddr)
+                beats += [(cycle + MEMORY.latency_cycles, address + k * size) for k in range(ctx.get(axi.arlen) + 1)]
+            await ctx.tick()
+            cycle += 1
+
+    return bench
+
+
 def hardware_run(plan: Plan, samples: npt.NDArray[np.uint8], *, gap: float = 0.0, stall: float = 0.0, seed: int = 0,
                  isolated: bool = True) -> tuple[list[int], list[npt.NDArray[np.bool_]], list[int], list[int]]:
     """Run in Amaranth's simulator: classes, spikes of every layer, latencies, and cycles of the results."""
@@ -166,6 +209,7 @@ def hardware_run(plan: Plan, samples: npt.NDArray[np.uint8], *, gap: float = 0.0
     per_sample = len(payloads) // len(samples)
     sent, received, seen = run_streams(
         dut, payloads, len(samples), gap=gap, stall=stall, seed=seed, wait_between=per_sample if isolated else 0,
+        background=[_memory(dut, plan, table) for table in plan.tables],
         watch={layer.config.synapse.name: layer.o for layer in dut.layers}, limit_cycles=100_000)
     spikes = [spikes_of(plan, k, [payload for _, payload in seen[layer.name]], len(samples))
               for k, layer in enumerate(plan.network.layers)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ Transfer = tuple[int, int]  # (cycle, payload)
 def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float = 0.0, stall: float = 0.0,
                 seed: int = 0, watch: dict[str, Any] | None = None, limit_cycles: int = 20_000,
                 wait_between: int = 0, reset_at: int | None = None,
+                background: Sequence[Callable[[Any], Awaitable[None]]] = (),
                 ) -> tuple[list[int], list[Transfer], dict[str, list[Transfer]]]:
     """Send ``stimulus`` to ``dut.i`` and take ``outputs`` payloads from ``dut.o``.
 
@@ -24,6 +25,7 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
     streams whose transfers are recorded. With ``wait_between`` only so many payloads are sent per output taken.
     ``reset_at`` is a cycle in which a reset throws everything away: the stimulus and the count of
     cycles start anew.
+    ``background`` are test benches that go on in the same clock as long as this one.
     Returns the cycles in which inputs were taken, the outputs, and what the watched streams carried.
     """
     rng = np.random.default_rng(seed)
@@ -62,5 +64,7 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
     sim = Simulator(ResetInserter(reset)(dut))
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
+    for other in background:
+        sim.add_testbench(other, background=True)
     sim.run()
     return sent, received, seen
