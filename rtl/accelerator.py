@@ -105,8 +105,10 @@ class Accelerator(wiring.Component):
                      error.eq(Cat(layer.error for layer in self.external).any())]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += beat_q.eq(Mux(beat_q == beats_per_run - 1, 0, beat_q + 1))
-        # Each layer holds a run or two; the streams between them, less than one.
-        running_shape = index_shape(4 * (len(self.layers) + 1))
+        # A run without any spike is a few end marks: so many can be under way as there are places for slots.
+        places = sum(layer.config.synapse.queue.slot_credits + layer.config.fetch.prefetch_rows
+                     for layer in self.external if layer.config.fetch is not None)
+        running_shape = index_shape(places + 4 * (len(self.layers) + 1))
         running_q, running = Signal(running_shape), Signal(running_shape)
         bad_q, bad = Signal(running_shape), Signal(running_shape)  # runs from the next result on
         spared_q = Signal()  # a result that was there already when the error came is none of them

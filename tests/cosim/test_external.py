@@ -1,0 +1,94 @@
+"""Weights in external memory: the emitted Verilog with AXI4 memories of several timings, and a memory that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.networks import make_external, random_conv_network, random_fold, random_network, random_samples
+
+from spikeloom.cosim.simulate import simulate
+from spikeloom.cosim.verilator import lint
+from spikeloom.gen.build import build, read_manifest
+from spikeloom.gen.fetch_cycles import MemoryTiming
+from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.plan import make_plan
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput
+from spikeloom.model.numerics import Shift
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_networks(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_conv_network(rng) if seed else random_network(rng)
+    fold = random_fold(rng, network)
+    while not make_plan(network, fold).tables:
+        fold = make_external(rng, fold)
+    build(make_plan(network, fold), tmp_path / "build")
+    lint(tmp_path / "build")
+    samples = random_samples(rng, network, 30)
+    for timing in (MemoryTiming(latency_cycles=1), MemoryTiming(latency_cycles=40, beat_interval_cycles=3)):
+        result = simulate(tmp_path / "build", samples, memory=timing)
+        assert (result.first_mismatch, result.mismatches, result.cycles_mispredicted) == (None, 0, 0), f"seed {seed}"
+        assert not result.invalid.any()
+    result = simulate(tmp_path / "build", samples, mode="stream", input_gap=0.2, output_stall=0.3,
+                      reset_cycles=(50, 333, 700))
+    assert (result.first_mismatch, result.mismatches) == (None, 0), f"seed {seed}"
+
+
+@pytest.fixture
+def network() -> Network:
+    """Weight rows that some samples need and others do not."""
+    rng = np.random.default_rng(5)
+    layers = tuple(
+        Layer(name=f"layer{k}", connection=Dense(weight=rng.integers(-8, 8, (b, a)), weight_bits=4),
+              neuron=Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=0, threshold=np.array([6])))
+        for k, (a, b) in enumerate(((8, 6), (6, 4))))
+    return Network(name="two", input=SpikeInput(shape=(8,)), layers=layers, steps=4, readout=Readout.count(4))
+
+
+def test_a_bus_error_marks_its_inference_and_no_other(tmp_path: Path, network: Network) -> None:
+    fold = Fold(layers=(LayerFold(lanes=6, external_bus_bits=32), LayerFold(lanes=4)), input_per_beat=2)
+    build(make_plan(network, fold), tmp_path / "build")
+    samples = (np.random.default_rng(1).random((40, 4, 8)) < 0.5).astype(np.uint8)
+    samples[:, :, 3] = 0
+    failing = [20, 21, 39]
+    samples[failing, 1, 3] = 1
+    table = read_manifest(tmp_path / "build")["external"][0]
+    # Input 3 is item 1 of beat 1: row 3 of the only bank.
+    result = simulate(tmp_path / "build", samples, memory_error_address=table["base"] + 3 * 4)
+    assert np.flatnonzero(result.invalid).tolist() == failing
+    assert result.cycles_mispredicted == 0
+    assert (result.first_mismatch, result.mismatches) == (None, 0)  # this memory answers with the data all the same
+    # Back to back those that are under way with them are marked too, but none of them is missed.
+    streamed = simulate(tmp_path / "build", samples, memory_error_address=table["base"] + 3 * 4, mode="stream", jobs=1)
+    marked = np.flatnonzero(streamed.invalid).tolist()
+    assert set(failing) <= set(marked)
+    assert not set(range(10)) & set(marked)
+
+
+def test_a_memory_without_room(network: Network) -> None:
+    fold = Fold(layers=(LayerFold(external_bus_bits=32), LayerFold(external_bus_bits=64)), external_bytes=4096)
+    with pytest.raises(SpikeloomError, match=r"layer layer1: its weight table takes \d+ bytes from 4096 on, but "
+                                             r"external_bytes is 4096"):
+        make_plan(network, fold)
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"external_bus_bits": 48}, "layer layer0: external_bus_bits must be 32, 64, 128, 256 or 512, not 48"),
+    ({"external_bus_bits": 64, "inputs_per_cycle": 2}, "inputs_per_cycle must be 1 with external weights, not 2"),
+    ({"external_bus_bits": 64, "prefetch_rows": 1}, "prefetch_rows must be in 2..4096, not 1"),
+])
+def test_bad_folds(network: Network, fields: dict[str, int], message: str) -> None:
+    with pytest.raises(SpikeloomError, match=message):
+        make_plan(network, Fold(layers=(LayerFold(**fields), LayerFold()), input_per_beat=2))
+
+
+def test_a_missing_table(tmp_path: Path, network: Network) -> None:
+    fold = Fold(layers=(LayerFold(external_bus_bits=32), LayerFold()))
+    build(make_plan(network, fold), tmp_path / "build")
+    (tmp_path / "build" / "layer0_table.bin").write_bytes(b"")
+    with pytest.raises(SpikeloomError, match=r"layer0_table.bin: has 0 bytes, but the manifest says \d+"):
+        simulate(tmp_path / "build", np.zeros((1, 4, 8), np.uint8))
