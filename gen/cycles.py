@@ -188,7 +188,7 @@ class _Fetch:
                  samples: int) -> None:
         # A slot is on the queue's output, and one cycle later behind the queue of slots.
         self.delay = 3 if isinstance(queue, WindowQueueConfig) else 2
-        self.timing = [FetchTiming(config, memory) for _ in range(samples)]
+        self.timing = [FetchTiming(config, memory, max) for _ in range(samples)]
         self.accepted = [deque([-1] * queue.slot_credits, maxlen=queue.slot_credits) for _ in range(samples)]
         self.issued = np.full(samples, -1, np.int64)
 

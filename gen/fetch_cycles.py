@@ -7,6 +7,7 @@ integer, or an int64 array (N,) with the times of N samples whose slots are of t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -64,43 +65,47 @@ class FetchTiming:
     for a cycle after the one before, and that one takes a cycle or more.)
     """
 
-    def __init__(self, config: WeightFetchConfig, memory: MemoryTiming) -> None:
+    def __init__(self, config: WeightFetchConfig, memory: MemoryTiming,
+                 maximum: Callable[[Any, Any], Any] = np.maximum) -> None:
+        """``maximum`` is that of two times; for integers the built-in one is many times faster."""
         self.config = config
         self.memory = memory
+        self._maximum = maximum
+        self._row_bursts, self._row_cycles = config.row_bursts, (config.row_beats - 1) * memory.beat_interval_cycles
         self._free: Cycle = 0       # the next slot can be accepted from here on, but for its place
         self._word: Cycle = -memory.beat_interval_cycles
         self._ended: Cycle = -END_INTERVAL_CYCLES
-        self._given: list[Cycle] = []  # the last prefetch_rows slots
+        self._given: deque[Cycle] = deque(maxlen=config.prefetch_rows)
 
     def event(self, offered: Cycle) -> tuple[Cycle, Cycle]:
         """When an event that is on ``i`` from cycle ``offered`` on is accepted, and when it is on ``o``."""
-        cfg, memory = self.config, self.memory
+        memory = self.memory
         accept = self._accept(offered)
-        self._free = accept + cfg.row_bursts
-        first = np.maximum(accept + 1 + memory.latency_cycles, self._word + memory.beat_interval_cycles)
-        self._word = first + (cfg.row_beats - 1) * memory.beat_interval_cycles
+        self._free = accept + self._row_bursts
+        first = self._maximum(accept + 1 + memory.latency_cycles, self._word + memory.beat_interval_cycles)
+        self._word = first + self._row_cycles
         return accept, self._give(self._word + 1)
 
     def end(self, offered: Cycle, room: Room) -> tuple[Cycle, Cycle]:
         """Likewise for an end mark; ``room(c)`` is the first cycle from ``c`` on in which ``room`` is set."""
         accept = self._accept(offered)
         self._free = accept + 1
-        earliest = np.maximum(accept + 1, self._ended + END_INTERVAL_CYCLES)
+        earliest = self._maximum(accept + 1, self._ended + END_INTERVAL_CYCLES)
         if self._given:
-            earliest = np.maximum(earliest, self._given[-1] + 1)
+            earliest = self._maximum(earliest, self._given[-1] + 1)
         self._ended = room(earliest)
         return accept, self._give(self._ended)
 
     def _accept(self, offered: Cycle) -> Cycle:
-        accept = np.maximum(offered, self._free)
+        accept = self._maximum(offered, self._free)
         if len(self._given) == self.config.prefetch_rows:
-            accept = np.maximum(accept, self._given[0] + 1)
+            accept = self._maximum(accept, self._given[0] + 1)
         return accept
 
     def _give(self, ready: Cycle) -> Cycle:
         if self._given:
-            ready = np.maximum(ready, self._given[-1] + 1)
-        self._given = [*self._given[1 - self.config.prefetch_rows:], ready]
+            ready = self._maximum(ready, self._given[-1] + 1)
+        self._given.append(ready)
         return ready + 1
 
 
