@@ -74,12 +74,15 @@ class Pool:
         return channels, height // self.size, width // self.size
 
     def __call__(self, x: Array) -> Array:
-        """Pooled maps (..., C, H / size, W / size) of maps (..., C, H, W); sums of integers and bits are int32."""
-        *rest, height, width = x.shape
-        windows = x.reshape(*rest, height // self.size, self.size, width // self.size, self.size)
+        """Pooled maps (..., C, H / size, W / size) of maps (..., C, H, W); sums of bits and integers are int32."""
+        parts = [x[..., dy::self.size, dx::self.size] for dy in range(self.size) for dx in range(self.size)]
         if self.kind == "or":
-            return windows.max(axis=(-3, -1))
-        return windows.sum(axis=(-3, -1), dtype=x.dtype if x.dtype.kind == "f" else np.int32)
+            return np.maximum.reduce(parts)
+        dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.int32)
+        total = parts[0].astype(dtype)
+        for part in parts[1:]:
+            total += part
+        return total
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ It shares nothing with the hardware but :mod:`.numerics` and the description, an
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,8 @@ from .numerics import signed_bits
 __all__ = ["GoldenResult", "batches", "encode_input", "run"]
 
 Bits = npt.NDArray[np.bool_]
+
+THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -88,14 +92,25 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
     return GoldenResult(spikes, scores, np.argmax(scores, axis=1))
 
 
-def batches(network: Network, samples: npt.NDArray[Any], batch: int = 1000,
+def batches(network: Network, samples: npt.NDArray[Any], batch: int = 200,
             progress: Callable[[int], None] | None = None) -> Iterator[GoldenResult]:
-    """Run in batches; ``progress`` is called with the number of samples done in each."""
-    for start in range(0, len(samples), batch):
-        part = samples[start:start + batch]
-        yield run(network, part)
-        if progress is not None:
-            progress(len(part))
+    """Run in batches, two at a time; ``progress`` is called with the number of samples done in each."""
+    # NumPy lets go of the interpreter while it computes, so that threads use both cores.
+    with ThreadPoolExecutor(THREADS) as pool:
+        pending: deque[Future[GoldenResult]] = deque()
+        for start in range(0, len(samples), batch):
+            pending.append(pool.submit(run, network, samples[start:start + batch]))
+            if len(pending) > THREADS:
+                yield _done(pending, progress)
+        while pending:
+            yield _done(pending, progress)
+
+
+def _done(pending: deque[Future[GoldenResult]], progress: Callable[[int], None] | None) -> GoldenResult:
+    result = pending.popleft().result()
+    if progress is not None:
+        progress(len(result.classes))
+    return result
 
 
 def layer_state_dtype(network: Network, index: int) -> type[np.signedinteger[Any]]:
@@ -146,9 +161,14 @@ def _neurons(layer: Layer, dtype: type[np.signedinteger[Any]], drive: IntArray, 
     spikes = np.empty((shape[0], steps, shape[1]), np.bool_)
     for t in range(steps):
         x = drive if drive.ndim == 2 else drive[:, t]
-        current = neuron.synapse(current) + (x << neuron.fraction_bits)
-        membrane = neuron.membrane(membrane) + current
-        spike = membrane > threshold if neuron.compare == ">" else membrane >= threshold
-        spikes[:, t] = spike
-        membrane = np.where(spike, 0 if neuron.reset == "zero" else membrane - threshold, membrane)
+        current = neuron.synapse(current)
+        current += x << neuron.fraction_bits
+        membrane = neuron.membrane(membrane)
+        membrane += current
+        spike = spikes[:, t]
+        (np.greater if neuron.compare == ">" else np.greater_equal)(membrane, threshold, out=spike)
+        if neuron.reset == "zero":
+            membrane *= ~spike
+        else:
+            membrane -= threshold * spike
     return spikes
