@@ -98,11 +98,17 @@ def evaluate(network: Network, data: Dataset, progress: Callable[[int], None] | 
     return Evaluation(len(data), right / len(data), (active / len(data)).tolist())
 
 
-def compile(network: Network, fold: Fold | str = "balanced") -> Plan:
-    """Shapes, widths and memories of the hardware; ``fold`` is a preset, a JSON file or a Fold."""
+def compile(network: Network, fold: Fold | str = "balanced", device: str | None = None, bus_bits: int = 64) -> Plan:
+    """Shapes, widths and memories of the hardware; ``fold`` is a preset, a JSON file or a Fold.
+
+    With a ``device``, weights that its block RAM cannot hold go to external memory, behind buses of ``bus_bits``.
+    """
+    from spikeloom.gen.devices import find_device
+    from spikeloom.gen.external import fit_to_device
     from spikeloom.gen.fold import load_fold
     from spikeloom.gen.plan import make_plan
-    return make_plan(network, load_fold(fold, network) if isinstance(fold, str) else fold)
+    chosen = load_fold(fold, network) if isinstance(fold, str) else fold
+    return make_plan(network, fit_to_device(network, chosen, find_device(device), bus_bits) if device else chosen)
 
 
 def write(plan: Plan, folder: str | Path, **options: Any) -> dict[str, Any]:

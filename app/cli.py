@@ -149,6 +149,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 data_option = click.option("--data", default="fashion-mnist", show_default=True,
                            help="A data set's name, or files: .npz with images and labels, IDX, ...")
 samples_option = click.option("--samples", type=click.IntRange(1), help="Only the first N samples.")
+device_option = click.option("--device", help="Move weights that its block RAM cannot hold to external memory: "
+                             "lfe5u-85f, ice40-up5k, ...")
+bus_option = click.option("--bus-bits", type=click.Choice(["32", "64", "128", "256", "512"]), default="64",
+                          show_default=True, callback=lambda ctx, param, value: int(value),
+                          help="Width of the AXI4 buses to external memory.")
 fold_option = click.option("--fold", default="balanced", show_default=True,
                            help="small, balanced, fast, full, or a fold file (JSON).")
 clock_option = click.option("--clock-mhz", type=click.FloatRange(0, min_open=True), default=CLOCK_MHZ,
@@ -270,13 +275,16 @@ def evaluate(network: str, data: str, samples: int | None, as_json: bool) -> Non
 @main.command()
 @network_argument
 @fold_option
+@device_option
+@bus_option
 @data_option
 @click.option("--samples", type=click.IntRange(1), default=200, show_default=True,
               help="Samples on which cycles are predicted.")
 @click.option("--no-cycles", is_flag=True, help="Widths and memories only: needs no data.")
 @clock_option
 @json_option
-def check(network: str, fold: str, data: str, samples: int, no_cycles: bool, clock_mhz: float, as_json: bool) -> None:
+def check(network: str, fold: str, device: str | None, bus_bits: int, data: str, samples: int, no_cycles: bool,
+          clock_mhz: float, as_json: bool) -> None:
     """What each layer of NETWORK becomes: widths, memories, predicted cycles. Generates nothing.
 
     \b
@@ -287,7 +295,7 @@ def check(network: str, fold: str, data: str, samples: int, no_cycles: bool, clo
     from spikeloom.gen.build import manifest_of
     from spikeloom.gen.cycles import count_cycles
     net = spikeloom.load(network)
-    plan = spikeloom.compile(net, fold)
+    plan = spikeloom.compile(net, fold, device, bus_bits)
     value = manifest_of(plan)
     if not no_cycles:
         loaded = _dataset(data, samples)
@@ -325,19 +333,23 @@ def check(network: str, fold: str, data: str, samples: int, no_cycles: bool, clo
 @main.command()
 @network_argument
 @fold_option
+@device_option
+@bus_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--force", is_flag=True, help="Replace an earlier build.")
 @json_option
-def build(network: str, fold: str, output: Path, force: bool, as_json: bool) -> None:
+def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, force: bool,
+          as_json: bool) -> None:
     """Generate the Verilog of NETWORK, with memories, waivers and manifest.
 
     \b
     Examples:
       spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
       spikeloom build my.snn --fold my_fold.json -o build/mine --force
+      spikeloom build large.snn --fold balanced --device lfe5u-45f --bus-bits 128 -o build/large
     """
     net = spikeloom.load(network)
-    plan = spikeloom.compile(net, fold)
+    plan = spikeloom.compile(net, fold, device, bus_bits)
     manifest = _write(plan, output, overwrite=force)
     _print(as_json, manifest | {"folder": str(output)}, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
         ("Verilog", output / f"{manifest['top']}.v"), ("memory", f"{manifest['memory_bits']:,} bits"),
@@ -358,10 +370,15 @@ def build(network: str, fold: str, output: Path, force: bool, as_json: bool) -> 
 @click.option("--reset-at", type=click.IntRange(1), multiple=True, help="Reset in this cycle (may be repeated).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random pauses.")
 @click.option("--waves", type=click.Path(path_type=Path), help="Write waveforms (.vcd) to this file.")
+@click.option("--memory-latency", type=click.IntRange(1), default=32, show_default=True,
+              help="Of external memories: cycles from an address to its first word.")
+@click.option("--memory-interval", type=click.IntRange(1), default=1, show_default=True,
+              help="Of external memories: cycles per word.")
 @clock_option
 @json_option
 def sim(folder: Path, data: str, samples: int | None, jobs: int, stream: bool, input_gap: float, output_stall: float,
-        reset_at: tuple[int, ...], seed: int, waves: Path | None, clock_mhz: float, as_json: bool) -> None:
+        reset_at: tuple[int, ...], seed: int, waves: Path | None, memory_latency: int, memory_interval: int,
+        clock_mhz: float, as_json: bool) -> None:
     """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
 
     Exit code 1 if anything differs.
@@ -373,10 +390,12 @@ def sim(folder: Path, data: str, samples: int | None, jobs: int, stream: bool, i
       spikeloom sim build/fast --data fashion-mnist-demo --samples 2 --waves two.vcd
     """
     from spikeloom.gen.build import read_manifest
+    from spikeloom.gen.fetch_cycles import MemoryTiming
     read_manifest(folder)  # a wrong folder is told before any data are fetched
     loaded = _dataset(data, samples)
+    memory = MemoryTiming(latency_cycles=memory_latency, beat_interval_cycles=memory_interval)
     result = _simulate(folder, loaded, jobs=jobs, mode="stream" if stream else "isolated", input_gap=input_gap,
-                       output_stall=output_stall, reset_cycles=reset_at, seed=seed, waves=waves)
+                       output_stall=output_stall, reset_cycles=reset_at, seed=seed, waves=waves, memory=memory)
     _print(as_json, result.to_json() | {"clock_mhz": clock_mhz, "us_mean": result.cycles_mean / clock_mhz},
            f"{folder}: Verilog against golden model", _sim_rows(result, clock_mhz))
     sys.exit(0 if result.ok else 1)

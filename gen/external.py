@@ -1,0 +1,47 @@
+"""Which layers keep their weights in external memory, for a device whose block RAM cannot hold them all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from spikeloom.model.network import Network
+from spikeloom.rtl.layer import LayerConfig
+
+from .devices import Device
+from .fold import Fold
+from .plan import make_plan
+
+__all__ = ["fit_to_device", "weight_memory_bits"]
+
+BLOCK_BITS = {"ecp5": 18 * 1024, "xc7": 18 * 1024, "ice40": 4 * 1024}
+USABLE = 0.8  # of a device's block RAM: memories do not fill their blocks, and others take some too
+
+
+def weight_memory_bits(config: LayerConfig) -> int:
+    """Bits of a layer's weight memories on chip."""
+    synapse, queue = config.synapse, config.synapse.queue
+    return 0 if synapse.external else queue.banks * queue.passes * queue.rows * synapse.lanes * synapse.weight_bits
+
+
+def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 64) -> Fold:
+    """The fold with as few layers as possible, the largest first, moved to external memory.
+
+    Their ``inputs_per_cycle`` becomes 1 and ``external_bus_bits`` ``bus_bits``. A device without known limits
+    takes everything.
+
+    Raises
+    ------
+    SpikeloomError
+        If the fold does not suit the network.
+    """
+    if device.bram is None:
+        return fold
+    room = int(USABLE * device.bram * BLOCK_BITS[device.family])
+    sizes = [weight_memory_bits(config) for config in make_plan(network, fold).layers]
+    layers = list(fold.layers)
+    for index in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
+        if sum(sizes) <= room:
+            break
+        layers[index] = replace(layers[index], inputs_per_cycle=1, external_bus_bits=bus_bits)
+        sizes[index] = 0
+    return replace(fold, layers=tuple(layers))
