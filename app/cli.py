@@ -460,8 +460,8 @@ def report(folder: Path, data: str, samples: int, device: str | None, output: Pa
 @data_option
 @samples_option
 @click.option("--hidden", default="400-400", show_default=True,
-              help="Layers between input and classes, e.g. 400-400 or 15C5-P2-40C5-P2-300 (C: convolution, D: depthwise, "
-                   "P, A, O: sum, average and OR pool; s: stride, p: padding).")
+              help="Layers between input and classes, e.g. 400-400 or 15C5-P2-40C5-P2-300 (C: convolution, "
+                   "D: depthwise, P, A, O: sum, average and OR pool; s: stride, p: padding).")
 @click.option("--weight-bits", type=int, default=4, show_default=True, help="1..8 or 16; 0 trains a float network.")
 @click.option("--input-bits", type=int, default=4, show_default=True, help="Bits of a pixel.")
 @click.option("--fraction-bits", type=int, default=4, show_default=True, help="Fractional bits of the states.")

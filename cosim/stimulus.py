@@ -33,7 +33,8 @@ def pack_samples(build: BuildFolder, samples: npt.NDArray[Any]) -> npt.NDArray[n
     x = encode_input(build.network, samples)
     n, size = len(x), build.network.input.size
     if build.network.static:  # (n, windows, bits of a mask, inputs)
-        masks = (x[:, None, None, :] >> np.arange(build.item_bits, dtype=np.uint8)[:, None]) & 1
+        bit = np.arange(build.item_bits, dtype=np.uint8)[:, None]
+        masks: npt.NDArray[Any] = (x[:, None, None, :] >> bit) & np.uint8(1)
     else:
         masks = x.reshape(n, build.windows, build.window_steps, size)
     items = build.input.to_beats(masks)  # (n, windows, bits of a mask, beats, items)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,8 +58,8 @@ class CycleCounts:
         Weights that were added because a spike met a synapse: without padding lanes and the parts of
         a tile's window that one position sees and another does not.
     busy : int64 array (N, layers)
-        Cycles in which the lanes could have added: from the layer's first slot to the end of its last pass, without those
-        in which it waited for its input.
+        Cycles in which the lanes could have added: from a layer's first slot of a row or pass to its end, waiting for
+        room behind the lanes included, waiting for input not.
     """
 
     latency: Cycles
@@ -193,7 +194,7 @@ class _Fetch:
         self.issued = np.full(samples, -1, np.int64)
 
     def events(self, sample: int, earliest: int, count: int) -> int:
-        """Issue ``count`` events one after the other; returns the cycle of the last (``earliest - 1`` if there is none)."""
+        """Issue ``count`` events one after the other; returns the cycle of the last, or ``earliest - 1``."""
         accepted, timing = self.accepted[sample], self.timing[sample]
         at = max(earliest, int(self.issued[sample]) + 1) - 1
         for _ in range(count):
@@ -208,7 +209,7 @@ class _Fetch:
         seen = np.empty_like(earliest)
         for n, (accepted, timing) in enumerate(zip(self.accepted, self.timing, strict=True)):
             at = max(int(earliest[n]), int(self.issued[n]) + 1, accepted[0] + 1)
-            taken, seen[n] = timing.end(at + self.delay, lambda c, n=n: max(int(c), int(room_from[n])))
+            taken, seen[n] = timing.end(at + self.delay, partial(max, int(room_from[n])))
             accepted.append(int(taken))
             self.issued[n] = at
         return self.issued.copy(), seen
@@ -237,7 +238,7 @@ class _EventQueue:
         if self.fetch is None:
             self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
         else:
-            for n in np.flatnonzero(c[:, 0]):
+            for n in map(int, np.flatnonzero(c[:, 0])):
                 self.free[n, 0] = self.fetch.events(n, int(taken[n]) + 3, int(c[n, 0])) + 1
         self.accepted = taken
         self.beat += 1
@@ -331,6 +332,17 @@ class _WindowQueue:
             self._open()
         return taken
 
+    def _end_window(self, free: Cycles) -> Cycles:
+        """Mark the end of a window, in ``free`` or later; returns when."""
+        free = np.maximum(free, self.end + 3)
+        if self.fetch is None:
+            self.end = np.maximum(free, self.neurons.room_from)
+            self.neurons.drain(self.end + 2)
+        else:
+            self.end, seen = self.fetch.end(free, self.neurons.room_from)
+            self.neurons.drain(seen)
+        return self.end
+
     def _read_until(self, tile_rows: int) -> None:
         while self.tile_row < tile_rows:
             self._read_row(self.tile_row)
@@ -367,16 +379,9 @@ class _WindowQueue:
                     if self.fetch is None:
                         free = start + groups
                     else:
-                        free = np.array([self.fetch.events(n, int(start[n]), int(groups[n])) + 1 for n in samples])
-                    if last and self.fetch is None:
-                        self.end = popped = np.maximum(np.maximum(free, self.neurons.room_from), self.end + 3)
-                        self.neurons.drain(popped + 2)
-                    elif last:
-                        self.end, seen = self.fetch.end(np.maximum(free, self.end + 3), self.neurons.room_from)
-                        popped = self.end
-                        self.neurons.drain(seen)
-                    else:
-                        popped = free - 1
+                        free = np.array([self.fetch.events(n, int(start[n]), int(groups[n])) + 1
+                                         for n in range(self.n)])
+                    popped = self._end_window(free) if last else free - 1
                     self.popped = np.where(wanted, popped, self.popped)
                     self.ring[samples, slot] = np.where(wanted, popped, self.ring[samples, slot])
                     self.queued = self.queued + wanted
@@ -431,7 +436,9 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
     readout = _Readout(plan.readout, n)
     sink: _Sink = readout
     sources: list[_EventQueue | _WindowQueue] = []
-    events, useful, additions = [], [], []
+    events: list[Cycles] = []
+    useful: list[Cycles] = []
+    additions: list[Cycles] = []
     for index in reversed(range(len(plan.layers))):
         config, layer = plan.layers[index], plan.network.layers[index]
         active = activity[index]
@@ -487,7 +494,8 @@ def _pairs(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple
         """How many of ``count`` windows of ``size`` cells, ``step`` apart, see each cell."""
         first = np.arange(count)[:, None] * step - queue.padding
         at = np.arange(cells)
-        return ((at >= first) & (at < first + size)).sum(axis=0)
+        windows: Cycles = ((at >= first) & (at < first + size)).sum(axis=0)
+        return windows
 
     rows = seen(queue.kernel_rows, queue.stride_rows, queue.tile_rows, maps.shape[1])
     wide = seen(queue.kernel_columns, queue.stride_columns, queue.tiles, queue.cells)

@@ -97,7 +97,7 @@ class FetchTiming:
         return accept, self._give(self._ended)
 
     def _accept(self, offered: Cycle) -> Cycle:
-        accept = self._maximum(offered, self._free)
+        accept: Cycle = self._maximum(offered, self._free)
         if len(self._given) == self.config.prefetch_rows:
             accept = self._maximum(accept, self._given[0] + 1)
         return accept

@@ -95,8 +95,8 @@ def check_fold(network: Network, fold: Fold) -> None:
         raise SpikeloomError(f"fold {fold.name}: window_steps must be {network.steps} (all steps) for a static input, "
                              f"not {window}: its drive is computed once")
     if network.reads_map and as_map(network.input.shape)[0] % fold.input_per_beat:
-        raise SpikeloomError(f"fold {fold.name}: input_per_beat must divide the {as_map(network.input.shape)[0]} channels "
-                             f"of a position of the input map, not {fold.input_per_beat}")
+        raise SpikeloomError(f"fold {fold.name}: input_per_beat must divide the {as_map(network.input.shape)[0]} "
+                             f"channels of a position of the input map, not {fold.input_per_beat}")
     _in_range(f"fold {fold.name}: external_bytes", fold.external_bytes, 1 << 64)
     items, source = fold.input_per_beat, "input_per_beat"
     for layer, lf in zip(network.layers, fold.layers, strict=True):
@@ -135,8 +135,8 @@ def _check_convolution(where: str, connection: Conv2d, lf: LayerFold) -> None:
         raise SpikeloomError(f"{where} lanes must be in 1..{channels} (its channels), or so many times them as divide "
                              f"its {width} columns ({allowed}), not {lf.lanes}")
     if lf.lanes > channels and channels % lf.neuron_units:
-        raise SpikeloomError(f"{where} neuron_units must divide the {channels} channels where lanes={lf.lanes} are more "
-                             f"than these, not {lf.neuron_units}")
+        raise SpikeloomError(f"{where} neuron_units must divide the {channels} channels where lanes={lf.lanes} are "
+                             f"more than these, not {lf.neuron_units}")
 
 
 def _in_range(what: str, value: Any, high: int, low: int = 1) -> None:

@@ -77,9 +77,10 @@ class Pool:
         """Pooled maps (..., C, H / size, W / size) of maps (..., C, H, W); sums of bits and integers are int32."""
         parts = [x[..., dy::self.size, dx::self.size] for dy in range(self.size) for dx in range(self.size)]
         if self.kind == "or":
-            return np.maximum.reduce(parts)
+            merged: Array = np.maximum.reduce(parts)
+            return merged
         dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.int32)
-        total = parts[0].astype(dtype)
+        total: Array = parts[0].astype(dtype)
         for part in parts[1:]:
             total += part
         return total
@@ -171,8 +172,8 @@ class ConvGeometry:
         view = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, (2, 3))[:, :, ::step, ::step]
         channels, height, width = self.output_shape
         if self.groups == 1:
-            patches = view.transpose(0, 2, 3, 1, 4, 5).reshape(len(x) * height * width, -1)
-            sums = (patches @ weight.reshape(channels, -1).T).reshape(len(x), height * width, channels)
+            patches: Array = view.transpose(0, 2, 3, 1, 4, 5).reshape(len(x) * height * width, -1)
+            sums: Array = (patches @ weight.reshape(channels, -1).T).reshape(len(x), height * width, channels)
             return sums.transpose(0, 2, 1).reshape(len(x), channels, height, width)
         patches = view.transpose(1, 0, 2, 3, 4, 5).reshape(self.groups, len(x) * height * width, -1)
         sums = patches @ weight.reshape(self.groups, channels // self.groups, -1).transpose(0, 2, 1)

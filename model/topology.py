@@ -60,7 +60,8 @@ def read_topology(text: str, shape: Shape, classes: int) -> list[LayerShape]:
     for part in [*text.split("-"), str(classes)] if text else [str(classes)]:
         match = _ITEM.fullmatch(part)
         if match is None:
-            raise SpikeloomError(f"topology {text!r}: part {part!r} must be like 400, 32C5, 32C5s2p2, 32D3, P2, A2 or O2")
+            raise SpikeloomError(f"topology {text!r}: part {part!r} must be like 400, 32C5, 32C5s2p2, 32D3, P2, A2 "
+                                 "or O2")
         item = match.groupdict()
         try:
             if item["pool"]:

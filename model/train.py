@@ -316,7 +316,8 @@ class _Layer(torch.nn.Module):
             drive = self.connect(self.encode(signal), weight, bias)
             drive = drive.expand(self.config.steps, *drive.shape)
         else:
-            drive = self.connect(signal.flatten(0, 1), weight, bias).unflatten(0, signal.shape[:2])
+            drive = self.connect(signal.flatten(0, 1), weight, bias)
+            drive = drive.reshape(*signal.shape[:2], *drive.shape[1:])
         return tsslbp.spike(drive, self.per_channel(threshold), self.dynamics).float()
 
     def export(self) -> Layer:

@@ -257,7 +257,8 @@ def sum_pool(x: Tensor, size: int, fused: bool = False) -> Tensor:
 
 
 def _sum_pool(x: Tensor, size: int) -> Tensor:
-    return x.unflatten(-1, (-1, size)).unflatten(-3, (-1, size)).sum((-1, -3))
+    *rest, height, width = x.shape
+    return x.reshape(*rest, height // size, size, width // size, size).sum((-1, -3))
 
 
 class _Lsq(torch.autograd.Function):

@@ -112,7 +112,8 @@ class Accelerator(wiring.Component):
         running_q, running = Signal(running_shape), Signal(running_shape)
         bad_q, bad = Signal(running_shape), Signal(running_shape)  # runs from the next result on
         spared_q = Signal()  # a result that was there already when the error came is none of them
-        m.d.comb += [running.eq(running_q + starts - leaves), bad.eq(Mux(error, running, bad_q - (leaves & (bad_q != 0))))]
+        m.d.comb += [running.eq(running_q + starts - leaves),
+                     bad.eq(Mux(error, running, bad_q - (leaves & (bad_q != 0))))]
         m.d.sync += [running_q.eq(running), bad_q.eq(bad)]
         with m.If(leaves):
             m.d.sync += spared_q.eq(0)

@@ -213,7 +213,8 @@ class EventQueue(wiring.Component):
     def _pool(self, m: Module, take: Signal, base_q: Signal) -> None:
         """Let the base return to the start of a cell, or of a row of cells, until all its positions have come."""
         cfg = self.config
-        beat_q, x_q, y_q = Signal(index_shape(cfg.cell_beats)), Signal(index_shape(cfg.pool)), Signal(index_shape(cfg.pool))
+        beat_q = Signal(index_shape(cfg.cell_beats))
+        x_q, y_q = Signal(index_shape(cfg.pool)), Signal(index_shape(cfg.pool))
         column_q = Signal(index_shape(cfg.width))
         row_base_q = Signal.like(base_q, name="row_base_q")
         ends = take & (beat_q == cfg.cell_beats - 1)

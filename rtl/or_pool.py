@@ -57,8 +57,9 @@ class OrPool(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        beat_q, x_q, y_q = Signal(index_shape(cfg.cell_beats)), Signal(index_shape(cfg.size)), Signal(index_shape(cfg.size))
-        column_q, address_q = Signal(index_shape(cfg.width)), Signal(index_shape(cfg.width // cfg.size * cfg.cell_beats))
+        beat_q, column_q = Signal(index_shape(cfg.cell_beats)), Signal(index_shape(cfg.width))
+        x_q, y_q = Signal(index_shape(cfg.size)), Signal(index_shape(cfg.size))
+        address_q = Signal(index_shape(cfg.width // cfg.size * cfg.cell_beats))
         take, position_ends, row_ends, complete = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             complete.eq((x_q == cfg.size - 1) & (y_q == cfg.size - 1)),

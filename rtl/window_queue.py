@@ -155,13 +155,13 @@ class WindowQueue(wiring.Component):
 
     Timing. A beat with ``c`` events is taken ``max(1, c) - 1`` cycles after it could have been (it is offered, the
     one before was taken in an earlier cycle, and its row has a slot: rows of tiles above that no longer need it
-    have ended in earlier cycles). Run ``k`` is looked up in ``F_k = max(C_{k-1}, R + 1)``, where ``R`` is the cycle in
-    which the last map row of its window was complete (for the last row of tiles: the map), and leaves in ``C_k = F_k + 1``, or when the run queue has
-    room if it is queued (not empty, or a window's last). The reader starts a run of ``g`` groups of ``banks``
-    entries one or more cycles after ``C_k``, and after the run before; it takes ``g`` cycles, then, after a window's
-    last run, one for the end, which waits for ``room`` and comes at least 3 cycles after the end before. What is
-    read in ``t`` is on ``o`` in ``t + 2``. After the last window's end, one cycle passes before the
-    next map is taken.
+    have ended in earlier cycles). Run ``k`` is looked up in ``F_k = max(C_{k-1}, R + 1)``, where ``R`` is the cycle
+    in which the last map row of its window was complete (for the last row of tiles: the map). It leaves in
+    ``C_k = F_k + 1``, or when the run queue has room if it is queued (not empty, or a window's last). The reader
+    starts a run of ``g`` groups of ``banks`` entries one or more cycles after ``C_k``, and after the run before; it
+    takes ``g`` cycles, then, after a window's last run, one for the end, which waits for ``room`` and comes at least
+    3 cycles after the end before. What is read in ``t`` is on ``o`` in ``t + 2``. After the last window's end, one
+    cycle passes before the next map is taken.
 
     Memory: ``banks * slots * bank_depth * (item_bits + column bits)`` bits of events, ``2 * slots * cells`` lengths.
 
@@ -190,7 +190,8 @@ class WindowQueue(wiring.Component):
         event = data.StructLayout({"mask": cfg.item_bits, "column": column_bits})
         banks = []
         for j in range(cfg.banks):
-            m.submodules[f"bank{j}"] = bank = Memory(shape=event, depth=memory_depth(cfg.slots * cfg.bank_depth), init=[])
+            bank = Memory(shape=event, depth=memory_depth(cfg.slots * cfg.bank_depth), init=[])
+            m.submodules[f"bank{j}"] = bank
             banks.append(bank)
         lengths = []
         for which in ("begin", "end"):
@@ -309,7 +310,8 @@ class WindowQueue(wiring.Component):
         m.d.sync += ahead_q.eq(ahead_q + row_written - Mux(looked_up, cfg.row_step, 0))
         finished_q = Signal()
         valid_q, consume, fetch = Signal(), Signal(), Signal()
-        m.d.comb += fetch.eq(~finished_q & (full_q | ((ahead_q >= cfg.runs) & (tile_row_q != cfg.tile_rows - 1))) & (~valid_q | consume))
+        arrived = full_q | ((ahead_q >= cfg.runs) & (tile_row_q != cfg.tile_rows - 1))
+        m.d.comb += fetch.eq(~finished_q & arrived & (~valid_q | consume))
 
         x_end = Signal(x_shape)
         begin, end = Signal(index_shape(cfg.cells + 1)), Signal(index_shape(cfg.cells + 1))

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.networks import MEMORY, hardware_run, make_external, random_conv_network, random_fold, random_network, random_samples
+from support.networks import (
+    MEMORY,
+    hardware_run,
+    make_external,
+    random_conv_network,
+    random_fold,
+    random_network,
+    random_samples,
+)
 
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.fold import Fold, LayerFold

@@ -23,8 +23,8 @@ def config_of(*, units: int = 2, beats: int = 5, windows: int = 1, pipelined: bo
         inclusive=False, reset="subtract", threshold=None if own else 60, has_bias=own, keeps_state=windows > 1,
         accumulator_bits=SUM_BITS, drive_bits=10, current_bits=16, membrane_bits=20, threshold_bits=THRESHOLD_BITS,
         bias_bits=BIAS_BITS)
-    return NeuronArrayConfig(name="layer", neuron=neuron, units=units, beats=beats, constant_beats=beats, windows=windows,
-                             pipelined=pipelined)
+    return NeuronArrayConfig(name="layer", neuron=neuron, units=units, beats=beats, constant_beats=beats,
+                             windows=windows, pipelined=pipelined)
 
 
 class Case:

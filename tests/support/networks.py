@@ -15,14 +15,24 @@ from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan, Table
 from spikeloom.model import golden
 from spikeloom.model.geometry import ConvGeometry, Pool, Shape, as_map
-from spikeloom.model.network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput, weight_range
+from spikeloom.model.network import (
+    Conv2d,
+    Dense,
+    Layer,
+    Network,
+    Neuron,
+    Readout,
+    SpikeInput,
+    StaticInput,
+    weight_range,
+)
 from spikeloom.model.numerics import Multiply, Shift
-
 from spikeloom.rtl.weight_fetch import weight_table
 
 from .stream_bench import run_streams
 
-__all__ = ["MEMORY", "hardware_run", "input_beats", "make_external", "random_conv_network", "random_fold", "random_network", "random_samples", "spikes_of"]
+__all__ = ["MEMORY", "hardware_run", "input_beats", "make_external", "random_conv_network",
+           "random_fold", "random_network", "random_samples", "spikes_of"]
 
 Rng = np.random.Generator
 
@@ -43,7 +53,8 @@ def _random_ends(rng: Rng, layers: tuple[Layer, ...], shape: Shape, static: bool
                    input=StaticInput(shape=shape, bits=int(rng.integers(1, 9))) if static else SpikeInput(shape=shape))
 
 
-def _random_layer(rng: Rng, k: int, shape: Shape, geometry: ConvGeometry | None = None, pool: Pool | None = None) -> Layer:
+def _random_layer(rng: Rng, k: int, shape: Shape, geometry: ConvGeometry | None = None,
+                  pool: Pool | None = None) -> Layer:
     """Weights of ``shape``, outputs first, and neurons to go with them."""
     bits = int(rng.choice([1, 2, 3, 4, 8, 16]))
     low, high = weight_range(bits)
