@@ -320,7 +320,8 @@ class _WindowQueue:
             if needed > 0:
                 self._read_until(needed)
                 self.row_free = np.maximum(self.row_free, self.tile_row_read[needed - 1] + 1)
-        taken = np.maximum(np.maximum(offered, self.accepted + 1), self.row_free) + self.counts[:, self.beat] - 1
+        taken: Cycles = np.maximum(np.maximum(offered, self.accepted + 1), self.row_free)
+        taken = taken + self.counts[:, self.beat] - 1
         self.accepted = taken
         self.beat += 1
         if place == queue.width * queue.cell_beats - 1:
