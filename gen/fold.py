@@ -10,7 +10,7 @@ from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import as_map
-from spikeloom.model.network import Conv2d, Network
+from spikeloom.model.network import Conv2d, Layer, Network
 
 __all__ = ["PRESETS", "Fold", "LayerFold", "check_fold", "fold_from_dict", "load_fold"]
 
@@ -167,37 +167,67 @@ def _largest_divisor(n: int, at_most: int) -> int:
     return max(k for k in range(1, at_most + 1) if n % k == 0)
 
 
+def _input_per_beat(network: Network, wanted: int) -> int:
+    """As many as wanted, as far as there are so many; of a map, channels of one position."""
+    if network.reads_map:
+        return _largest_divisor(as_map(network.input.shape)[0], wanted)
+    return min(wanted, network.input.size)
+
+
+def _banks(layer: Layer, items: int, wanted: int) -> int:
+    """Inputs per cycle: a power of two at most ``wanted``, such as suits the beats of ``items``."""
+    if isinstance(layer.connection, Conv2d) or (layer.pool is None and wanted % items == 0):
+        return 1 << (min(wanted, layer.connection.inputs).bit_length() - 1)
+    return max(n for n in (1, 2, 4, 8) if n <= wanted and items % n == 0)
+
+
 def _small(network: Network) -> Fold:
     """One lane a layer, stepping neurons, one input channel a beat."""
     return Fold(name="small", layers=(LayerFold(pipelined=False),) * len(network.layers))
 
 
 def _fast(network: Network) -> Fold:
-    """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F."""
+    """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F.
+
+    Convolutions: all channels, up to 64 of them. The first one works on two positions at once, since its windows of a
+    few pixels are too small to share among several inputs per cycle.
+    """
+    items = per_beat = _input_per_beat(network, 16 if network.input.size >= 64 else 1)
     layers: list[LayerFold] = []
     for index, layer in enumerate(network.layers):
-        outputs, inputs = layer.connection.outputs, layer.connection.inputs
-        banks = (8 if network.static else 4) if index == 0 else 2
-        banks = banks if inputs >= 64 else 1
-        layers.append(LayerFold(lanes=-(-outputs // 5), inputs_per_cycle=banks, neuron_units=8) if outputs >= 64
-                      else LayerFold(lanes=outputs, inputs_per_cycle=banks))
-    return Fold(name="fast", layers=tuple(layers), input_per_beat=16 if network.input.size >= 64 else 1)
+        connection = layer.connection
+        many = 8 if isinstance(connection, Conv2d) and index else (8 if network.static else 4) if index == 0 else 2
+        if isinstance(connection, Conv2d):
+            channels, _, width = connection.geometry.output_shape
+            pair = index == 0 and width % 2 == 0 and channels <= 32
+            lanes = 2 * channels if pair else _largest_divisor(channels, 64)
+            fold = LayerFold(lanes=lanes, inputs_per_cycle=1 if index == 0 else _banks(layer, items, many),
+                             neuron_units=_largest_divisor(channels if pair else lanes, 16 if pair else 8))
+        else:
+            banks = _banks(layer, items, many) if connection.inputs >= 64 else 1
+            fold = (LayerFold(lanes=-(-connection.outputs // 5), inputs_per_cycle=banks,
+                              neuron_units=min(8, -(-connection.outputs // 5))) if connection.outputs >= 64
+                    else LayerFold(lanes=connection.outputs, inputs_per_cycle=banks))
+        layers.append(fold)
+        items = fold.neuron_units
+    return Fold(name="fast", layers=tuple(layers), input_per_beat=per_beat)
 
 
 def _balanced(network: Network) -> Fold:
     """Sixteen lanes a layer."""
-    layers = tuple(LayerFold(lanes=min(16, layer.connection.outputs)) for layer in network.layers)
-    return Fold(name="balanced", layers=layers, input_per_beat=min(4, network.input.size))
+    layers = tuple(LayerFold(lanes=min(16, layer.connection.channels)) for layer in network.layers)
+    return Fold(name="balanced", layers=layers, input_per_beat=_input_per_beat(network, 4))
 
 
 def _full(network: Network) -> Fold:
-    """Nothing takes turns: a lane and a neuron unit for every neuron."""
-    items = per_beat = _largest_divisor(network.input.size, 16)
+    """Nothing takes turns: a lane and a neuron unit for every neuron; of a convolution, for every channel."""
+    items = per_beat = _largest_divisor(as_map(network.input.shape)[0] if network.reads_map else network.input.size, 16)
     layers = []
     for layer in network.layers:
-        outputs = layer.connection.outputs
-        layers.append(LayerFold(lanes=outputs, neuron_units=outputs, inputs_per_cycle=_largest_divisor(items, 8)))
-        items = outputs
+        channels = layer.connection.channels
+        banks = _banks(layer, items, 8) if isinstance(layer.connection, Conv2d) else _largest_divisor(items, 8)
+        layers.append(LayerFold(lanes=channels, neuron_units=channels, inputs_per_cycle=banks))
+        items = channels
     return Fold(name="full", layers=tuple(layers), input_per_beat=per_beat)
 
 

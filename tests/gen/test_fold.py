@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.networks import random_fold, random_network
+from support.networks import random_conv_network, random_fold, random_network
 
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold, check_fold, fold_from_dict, load_fold
+from spikeloom.gen.plan import make_plan
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Network
+from spikeloom.model.geometry import ConvGeometry
+from spikeloom.model.network import Conv2d, Dense, Layer, Network, Neuron, Readout, StaticInput
+from spikeloom.model.numerics import Shift
 
 
 def fold_of(network: Network, index: int = 0, **layer: Any) -> Fold:
@@ -151,3 +155,30 @@ def test_neither_preset_nor_file(tmp_path: Path, network: Network) -> None:
         load_fold("quick", network)
     with pytest.raises(SpikeloomError, match="cannot be read"):
         load_fold(str(tmp_path), network)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("maker", [random_network, random_conv_network])
+def test_presets_suit_any_network(preset: str, maker: Callable[[np.random.Generator], Network]) -> None:
+    for seed in range(60):
+        network = maker(np.random.default_rng(seed))
+        make_plan(network, PRESETS[preset](network))
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"lanes": 7}, r"lanes must be in 1..6 \(its channels\), or so many times them as divide its 6 columns "
+                   r"\(12, 18, 36\), not 7"),
+    ({"lanes": 24}, "not 24"),
+    ({"lanes": 12, "neuron_units": 4}, "neuron_units must divide the 6 channels where lanes=12 are more than these"),
+    ({"inputs_per_cycle": 3}, "layer conv1: inputs_per_cycle must be a power of two, not 3"),
+])
+def test_bad_folds_of_a_convolution(fields: dict[str, int], message: str) -> None:
+    geometry = ConvGeometry(input_shape=(1, 8, 8), channels=6, kernel=(3, 3))
+    neuron = Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=0, threshold=np.array([4]))
+    network = Network(
+        name="conv", input=StaticInput(shape=(8, 8), bits=4), steps=2, readout=Readout.count(2), layers=(
+            Layer(name="conv1", neuron=neuron, connection=Conv2d(
+                geometry=geometry, weight=np.ones((6, 1, 3, 3), int), weight_bits=4)),
+            Layer(name="output", neuron=neuron, connection=Dense(weight=np.ones((3, 216), int), weight_bits=4))))
+    with pytest.raises(SpikeloomError, match=message):
+        make_plan(network, Fold(layers=(LayerFold(**fields), LayerFold())))
