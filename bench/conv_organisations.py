@@ -72,7 +72,8 @@ def fold_of(connection: Conv2d | Dense, events: int, tile: int) -> LayerFold:
     if isinstance(connection, Dense):
         return LayerFold(lanes=connection.outputs)
     channels, _, width = connection.geometry.output_shape
-    return LayerFold(lanes=channels * (tile if width % tile == 0 else 1), inputs_per_cycle=events, neuron_units=channels)
+    lanes = channels * (tile if width % tile == 0 else 1)
+    return LayerFold(lanes=lanes, inputs_per_cycle=events, neuron_units=channels)
 
 
 def kilobits(bits: float) -> str:
