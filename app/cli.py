@@ -305,29 +305,41 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str,
         for index, layer in enumerate(value["layers"]):
             layer["events_mean"] = float(counts.events[:, index].mean())
             layer["end_cycle_mean"] = float(counts.layer_end[:, index].mean())
+            layer["utilisation"] = float(counts.utilisation(plan)[:, index].mean())
     if as_json:
         click.echo(json.dumps(value, indent=1))
         return
     table = Table(title=f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}",
                   title_justify="left")
-    rows = {"inputs": "inputs", "neurons": "neurons", "lanes": "lanes", "inputs per cycle": "inputs_per_cycle",
+    rows = {"kind": "kind", "input shape": "input_shape", "output shape": "output_shape",
+            "inputs": "inputs", "neurons": "neurons", "lanes": "lanes", "positions side by side": "tile",
+            "inputs per cycle": "inputs_per_cycle",
             "neuron units": "units", "passes": "groups", "weight, bits": "weight_bits",
             "accumulator, bits": "accumulator_bits", "drive, bits": "drive_bits", "current, bits": "current_bits",
-            "membrane, bits": "membrane_bits", "weight memory, bits": "weight_memory_bits"}
+            "membrane, bits": "membrane_bits", "weights": "weights", "weight memory, bits": "weight_memory_bits",
+            "event memory, bits": "event_memory_bits"}
     if not no_cycles:
-        rows |= {"active inputs, mean": "events_mean", "last pass ends, cycle": "end_cycle_mean"}
+        rows |= {"active inputs, mean": "events_mean", "last pass ends, cycle": "end_cycle_mean",
+                 "lane utilisation": "utilisation"}
     table.add_column("")
     for layer in value["layers"]:
         table.add_column(layer["name"], justify="right")
     for title, key in rows.items():
-        table.add_row(title, *(f"{layer[key]:,.1f}" if isinstance(layer[key], float) else f"{layer[key]:,}"
-                               for layer in value["layers"]))
+        table.add_row(title, *(_shown(key, layer[key]) for layer in value["layers"]))
     out.print(table)
     out.print(f"weight and constant memories: {value['memory_bits']:,} bits")
     if not no_cycles:
         c = value["cycles"]
         out.print(f"cycles per sample: min {c['min']:,}  mean {c['mean']:,.1f}  max {c['max']:,}; "
                   f"mean {c['mean'] / clock_mhz:.2f} us at {clock_mhz:g} MHz ({c['samples']} samples of {data})")
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        return " x ".join(map(str, value))
+    if isinstance(value, str):
+        return value
+    return f"{value:.0%}" if key == "utilisation" else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 
 @main.command()

@@ -137,6 +137,7 @@ class _Measured:
     layer_end: npt.NDArray[np.int64]    # (N, L)
     events: npt.NDArray[np.int64]       # (N, L)
     additions: npt.NDArray[np.int64]    # (N, L)
+    use: npt.NDArray[np.float64]        # (N, L) useful additions of those possible while a layer is at work
     interval: float | None              # cycles per sample, sent back to back
 
 
@@ -170,6 +171,7 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
         per_step=per_step, silent=[int((~s).sum()) for s in seen],
         latency=np.concatenate([c.latency for c in counts]), layer_end=np.concatenate([c.layer_end for c in counts]),
         events=np.concatenate([c.events for c in counts]), additions=np.concatenate([c.additions for c in counts]),
+        use=np.concatenate([c.utilisation(plan) for c in counts]),
         interval=None if finished is None else float(finished[-1] - finished[0]) / (some - 1))
 
 
@@ -187,7 +189,8 @@ def _network_facts(network: Network) -> dict[str, Any]:
         "readout": {"psc_sum": "sum over time of the output PSCs", "count": "spike count"}[network.readout.kind],
         "step_weights": network.readout.step_weights,
         "layers": [{
-            "name": layer.name, "inputs": layer.connection.inputs, "neurons": layer.connection.outputs,
+            "name": layer.name, "inputs": int(np.prod(network.input_shape(index))),
+            "neurons": layer.connection.outputs, "kind": layer.kind,
             "weights": f"{layer.connection.weight_bits} bits" if layer.connection.weight_bits > 1 else "-1, +1",
             "zero_weights": float((layer.connection.weight == 0).mean()),
             "bias": _range(layer.biases) if layer.biases.any() else "none",
@@ -195,7 +198,7 @@ def _network_facts(network: Network) -> dict[str, Any]:
             "fraction_bits": layer.neuron.fraction_bits,
             "threshold": f"U {layer.neuron.compare} {_range(layer.thresholds)}",
             "reset": "U ← 0" if layer.neuron.reset == "zero" else "U ← U - θ",
-        } for layer in network.layers],
+        } for index, layer in enumerate(network.layers)],
         "metadata": list(_flat(network.metadata)),
     }
 
@@ -269,11 +272,12 @@ def _activity(measured: _Measured, network: Network) -> dict[str, Any]:
 def _cycles(measured: _Measured, manifest: Mapping[str, Any], clock_mhz: float) -> dict[str, Any]:
     latency, names = measured.latency, [layer["name"] for layer in manifest["layers"]]
     rows = []
-    for layer, events, additions, end in zip(manifest["layers"], measured.events.T, measured.additions.T,
-                                             measured.layer_end.T, strict=True):
+    for layer, events, additions, end, use in zip(manifest["layers"], measured.events.T, measured.additions.T,
+                                                  measured.layer_end.T, measured.use.T, strict=True):
         adders = layer["lanes"] * layer["inputs_per_cycle"]
         rows.append({"name": layer["name"], "events": float(events.mean()), "additions": float(additions.mean()),
                      "adders": adders, "end": float(end.mean()), "end_min": int(end.min()), "end_max": int(end.max()),
+                     "use": float(use.mean()),
                      "alone": float(additions.mean() / (adders * latency.mean())),
                      "stream": None if measured.interval is None
                      else float(additions[:_STREAM_SAMPLES].mean() / (adders * measured.interval))})
@@ -343,8 +347,8 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
     shown = []
     for n, index in enumerate(chosen):
         picture, signed = _picture(samples[n], network)
-        panels = [] if network.static else [pictures.Panel("input", inputs[n] != 0, None)]
-        panels += [pictures.Panel(layer.name, spikes[n], k)
+        panels = [] if network.static else [pictures.Panel("input", inputs[n] != 0, None, network.input_shape(0))]
+        panels += [pictures.Panel(layer.name, spikes[n], k, layer.connection.output_shape)
                    for k, (layer, spikes) in enumerate(zip(network.layers, result.spikes, strict=True))]
         label, predicted = int(data.labels[index]), int(result.classes[n])
         shown.append({"index": index, "label": names[label], "predicted": names[predicted],

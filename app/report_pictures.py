@@ -15,6 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -43,11 +44,15 @@ _WIDTH_INCH = 10.4         # of the page's text
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Spike trains of one population: bool array (T, neurons); ``layer`` is None for the input."""
+    """Spike trains of one population: bool array (T, neurons); ``layer`` is None for the input.
+
+    With a ``shape`` (channels, height, width) it is drawn as a picture of each channel's spike counts.
+    """
 
     title: str
     spikes: npt.NDArray[np.bool_]
     layer: int | None
+    shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +130,9 @@ def _draw_picture(ax: Axes, raster: Raster) -> None:
 
 
 def _draw_spikes(ax: Axes, panel: Panel, color: str) -> None:
+    if len(panel.shape) == 3:
+        _draw_maps(ax, panel, color)
+        return
     steps, neurons = panel.spikes.shape
     t, n = np.nonzero(panel.spikes)
     # One broken line: a dash a spike. As thick as a neuron's share of the panel, within what the eye can see.
@@ -145,6 +153,27 @@ def _draw_spikes(ax: Axes, panel: Panel, color: str) -> None:
     ax.set_yticks(range(neurons) if neurons <= 12 else sorted({0, neurons // 2, neurons - 1}))
     active = int(panel.spikes.any(axis=0).sum())
     ax.set_title(f"{_short(panel.title, 24)}\n{active:,} of {neurons:,}, {len(t):,} spikes")
+
+
+def _draw_maps(ax: Axes, panel: Panel, color: str) -> None:
+    """Spike counts over the steps of every channel's map, side by side in about a square."""
+    channels, height, width = panel.shape
+    steps = len(panel.spikes)
+    columns = max(1, min(channels, round(float(np.sqrt(channels * height / width)))))
+    rows = -(-channels // columns)
+    counts = panel.spikes.sum(axis=0).reshape(channels, height, width)
+    mosaic = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    for channel in range(channels):
+        y, x = channel // columns * (height + 1), channel % columns * (width + 1)
+        mosaic[y:y + height, x:x + width] = counts[channel]
+    shades = LinearSegmentedColormap.from_list("spikes", ["white", color])
+    shades.set_bad(GRID)
+    ax.imshow(mosaic, cmap=shades, vmin=0, vmax=steps, interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_xlabel(f"{channels} maps of {height} x {width}; dark: {steps} spikes")
+    active = int(panel.spikes.any(axis=0).sum())
+    ax.set_title(f"{_short(panel.title, 24)}\n{active:,} of {counts.size:,}, {int(counts.sum()):,} spikes")
 
 
 def _mark_classes(ax: Axes, raster: Raster) -> None:

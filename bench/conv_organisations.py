@@ -122,12 +122,11 @@ def main() -> None:
                 plan = spikeloom.compile(network, Fold(layers=layers))
                 queue = plan.layers[index].synapse.queue
                 cycles = ideal(plan, data.images, index)
-                column_bits = max(1, (queue.cells * queue.cell_rows - 1).bit_length())
-                memory = queue.banks * queue.slots * queue.bank_depth * (queue.item_bits + column_bits)
+                memory, port = queue.memory_bits, queue.banks * (queue.item_bits + queue.column_bits)
                 rows.append([layer.name, name, f"{cycles:,.0f}", f"{useful / (events * tile * cycles):.0%}",
-                             kilobits(memory), f"{queue.banks * (queue.item_bits + column_bits):,}"])
+                             kilobits(memory), f"{port:,}"])
                 values.append({"layer": layer.name, "organisation": name, "cycles": float(cycles),
-                               "memory_bits": memory, "bits_per_cycle": queue.banks * (queue.item_bits + column_bits)})
+                               "memory_bits": memory, "bits_per_cycle": port})
     save("conv_organisations", {"network": network.name, "hash": network.hash, "samples": len(data), "rows": values},
          ["layer", "organisation", "cycles", "utilisation", "memory, Kbit", "memory, bits per cycle"], rows)
 

@@ -223,7 +223,11 @@ def _layer_of(plan: Plan, index: int) -> dict[str, Any]:
     bounds = layer_bounds(plan.network, index)
     queue, neuron = config.synapse.queue, config.neurons.neuron
     return {
-        "name": config.synapse.name, "inputs": plan.channels[index].size, "neurons": channels.size,
+        "name": config.synapse.name, "kind": plan.network.layers[index].kind,
+        "input_shape": list(plan.channels[index].shape), "output_shape": list(channels.shape),
+        "inputs": plan.channels[index].size, "neurons": channels.size, "tile": channels.tile,
+        "event_memory_bits": config.synapse.queue.memory_bits,
+        "weights": "external" if config.fetch is not None else "on chip",
         "lanes": channels.lanes, "units": channels.units, "pipelined": config.neurons.pipelined,
         "groups": channels.groups, "beats_per_window": channels.beats, "item_bits": neuron.steps,
         "inputs_per_cycle": queue.banks,

@@ -325,6 +325,12 @@ class Layer:
                                  f"(one per {'neuron' if isinstance(self.connection, Dense) else 'channel'})")
 
     @property
+    def kind(self) -> str:
+        """Pool and connection in TSSL-BP's notation: ``P2-40C5``, ``dense``."""
+        pool = "" if self.pool is None else f"{'P' if self.pool.kind == 'sum' else 'O'}{self.pool.size}-"
+        return pool + ("dense" if isinstance(self.connection, Dense) else self.connection.geometry.notation)
+
+    @property
     def thresholds(self) -> IntArray:
         """Thresholds, one per neuron."""
         per_channel = np.broadcast_to(self.neuron.threshold, (self.connection.channels,))
@@ -486,12 +492,7 @@ class Network:
         """Sizes joined by dashes, e.g. ``784-400-400-10`` or ``1x28x28-15C5-P2-40C5-P2-300-10``."""
         first = self.layers[0].connection
         parts = [str(self.input.size) if isinstance(first, Dense) else "x".join(map(str, first.geometry.input_shape))]
-        for la in self.layers:
-            if la.pool is not None:
-                parts.append(f"{'P' if la.pool.kind == 'sum' else 'O'}{la.pool.size}")
-            parts.append(str(la.connection.outputs) if isinstance(la.connection, Dense)
-                         else la.connection.geometry.notation)
-        return "-".join(parts)
+        return "-".join([*parts, *(la.kind.replace("dense", str(la.connection.outputs)) for la in self.layers)])
 
     @cached_property
     def hash(self) -> str:

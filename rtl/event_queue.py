@@ -78,6 +78,12 @@ class EventQueueConfig:
         """Channels of one bank, after the pool."""
         return self.depth // self.pool**2 * self.positions
 
+    @property
+    def memory_bits(self) -> int:
+        """Bits of all entries of a window."""
+        marks = self.positions if self.positions > 1 else 0
+        return self.banks * self.depth * (self.positions * self.item_bits + self.row_bits + marks)
+
     def locate(self, beat: int, item: int) -> tuple[int, int]:
         """Bank and row of a channel, given its place in the input."""
         if self.pool > 1:

@@ -135,6 +135,16 @@ class WindowQueueConfig:
         return -(-self.row_events // self.banks)
 
     @property
+    def column_bits(self) -> int:
+        """Bits of an event's column."""
+        return int(index_shape(self.cells * self.cell_rows).width)
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits of all events that can be held."""
+        return self.banks * self.slots * self.bank_depth * (self.item_bits + self.column_bits)
+
+    @property
     def beats(self) -> int:
         """Beats of a map."""
         return self.height * self.width * self.cell_beats
@@ -185,9 +195,8 @@ class WindowQueue(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        column_bits = index_shape(cfg.cells * cfg.cell_rows).width
         count_shape = index_shape(cfg.row_events + 1)
-        event = data.StructLayout({"mask": cfg.item_bits, "column": column_bits})
+        event = data.StructLayout({"mask": cfg.item_bits, "column": cfg.column_bits})
         banks = []
         for j in range(cfg.banks):
             bank = Memory(shape=event, depth=memory_depth(cfg.slots * cfg.bank_depth), init=[])

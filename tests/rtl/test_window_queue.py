@@ -88,8 +88,8 @@ def test_events_of_all_windows(seed: int) -> None:
 
 def test_memory() -> None:
     config = config_of(np.random.default_rng(3))
-    column_bits = max(1, (config.cells * config.cell_rows - 1).bit_length())
-    run_bits = 0
-    assert memory_bits(WindowQueue(config)) >= (
-        config.banks * config.slots * config.bank_depth * (config.item_bits + column_bits) + run_bits)
-    assert RUN_QUEUE_DEPTH == 16
+    lengths = 2 * config.slots * config.cells * max(1, config.row_events.bit_length())
+    runs = RUN_QUEUE_DEPTH * (  # address, lane, count, offset, two marks
+        (config.slots * config.bank_depth - 1).bit_length() + max(1, (config.banks - 1).bit_length())
+        + config.row_events.bit_length() + config.row_bits + 2)
+    assert memory_bits(WindowQueue(config)) == config.memory_bits + lengths + runs
