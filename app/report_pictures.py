@@ -171,7 +171,7 @@ def _draw_maps(ax: Axes, panel: Panel, color: str) -> None:
     ax.imshow(mosaic, cmap=shades, vmin=0, vmax=steps, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])
-    ax.set_xlabel(f"{channels} maps of {height} x {width}; dark: {steps} spikes")
+    ax.set_xlabel(f"{channels} maps of {height} x {width}")
     active = int(panel.spikes.any(axis=0).sum())
     ax.set_title(f"{_short(panel.title, 24)}\n{active:,} of {counts.size:,}, {int(counts.sum()):,} spikes")
 

@@ -61,7 +61,7 @@ def test_spikes_classes_and_cycles_at_length(seed: int) -> None:
     check(seed)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**9))
 def test_convolutions(seed: int) -> None:
     check(seed, random_conv_network)
@@ -75,7 +75,7 @@ def test_convolutions_at_length(seed: int) -> None:
 
 
 @pytest.mark.parametrize("maker", [random_network, random_conv_network])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_external_weights(seed: int, maker: Callable[[np.random.Generator], Network]) -> None:
     check(seed, maker, external=True)
 
@@ -91,7 +91,7 @@ def test_stalls_change_no_convolution(seed: int, gap: float, stall: float) -> No
     check(seed, random_conv_network, gap=gap, stall=stall, isolated=False)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_convolutions_back_to_back(seed: int) -> None:
     check(seed, random_conv_network, isolated=False)
 
