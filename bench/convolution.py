@@ -3,9 +3,9 @@
     python bench/convolution.py fashion-mnist-15c5-40c5-300 [--fold fast] [--sim 1000] [--synth lfe5u-85f]
     python bench/convolution.py fashion-mnist-32c5-64c5-1024 --device lfe5u-85f --sim 100
 
-Cycles and utilisation are means of the exact cycle model over 1,000 test images (20 with external weights); --sim runs so many images through the
-emitted Verilog and compares every spike, class and cycle count. --device moves weights that it cannot hold to
-external memory.
+Cycles and utilisation are means of the exact cycle model over 1,000 test images (20 with external weights); --sim runs
+so many images through the emitted Verilog and compares every spike, class and cycle count. --device moves weights that
+it cannot hold to external memory.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main() -> None:
         ["network", "accuracy, 10,000 images", "golden model, images/s", "fold", "cycles, mean",
          "utilisation of the convolutions", "images simulated", "mismatches", "mispredicted", "LUT4, FF, DP16KD"],
         [[network.topology, f"{accuracy:.2%}", f"{speed:,.0f}", args.fold + (" external" if plan.tables else ""),
-          f"{cycles:,.0f}", ", ".join(convolutions), str(sim.samples) if sim else "", str(sim.mismatches) if sim else "",
-          str(sim.cycles_mispredicted) if sim else "",
+          f"{cycles:,.0f}", ", ".join(convolutions),
+          *([str(sim.samples), str(sim.mismatches), str(sim.cycles_mispredicted)] if sim else [""] * 3),
           f"{synth.lut:,}, {synth.ff:,}, {synth.bram}" if synth else ""]])
 
 
