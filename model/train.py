@@ -399,6 +399,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         stops being a number, or the folder cannot be written.
     """
     pixels, target_labels, soft = _check_data(config, images, labels, teacher)
+    model = _Model(config, pixels.shape[1:])
+    average = _Model(config, pixels.shape[1:])
     out = Path(out_dir)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -410,8 +412,6 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
 
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))
     held_back, kept = order[:config.validation], order[config.validation:]
-    model = _Model(config, pixels.shape[1:])
-    average = _Model(config, pixels.shape[1:])
     decayed = [p for n, p in model.named_parameters() if n.endswith(".weight")]
     others = [p for n, p in model.named_parameters() if not n.endswith(".weight") and p.requires_grad]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": config.weight_decay},
