@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.networks import random_conv_network, random_samples
 
-from spikeloom.model import container
+from spikeloom.model import container, golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
 from spikeloom.model.network_file import VERSION, load_network, save_network
@@ -361,3 +362,15 @@ def test_description_is_no_mapping(path: Path) -> None:
     rewrite(path, resign=True, head=lambda d: d.update(description=[1, 2]))
     with pytest.raises(SpikeloomError, match=r"good\.snn: a field has the wrong type"):
         load_network(path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_convolutions_round_trip(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_conv_network(rng)
+    save_network(network, tmp_path / "conv.snn")
+    loaded = load_network(tmp_path / "conv.snn")
+    assert (loaded.hash, loaded.topology) == (network.hash, network.topology)
+    samples = random_samples(rng, network, 3)
+    for got, want in zip(golden.run(loaded, samples).spikes, golden.run(network, samples).spikes, strict=True):
+        np.testing.assert_array_equal(got, want)
