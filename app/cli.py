@@ -305,7 +305,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str,
         for index, layer in enumerate(value["layers"]):
             layer["events_mean"] = float(counts.events[:, index].mean())
             layer["end_cycle_mean"] = float(counts.layer_end[:, index].mean())
-            layer["utilisation"] = float(counts.utilisation(plan)[:, index].mean())
+            layer["utilisation"] = float(counts.utilisation(plan)[index])
     if as_json:
         click.echo(json.dumps(value, indent=1))
         return

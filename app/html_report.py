@@ -137,7 +137,8 @@ class _Measured:
     layer_end: npt.NDArray[np.int64]    # (N, L)
     events: npt.NDArray[np.int64]       # (N, L)
     additions: npt.NDArray[np.int64]    # (N, L)
-    use: npt.NDArray[np.float64]        # (N, L) useful additions of those possible while a layer is at work
+    useful: npt.NDArray[np.int64]       # (N, L) additions that belong to a synapse
+    busy: npt.NDArray[np.int64]         # (N, L) cycles in which a layer is at work
     interval: float | None              # cycles per sample, sent back to back
 
 
@@ -171,7 +172,7 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
         per_step=per_step, silent=[int((~s).sum()) for s in seen],
         latency=np.concatenate([c.latency for c in counts]), layer_end=np.concatenate([c.layer_end for c in counts]),
         events=np.concatenate([c.events for c in counts]), additions=np.concatenate([c.additions for c in counts]),
-        use=np.concatenate([c.utilisation(plan) for c in counts]),
+        useful=np.concatenate([c.useful_additions for c in counts]), busy=np.concatenate([c.busy for c in counts]),
         interval=None if finished is None else float(finished[-1] - finished[0]) / (some - 1))
 
 
@@ -272,12 +273,13 @@ def _activity(measured: _Measured, network: Network) -> dict[str, Any]:
 def _cycles(measured: _Measured, manifest: Mapping[str, Any], clock_mhz: float) -> dict[str, Any]:
     latency, names = measured.latency, [layer["name"] for layer in manifest["layers"]]
     rows = []
-    for layer, events, additions, end, use in zip(manifest["layers"], measured.events.T, measured.additions.T,
-                                                  measured.layer_end.T, measured.use.T, strict=True):
+    for layer, events, additions, end, useful, busy in zip(
+            manifest["layers"], measured.events.T, measured.additions.T, measured.layer_end.T, measured.useful.T,
+            measured.busy.T, strict=True):
         adders = layer["lanes"] * layer["inputs_per_cycle"]
         rows.append({"name": layer["name"], "events": float(events.mean()), "additions": float(additions.mean()),
                      "adders": adders, "end": float(end.mean()), "end_min": int(end.min()), "end_max": int(end.max()),
-                     "use": float(use.mean()),
+                     "use": float(useful.sum() / (adders * max(1, busy.sum()))),
                      "alone": float(additions.mean() / (adders * latency.mean())),
                      "stream": None if measured.interval is None
                      else float(additions[:_STREAM_SAMPLES].mean() / (adders * measured.interval))})

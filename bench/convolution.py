@@ -44,9 +44,8 @@ def main() -> None:
 
     plan = spikeloom.compile(network, args.fold, args.device, args.bus_bits)
     samples = 20 if plan.tables else args.samples  # with a memory in between, slot by slot
-    parts = [count_cycles(plan, data.images[k:min(k + 100, samples)]) for k in range(0, samples, 100)]
-    cycles = float(np.concatenate([p.latency for p in parts]).mean())
-    use = np.concatenate([p.utilisation(plan) for p in parts]).mean(axis=0)
+    counts = count_cycles(plan, data.images[:samples])
+    cycles, use = float(counts.latency.mean()), counts.utilisation(plan)
     convolutions = [f"{u:.0%}" for u, la in zip(use, network.layers, strict=True) if isinstance(la.connection, Conv2d)]
     sim = synth = None
     with tempfile.TemporaryDirectory(dir=".") as scratch:

@@ -140,7 +140,7 @@ def main() -> None:
         lap("cycle model")
         result = spikeloom.simulate(Path(scratch) / "build", samples, memory=memory, jobs=min(2, args.samples))
         lap("co-simulate")
-    use = counts.utilisation(plan).mean(axis=0)
+    use = counts.utilisation(plan)
     for layer, rate, lanes_use, cycles in zip(network.layers, active, use, counts.busy.mean(axis=0), strict=True):
         print(f"{layer.name}: {rate:.1%} active, {cycles:,.0f} busy cycles, utilisation {lanes_use:.0%}")
     save(args.name, {"network": network.topology, "weights": weights, "seed": args.seed, "rate": args.rate,
