@@ -166,8 +166,7 @@ def _draw_maps(ax: Axes, panel: Panel, color: str) -> None:
     for channel in range(channels):
         y, x = channel // columns * (height + 1), channel % columns * (width + 1)
         mosaic[y:y + height, x:x + width] = counts[channel]
-    shades = LinearSegmentedColormap.from_list("spikes", ["white", color])
-    shades.set_bad(GRID)
+    shades = LinearSegmentedColormap.from_list("spikes", ["white", color]).with_extremes(bad=GRID)
     ax.imshow(mosaic, cmap=shades, vmin=0, vmax=steps, interpolation="nearest")
     ax.set_xticks([])
     ax.set_yticks([])

@@ -72,7 +72,8 @@ class CycleCounts:
     def utilisation(self, plan: Plan) -> npt.NDArray[np.float64]:
         """Useful additions / (lanes * inputs per cycle * busy cycles) of all samples together, (layers,)."""
         width = np.array([c.synapse.lanes * c.synapse.queue.banks for c in plan.layers])
-        out: npt.NDArray[np.float64] = self.useful_additions.sum(axis=0) / (width * np.maximum(self.busy.sum(axis=0), 1))
+        busy = np.maximum(self.busy.sum(axis=0), 1)
+        out: npt.NDArray[np.float64] = self.useful_additions.sum(axis=0) / (width * busy)
         return out
 
 
