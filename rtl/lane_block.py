@@ -119,8 +119,7 @@ class LaneBlock(wiring.Component):
         weight_q = Signal.like(self.weight, reset_less=not cfg.masks_weights)
         mask_q = Signal.like(self.mask)
         end_q = Signal()
-        move_q = Signal()
-        m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end), move_q.eq(self.move)]
+        m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end)]
         if cfg.masks_weights:
             m.d.sync += [weight_q[j].as_value().eq(Mux(self.mask[j], self.weight[j].as_value(), 0))
                          for j in range(cfg.banks)]
@@ -129,6 +128,9 @@ class LaneBlock(wiring.Component):
         for _ in range(1 + cfg.tree_cycles):
             end_before, end_q = end_q, Signal(name="end_sum_q")
             m.d.sync += end_q.eq(end_before)
+        # What lets the drain register change reaches all its bits: it is a register, with no logic behind it.
+        drain_q = Signal()
+        m.d.sync += drain_q.eq(end_before | self.move)
 
         accumulators = []
         for n in range(cfg.lanes):
@@ -150,10 +152,11 @@ class LaneBlock(wiring.Component):
             sums_of_lane = Cat(accumulators[n * cfg.planes:(n + 1) * cfg.planes])
             if cfg.shift:
                 source = drain[n + cfg.shift] if n + cfg.shift < cfg.lanes else self.i_tail[n + cfg.shift - cfg.lanes]
-                with m.If(move_q):
-                    m.d.sync += drain[n].eq(source)
-            with m.If(end_q):
-                m.d.sync += drain[n].as_value().eq(sums_of_lane)
+                with m.If(drain_q):
+                    m.d.sync += drain[n].as_value().eq(Mux(end_q, sums_of_lane, source.as_value()))
+            else:
+                with m.If(end_q):
+                    m.d.sync += drain[n].as_value().eq(sums_of_lane)
         with m.If(end_q):
             m.d.sync += [accumulator.eq(0) for accumulator in accumulators]
         m.d.comb += [self.o_head[n].eq(drain[n]) for n in range(cfg.head)]
