@@ -1,6 +1,6 @@
 """Starting weights of a shipped spiking network: the same layers, trained on spike rates instead of spikes.
 
-    python bench/pretrain_ann.py fashion-mnist-15c5-40c5-300 --teacher teacher.npy --out start.fsnn [--epochs 8]
+    python bench/pretrain_ann.py fashion-mnist-15c5-40c5-300 --teacher teacher.npy --out start.fsnn
 
 A neuron whose drive is constant gives one of few numbers of spikes in T steps. Here it passes on that number, divided
 by T, in a single pass instead of T steps (in the first half of the epochs the straight line through these stairs,
@@ -33,6 +33,7 @@ from spikeloom.model.float_network import FloatLayer, FloatNetwork, save_float_n
 from spikeloom.model.topology import LayerShape, read_topology
 from spikeloom.model.train import TrainConfig
 
+EPOCHS = {"fashion-mnist-15c5-40c5-300": 20, "fashion-mnist-32c5-64c5-1024": 6}
 _RIDGE = 1e-3  # keeps the weights of neurons that hardly spike small
 _SILENT = 0.8  # the output of an impossible class, as a part of the smallest drive with a spike
 
@@ -116,17 +117,18 @@ class _Layer(nn.Module):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=RECIPES)
+    parser.add_argument("name", choices=EPOCHS)
     parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--teacher", type=Path, required=True,
                         help=".npy of class probabilities, from bench/teacher.py")
     parser.add_argument("--out", type=Path, required=True, help=".fsnn file to write")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, help="instead of the shipped network's")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--gain", type=float, default=4.0, help="of the drives in the softmax")
+    parser.add_argument("--temperature", type=float, default=2.0, help="makes the teacher's probabilities less sure")
     parser.add_argument("--dropout", type=float, default=0.2, help="of rates in dense layers")
     args = parser.parse_args()
-    config = dataclasses.replace(RECIPES[args.name], name=args.name)
+    config, epochs = RECIPES[args.name], args.epochs or EPOCHS[args.name]
 
     torch.set_flush_denormal(True)
     torch.set_num_threads(config.threads)
@@ -136,23 +138,24 @@ def main() -> None:
     images = torch.tensor(data.images[:, None] >> (8 - config.input_bits)).float()
     images = (images / levels - config.mean) / config.std
     label = functional.one_hot(torch.tensor(data.labels), config.classes).float()
-    target = label.lerp(torch.from_numpy(np.load(args.teacher, allow_pickle=False)), config.distill)
+    soft = torch.from_numpy(np.load(args.teacher, allow_pickle=False)) ** (1 / args.temperature)
+    target = label.lerp(soft / soft.sum(1, keepdim=True), config.distill)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed))
     held_back, kept = order[:config.validation], order[config.validation:]
 
     rises, top = _stairs(config)
     layers = nn.ModuleList(_Layer(s) for s in read_topology(config.hidden, data.images.shape[1:], config.classes))
     optimiser = torch.optim.AdamW(layers.parameters(), lr=args.lr, weight_decay=0.01, fused=True)
-    steps = args.epochs * -(-len(kept) // config.batch)
+    steps = epochs * -(-len(kept) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, args.lr, total_steps=steps, pct_start=0.15)
-    for epoch in range(args.epochs):
+    for epoch in range(epochs):
         started, total = time.perf_counter(), 0.0
         layers.train()
         for chosen in torch.split(kept[torch.randperm(len(kept))], config.batch):
             x = images[chosen]
             if config.mirror:
                 x = torch.where((torch.rand(len(x)) < 0.5)[:, None, None, None], x.flip(3), x)
-            out = _run(layers, x, rises, args.dropout, smooth=epoch < args.epochs / 2)[-1]
+            out = _run(layers, x, rises, args.dropout, smooth=epoch < epochs / 2)[-1]
             loss = functional.cross_entropy(args.gain * out, target[chosen])
             optimiser.zero_grad()
             torch.autograd.backward(loss)
@@ -172,7 +175,8 @@ def main() -> None:
     network = FloatNetwork(
         name=args.name, shape=data.images.shape[1:], mean=config.mean, std=config.std, steps=config.steps,
         layers=tuple(layer.folded(config) for layer in layers),
-        metadata={"epochs": args.epochs, "lr": args.lr, "dropout": args.dropout, "rate_validation_accuracy": right})
+        metadata={"epochs": epochs, "lr": args.lr, "gain": args.gain, "temperature": args.temperature,
+                  "dropout": args.dropout, "rate_validation_accuracy": right})
     some = some[:500]
     with torch.no_grad():
         rates = [r.mean().item() for r in _rates(_run(layers, images[some], rises), rises)]
@@ -235,16 +239,21 @@ def _stairs(config: TrainConfig) -> tuple[tuple[float, ...], float]:
 
 def _scaled(network: FloatNetwork, rates: list[float], images: np.ndarray) -> FloatNetwork:
     """Every layer scaled such that its neurons spike with the given mean rate."""
+    signal = (images.reshape(len(images), -1) / np.float32(255) - network.mean) / network.std
     done: list[FloatLayer] = []
-    for layer, rate in zip(network.layers, rates, strict=True):
+    for index, (layer, rate) in enumerate(zip(network.layers, rates, strict=True)):
+        drive = torch.from_numpy(layer.drive(signal, network.input_shape(index)))
+        drive = drive.expand(network.steps, *drive.shape) if drive.dim() == 2 else drive.movedim(1, 0)
+        dynamics = tsslbp.Dynamics.real(layer.tau_m, layer.tau_s)
         low, high = 0.25, 8.0
         for _ in range(8):
             gain = (low * high) ** 0.5
-            candidate = dataclasses.replace(layer, weight=layer.weight * gain, bias=layer.bias * gain)
-            trial = dataclasses.replace(network, layers=(*done, candidate))
-            low, high = (gain, high) if float_network.run(trial, images).spikes[-1].mean() < rate else (low, gain)
-        done.append(candidate)
+            spikes = tsslbp.spike(drive * gain, torch.tensor(layer.tau_s), dynamics)
+            low, high = (gain, high) if spikes.mean() < rate else (low, gain)
         print(f"{layer.name}: rate {rate:.4f}, gain {gain:.3f}")
+        bias = None if layer.bias is None else layer.bias * gain
+        done.append(dataclasses.replace(layer, weight=layer.weight * gain, bias=bias))
+        signal = spikes.movedim(0, 1).numpy()
     return dataclasses.replace(network, layers=tuple(done))
 
 
