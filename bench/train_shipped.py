@@ -3,6 +3,11 @@
     python bench/teacher.py --out teacher.npy
     python bench/train_shipped.py fashion-mnist-400-400 --teacher teacher.npy --out runs/400-400 [--resume]
 
+A convolutional network starts from the weights of one that was trained on spike rates:
+
+    python bench/pretrain_ann.py fashion-mnist-15c5-40c5-300 --teacher teacher.npy --out start.fsnn
+    python bench/train_shipped.py fashion-mnist-15c5-40c5-300 --teacher teacher.npy --start start.fsnn --out runs/conv
+
 Writes the network to the output folder, with its accuracy on the 10,000 test images in its metadata. The test
 images are read once, after the training.
 """
@@ -23,10 +28,11 @@ from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics, train
 
 COMMON = TrainConfig(loss="mse", wanted=2.5, distill=0.8, dropout=0.1, lr=1e-3, fraction_bits=3, input_bits=4,
                      weight_bits=4, fused=True)
-CONV = dataclasses.replace(COMMON, mean=0.0, validation=1000, batch=100)  # black pixels and padding are both zero
+# Black pixels and padding are both zero. The start is trained already: a few epochs at a smaller rate.
+CONV = dataclasses.replace(COMMON, mean=0.0, validation=2000, mirror=True, gradient="surrogate", lr=5e-4, ema=0.998)
 RECIPES = {
-    "fashion-mnist-15c5-40c5-300": dataclasses.replace(CONV, hidden="15C5-P2-40C5-P2-300", epochs=10),
-    "fashion-mnist-32c5-64c5-1024": dataclasses.replace(CONV, hidden="32C5p2-P2-64C5p2-P2-1024", epochs=14),
+    "fashion-mnist-15c5-40c5-300": dataclasses.replace(CONV, hidden="15C5-P2-40C5-P2-300", epochs=8, lr=1e-3),
+    "fashion-mnist-32c5-64c5-1024": dataclasses.replace(CONV, hidden="32C5p2-P2-64C5p2-P2-1024", epochs=7),
     "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden="400-400", epochs=45, lr=8e-4,
                                                  validation=1000),
     "fashion-mnist-128": dataclasses.replace(COMMON, hidden="128", epochs=15, dropout=0.0),
@@ -39,13 +45,16 @@ def main() -> None:
     parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--teacher", type=Path, help=".npy of class probabilities, from bench/teacher.py")
+    parser.add_argument("--start", type=Path, help=".fsnn network to start from, from bench/pretrain_ann.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for the network, checkpoint and log")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     config = dataclasses.replace(RECIPES[args.name], name=args.name)
     data = datasets.load(args.data, "train")
     teacher = np.load(args.teacher, allow_pickle=False) if args.teacher else None
-    result = train(config, data.images, data.labels, args.out, teacher=teacher, resume=args.resume, on_epoch=_show)
+    start = load_float_network(args.start) if args.start else None
+    result = train(config, data.images, data.labels, args.out, teacher=teacher, start=start, resume=args.resume,
+                   on_epoch=_show)
     plot_metrics(result.metrics, args.out / "metrics.png")
 
     test = datasets.load(args.data, "test")
@@ -60,7 +69,9 @@ def main() -> None:
     accuracy = float((classes == test.labels).mean())
     network = dataclasses.replace(network, metadata={
         **network.metadata, "data": args.data, "test_accuracy": accuracy, "test_samples": len(test),
-        "command": f"python bench/train_shipped.py {args.name}" + (" --teacher teacher.npy" if args.teacher else "")})
+        "command": f"python bench/train_shipped.py {args.name}" + (" --teacher teacher.npy" if args.teacher else "")
+                   + (" --start start.fsnn" if args.start else ""),
+        **({"start": dict(start.metadata)} if start else {})})
     if isinstance(network, Network):
         save_network(network, path)
     else:

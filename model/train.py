@@ -64,6 +64,8 @@ class TrainConfig:
         Fractional bits of the states, bits of a pixel; quantised training only.
     bias : bool
         Trained biases.
+    gradient : "tssl" or "surrogate"
+        TSSL-BP's, or a surrogate slope back through time.
     loss : "mse", "softmax", "kernel" or "count"
     label_smoothing, gain : float
         Softmax loss: smoothing of the target; factor on the PSC sums.
@@ -83,6 +85,8 @@ class TrainConfig:
     dropout, conv_dropout : float
         Probability that the PSC of a hidden neuron (of a dense layer, of a convolution) is left out for a whole
         sample, 0..1 (1 excluded).
+    mirror : bool
+        Show every other image mirrored, left to right, drawn anew in every epoch.
     ema : float
         Decay per step of the moving average of the weights, which is what is evaluated and exported; 0: off.
     validation : int
@@ -112,6 +116,7 @@ class TrainConfig:
     fraction_bits: int = 4
     input_bits: int = 4
     bias: bool = True
+    gradient: Literal["tssl", "surrogate"] = "tssl"
     loss: Literal["mse", "softmax", "kernel", "count"] = "mse"
     label_smoothing: float = 0.05
     gain: float = 2.0
@@ -127,6 +132,7 @@ class TrainConfig:
     clip: float = 1.0
     dropout: float = 0.1
     conv_dropout: float = 0.0
+    mirror: bool = False
     ema: float = 0.999
     validation: int = 5000
     seed: int = 0
@@ -150,6 +156,7 @@ class TrainConfig:
         need("granularity", self.granularity in ("channel", "layer"), "'channel' or 'layer'")
         need("fraction_bits", 0 <= self.fraction_bits <= 16, "in 0..16")
         need("input_bits", 1 <= self.input_bits <= 8, "in 1..8")
+        need("gradient", self.gradient in ("tssl", "surrogate"), "'tssl' or 'surrogate'")
         need("loss", self.loss in ("mse", "softmax", "kernel", "count"), "'mse', 'softmax', 'kernel' or 'count'")
         need("schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
         for key in ("label_smoothing", "dropout", "conv_dropout", "ema"):
@@ -211,7 +218,8 @@ class TrainResult:
 class _Layer(torch.nn.Module):
     """A pool, synapses and their neurons; channels are behind the batch in every tensor."""
 
-    def __init__(self, config: TrainConfig, shape: LayerShape, static: bool, generator: torch.Generator) -> None:
+    def __init__(self, config: TrainConfig, shape: LayerShape, static: bool, generator: torch.Generator,
+                 start: FloatLayer | None = None) -> None:
         super().__init__()
         if static and shape.pool is not None and shape.pool.kind == "or":
             raise SpikeloomError(f"training: hidden={config.hidden!r} begins with an OR pool, which needs spikes; "
@@ -220,15 +228,20 @@ class _Layer(torch.nn.Module):
         dims = geometry.weight_shape if geometry else (shape.outputs, shape.inputs)
         inputs = math.prod(dims[1:])
         weight = torch.randn(*dims, generator=generator) * math.sqrt(2 / inputs)  # A.5
+        bias = torch.zeros(dims[0])
+        if start is not None:
+            weight = torch.tensor(start.weight)
+            bias = bias if start.bias is None or not config.bias else torch.tensor(start.bias)
         self.weight = torch.nn.Parameter(weight)
-        self.bias = torch.nn.Parameter(torch.zeros(dims[0]), requires_grad=config.bias)
+        self.bias = torch.nn.Parameter(bias, requires_grad=config.bias)
         self.levels = (1 << config.input_bits) - 1
         self.zero_point = round(config.mean * self.levels) if static else 0
         # One step of the input: a pixel level, or a spike; summed or averaged by the pool.
         self.unit = (1 / (self.levels * config.std) if static else 1.0) * shape.pool_gain
         self.synapse, self.membrane = decay_for_tau(config.tau_s), decay_for_tau(config.tau_m)
         if config.weight_bits is None:
-            self.dynamics = tsslbp.Dynamics.real(config.tau_m, config.tau_s, fused=config.fused)
+            self.dynamics = tsslbp.Dynamics.real(config.tau_m, config.tau_s, fused=config.fused,
+                                                 surrogate=config.gradient == "surrogate")
             self.real = torch.float32
             return
         self.low, self.high = weight_range(config.weight_bits)
@@ -243,7 +256,7 @@ class _Layer(torch.nn.Module):
         product = 12 if isinstance(self.synapse, Multiply) or isinstance(self.membrane, Multiply) else 0
         wide = state.bit_length() + product > 30  # 31 bits, one of them for trained biases
         self.dynamics = tsslbp.Dynamics.exact(self.synapse, self.membrane, config.fraction_bits, wide=wide,
-                                             fused=config.fused)
+                                             fused=config.fused, surrogate=config.gradient == "surrogate")
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor]:
         """Weights, biases (both in weight LSB) and thresholds (state LSB) of the forward pass and the export.
@@ -343,13 +356,17 @@ class _Layer(torch.nn.Module):
 class _Model(torch.nn.Module):
     """The layers in order; dropout between them."""
 
-    def __init__(self, config: TrainConfig, shape: tuple[int, ...]) -> None:
+    def __init__(self, config: TrainConfig, shape: tuple[int, ...], start: FloatNetwork | None = None) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(config.seed)
         self.config = config
-        self.layers = torch.nn.ModuleList(
-            _Layer(config, layer, i == 0, generator)
-            for i, layer in enumerate(read_topology(config.hidden, shape, config.classes)))
+        shapes = read_topology(config.hidden, shape, config.classes)
+        starts: list[FloatLayer | None] = [None] * len(shapes)
+        if start is not None:
+            _check_start(config, shapes, start)
+            starts = list(start.layers)
+        self.layers = torch.nn.ModuleList(_Layer(config, layer, i == 0, generator, starts[i])
+                                          for i, layer in enumerate(shapes))
 
     def forward(self, pixels: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
         """Spikes (T, B, *outputs) of every layer, before dropout; a generator turns dropout on."""
@@ -366,7 +383,8 @@ class _Model(torch.nn.Module):
 
 
 def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], out_dir: str | Path, *,
-          teacher: npt.NDArray[np.floating[Any]] | None = None, resume: bool = False,
+          teacher: npt.NDArray[np.floating[Any]] | None = None, start: FloatNetwork | None = None,
+          resume: bool = False,
           progress: Callable[[int, int, float], None] | None = None,
           on_epoch: Callable[[EpochMetrics], None] | None = None) -> TrainResult:
     """Train a network and write it, a checkpoint and a log to ``out_dir``.
@@ -384,6 +402,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         Made if missing.
     teacher : float array (N, classes), optional
         Class probabilities of a teacher for ``config.distill``.
+    start : FloatNetwork, optional
+        Weights and biases to start from, instead of random ones; of the same layers, pixel scaling and thresholds.
     resume : bool
         Go on from ``out_dir``'s checkpoint, which must be of the same configuration (``epochs`` may grow if the
         schedule is constant); without a checkpoint, start.
@@ -395,12 +415,12 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     Raises
     ------
     SpikeloomError
-        If the data do not fit the configuration, the checkpoint is of another one or damaged, the loss
+        If the data or ``start`` do not fit the configuration, the checkpoint is of another one or damaged, the loss
         stops being a number, or the folder cannot be written.
     """
     pixels, target_labels, soft = _check_data(config, images, labels, teacher)
-    model = _Model(config, pixels.shape[1:])
-    average = _Model(config, pixels.shape[1:])
+    model = _Model(config, pixels.shape[1:], start)
+    average = _Model(config, pixels.shape[1:], start)
     out = Path(out_dir)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -432,7 +452,11 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
             step = epoch * batches + index
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(config, step / (config.epochs * batches))
-            spikes = model(pixels[chosen], generator)
+            shown = pixels[chosen]
+            if config.mirror:
+                mirrored = torch.rand(len(shown), generator=generator) < 0.5
+                shown = torch.where(mirrored[:, None, None, None], shown.flip(-1), shown)
+            spikes = model(shown, generator)
             loss = _loss(config, spikes[-1], target_labels[chosen], None if soft is None else soft[chosen])
             if config.activity:
                 loss = loss + config.activity / len(chosen) * sum(s.sum() for s in spikes[:-1])
@@ -538,6 +562,19 @@ def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.
         soft = torch.from_numpy(teacher.astype(np.float32))
     maps = images[:, None] if images.ndim == 3 else images
     return torch.tensor(np.ascontiguousarray(maps)), torch.tensor(labels.astype(np.int64)), soft
+
+
+def _check_start(config: TrainConfig, shapes: list[LayerShape], start: FloatNetwork) -> None:
+    """That a float network's numbers mean the same in a training."""
+    wanted = [(s.geometry.weight_shape if s.geometry else (s.outputs, s.inputs), s.pool, s.pool_gain, 1.0)
+              for s in shapes]
+    given = [(layer.weight.shape, layer.pool, layer.pool_gain, layer.theta) for layer in start.layers]
+    if given != wanted or any(s.geometry != layer.geometry for s, layer in zip(shapes, start.layers, strict=True)):
+        raise SpikeloomError(f"training: the layers of network {start.name} to start from are not those of "
+                             f"hidden={config.hidden!r} with thresholds of 1")
+    if (start.mean, start.std) != (config.mean, config.std):
+        raise SpikeloomError(f"training: the network to start from has mean={start.mean} and std={start.std}, "
+                             f"not {config.mean} and {config.std}")
 
 
 def _learning_rate(config: TrainConfig, done: float) -> float:

@@ -11,6 +11,7 @@ does, and it leaves the gradients as they are.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ __all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "mse
            "softmax_loss", "spike", "sum_pool"]
 
 _SURROGATE_WIDTH = 0.2
+_ARCTAN_GAIN = math.pi  # slope of a spike 1 at the threshold, 1/2 where the potential is 1/pi away from it
 _LARGEST_SLOPE = 8.0  # 1/du, "how much earlier a spike comes for more current", grows without bound near threshold
 
 
@@ -63,6 +65,8 @@ class Dynamics:
         Integer type of the states, or None for floats.
     fused : bool
         Let ``torch.compile`` fuse the loops over time: faster, needs a C++ compiler and half a minute once.
+    surrogate : bool
+        A surrogate gradient, back through time, in place of TSSL-BP's.
     """
 
     tau_m: float
@@ -72,19 +76,21 @@ class Dynamics:
     fraction_bits: int = 0
     integer: torch.dtype | None = None
     fused: bool = False
+    surrogate: bool = False
 
     @classmethod
-    def real(cls, tau_m: float, tau_s: float, *, filtered: bool = True, fused: bool = False) -> Dynamics:
+    def real(cls, tau_m: float, tau_s: float, *, filtered: bool = True, fused: bool = False,
+             surrogate: bool = False) -> Dynamics:
         """Float states; with ``filtered = False`` the synapse is left out."""
         return cls(tau_m, tau_s, (lambda x: x * (1 - 1 / tau_s)) if filtered else None,
-                   lambda x: x * (1 - 1 / tau_m), fused=fused)
+                   lambda x: x * (1 - 1 / tau_m), fused=fused, surrogate=surrogate)
 
     @classmethod
     def exact(cls, synapse: Decay, membrane: Decay, fraction_bits: int, *, wide: bool = False,
-              fused: bool = False) -> Dynamics:
+              fused: bool = False, surrogate: bool = False) -> Dynamics:
         """The integer definition, int32 states (``wide``: int64), decays from :mod:`.numerics`."""
         return cls(membrane.tau_steps, synapse.tau_steps, synapse, membrane, fraction_bits,
-                   torch.int64 if wide else torch.int32, fused)
+                   torch.int64 if wide else torch.int32, fused, surrogate)
 
 
 class _Spike(torch.autograd.Function):
@@ -103,7 +109,8 @@ class _Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         dynamics: Dynamics = ctx.dynamics
-        grad = _maybe_fused(_backward, dynamics.fused)(grads[0], *ctx.saved_tensors, dynamics)
+        rule = _surrogate_backward if dynamics.surrogate else _backward
+        grad = _maybe_fused(rule, dynamics.fused)(grads[0], *ctx.saved_tensors, dynamics)
         return grad, None, None
 
 
@@ -151,8 +158,24 @@ def _backward(grad: Tensor, states: Tensor, spikes: Tensor, threshold: Tensor, d
     return torch.stack(out[::-1])
 
 
+def _surrogate_backward(grad: Tensor, states: Tensor, spikes: Tensor, threshold: Tensor,
+                        dynamics: Dynamics) -> Tensor:
+    """Gradient of the drive back through time: a spike has the slope of an arctangent, the reset has none."""
+    keep_m, keep_s = 1 - 1 / dynamics.tau_m, 1 - 1 / dynamics.tau_s
+    unit = 1 / threshold.to(states.dtype)
+    G, u, s = grad.unbind(), [state * unit for state in states.unbind()], spikes.unbind()
+    membrane = current = torch.zeros_like(u[0])
+    out = []
+    for t in range(len(u) - 1, -1, -1):
+        slope = 1 / (1 + (_ARCTAN_GAIN * (u[t] - 1)) ** 2)
+        membrane = G[t] * slope + keep_m * (1 - s[t]) * membrane
+        current = membrane if dynamics.synapse is None else current * keep_s + membrane
+        out.append(current * (unit * (1 << dynamics.fraction_bits)))
+    return torch.stack(out[::-1])
+
+
 def spike(drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> Tensor:
-    """Spikes of a population, with TSSL-BP's gradient (A.1 and A.3; reset to zero, compare ``>``).
+    """Spikes of a population (A.1; reset to zero, compare ``>``) with TSSL-BP's gradient (A.3), or a surrogate.
 
     Parameters
     ----------

@@ -89,6 +89,7 @@ def test_float_training_exports_what_it_evaluates(data, tmp_path):
 
 @pytest.mark.parametrize("changes", [
     {}, {"loss": "softmax"}, {"loss": "kernel"}, {"loss": "count", "wanted": 4.0},
+    {"gradient": "surrogate"},
     {"granularity": "layer", "weight_bits": 2}, {"schedule": "constant", "ema": 0.0},
 ], ids=str)
 def test_it_learns_and_writes_the_network(data, tmp_path, changes):
@@ -170,6 +171,25 @@ def test_a_teacher_teaches(data, tmp_path):
         train.train(replace(SMALL, distill=0.5), images, labels, tmp_path, teacher=teacher * np.nan)
 
 
+def test_a_training_starts_from_a_float_network(data, tmp_path):
+    images, labels = data
+    start = train.train(replace(SMALL, weight_bits=None, epochs=6), images, labels, tmp_path / "start").network
+    barely = replace(SMALL, epochs=1, lr=1e-6, ema=0.0, dropout=0.0)
+    result = train.train(barely, images, labels, tmp_path, start=start)
+    assert result.metrics[-1].validation_accuracy > 0.9
+    assert result.network.hash == train.train(barely, images, labels, tmp_path / "again", start=start).network.hash
+    for changes, message in (({"hidden": "23"}, "to start from are not those of hidden='23' with thresholds of 1"),
+                             ({"std": 0.5}, r"to start from has mean=0\.4 and std=0\.3, not 0\.4 and 0\.5")):
+        with pytest.raises(SpikeloomError, match=message):
+            train.train(replace(barely, **changes), images, labels, tmp_path, start=start)
+
+
+def test_mirror_images_are_learnt(data, tmp_path):
+    images, labels = data
+    result = train.train(replace(SMALL, hidden="48", epochs=8, mirror=True), images, labels, tmp_path)
+    assert (golden.run(result.network, images[:, :, ::-1].copy()).classes == labels).mean() > 0.9
+
+
 def test_activity_can_be_kept_low(data, tmp_path):
     plain, quiet = (train.train(replace(SMALL, epochs=4, activity=activity), *data, tmp_path).metrics[-1]
                     for activity in (0.0, 0.02))
@@ -194,6 +214,7 @@ def test_progress_counts_batches(data, tmp_path):
     ({"granularity": "row"}, "granularity must be"),
     ({"fraction_bits": 17}, "fraction_bits must be"),
     ({"input_bits": 0}, "input_bits must be"),
+    ({"gradient": "exact"}, "gradient must be"),
     ({"loss": "l1"}, "loss must be"),
     ({"schedule": "step"}, "schedule must be"),
     ({"dropout": 1.0}, "dropout must be"),

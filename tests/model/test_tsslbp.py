@@ -100,6 +100,29 @@ def test_integer_gradient_tends_to_the_float_gradient():
     assert grads[0].abs().max() > 0
 
 
+def test_surrogate_gradient_is_that_of_an_arctangent():
+    generator = torch.Generator().manual_seed(2)
+    drive = (torch.rand(6, 3, 7, generator=generator, dtype=torch.double) * 2).requires_grad_()
+    grad = torch.randn(drive.shape, generator=generator, dtype=torch.double)
+    tau_m, tau_s = 4.0, 2.0
+
+    current = membrane = torch.zeros(3, 7, dtype=torch.double)
+    spikes = []
+    for x in drive:
+        current = current * (1 - 1 / tau_s) + x
+        membrane = membrane * (1 - 1 / tau_m) + current
+        soft = torch.atan(torch.pi * (membrane / tau_s - 1)) / torch.pi
+        spikes.append((membrane > tau_s).double() + soft - soft.detach())
+        membrane = membrane * (1 - spikes[-1].detach())
+    wanted, = torch.autograd.grad(torch.stack(spikes), drive, grad)
+
+    dynamics = tsslbp.Dynamics.real(tau_m, tau_s, surrogate=True)
+    out = tsslbp.spike(drive, torch.tensor(tau_s, dtype=torch.double), dynamics)
+    out.backward(grad)
+    np.testing.assert_allclose(out.detach(), torch.stack(spikes).detach(), atol=1e-12)
+    np.testing.assert_allclose(drive.grad, wanted, atol=1e-12)
+
+
 def test_psc_sum_is_the_sum_of_pscs():
     spikes = (torch.rand(6, 3, 4, generator=torch.Generator().manual_seed(0)) < 0.4).double()
     torch.testing.assert_close(tsslbp.psc_sum(spikes, 3), tsslbp.psc(spikes, 3).sum(0))
