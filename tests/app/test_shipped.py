@@ -42,7 +42,8 @@ def test_metadata(name: str) -> None:
     assert 0.5 < meta["test_accuracy"] < 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if "c5" in name else name for name in NAMES])  # minutes for these
 def test_accuracy_is_the_recorded_one(name: str) -> None:
     """To the last of all test images, where they are on this machine."""
     network = shipped.load(name)
