@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from amaranth.hdl import Value
-from support.networks import random_fold, random_network
+from support.networks import random_conv_network, random_fold, random_network
 from support.stream_bench import run_streams
 
 from spikeloom.gen.plan import Plan, make_plan
-from spikeloom.rtl.dense_layer import DenseLayer
+from spikeloom.model.network import Network
+from spikeloom.rtl.layer import SpikingLayer
 from spikeloom.rtl.neuron_array import NeuronArray
 from spikeloom.rtl.readout import Readout
 
@@ -22,15 +23,16 @@ def parts(plan: Plan) -> Iterator[tuple[Any, int, int]]:
     for index, config in enumerate(plan.layers):
         beats = plan.channels[index].beats * plan.windows
         after = plan.channels[index + 1].beats * plan.windows
-        yield DenseLayer(config, plan.weights(index), plan.constants(index)), beats, after
+        yield SpikingLayer(config, plan.weights(index), plan.constants(index)), beats, after
         yield NeuronArray(config.neurons, plan.constants(index)), after, after
     yield Readout(plan.readout), after, 1
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_reset_leaves_no_trace(seed: int) -> None:
+@pytest.mark.parametrize(("maker", "seed"), [
+    *((random_network, seed) for seed in range(5)), *((random_conv_network, seed) for seed in range(3))])
+def test_reset_leaves_no_trace(maker: Callable[[np.random.Generator], Network], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    network = random_network(rng)
+    network = maker(rng)
     plan = make_plan(network, random_fold(rng, network))
     for dut, beats, outputs in parts(plan):
         bits = len(Value.cast(dut.i.payload))
