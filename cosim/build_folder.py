@@ -147,7 +147,7 @@ class BuildFolder:
                 item_bits=_count(manifest["input"], "item_bits"),
                 beats_per_window=_count(manifest["input"], "beats_per_window"),
                 class_bits=_count(manifest, "class_bits"), layers=layers,
-                external=tuple(_external(path, d) for d in manifest["external"]))
+                external=tuple(_external(path, d) for d in manifest.get("external", ())))
             want_hash = manifest["network"]["hash"]
         except KeyError as error:
             raise SpikeloomError(f"{file}: field {error} is missing") from error

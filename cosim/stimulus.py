@@ -36,7 +36,9 @@ def pack_samples(build: BuildFolder, samples: npt.NDArray[Any]) -> npt.NDArray[n
         bit = np.arange(build.item_bits, dtype=np.uint8)[:, None]
         masks: npt.NDArray[Any] = (x[:, None, None, :] >> bit) & np.uint8(1)
     else:
-        masks = x.reshape(n, build.windows, build.window_steps, size)
+        masks = np.zeros((n, build.windows * build.window_steps, size), np.uint8)
+        masks[:, :build.network.steps] = x
+        masks = masks.reshape(n, build.windows, build.window_steps, size)
     items = build.input.to_beats(masks)  # (n, windows, bits of a mask, beats, items)
     bits = np.moveaxis(items, 2, -1).reshape(n, build.beats_per_sample, build.beat_bits)
     packed: npt.NDArray[np.uint8] = np.packbits(bits, axis=-1, bitorder="little")
