@@ -33,7 +33,7 @@ from spikeloom.model.float_network import FloatLayer, FloatNetwork, save_float_n
 from spikeloom.model.topology import LayerShape, read_topology
 from spikeloom.model.train import TrainConfig
 
-EPOCHS = {"fashion-mnist-15c5-40c5-300": 20, "fashion-mnist-32c5-64c5-1024": 6}
+EPOCHS = {"fashion-mnist-15c5-40c5-300": 20, "fashion-mnist-32c5-64c5-1024": 14}
 _RIDGE = 1e-3  # keeps the weights of neurons that hardly spike small
 _SILENT = 0.8  # the output of an impossible class, as a part of the smallest drive with a spike
 

@@ -1,23 +1,52 @@
-"""A first-in first-out queue with stream ports."""
+"""A first-in first-out queue with stream ports, and the count of what is inside."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Queue"]
+from .beat import index_shape, memory_depth
+
+__all__ = ["Queue", "occupancy"]
 
 PART_BITS = 512
+
+
+def occupancy(m: Module, name: str, depth: int, put: Any, take: Any) -> tuple[Any, Any]:
+    """Count things that come and go, as a row of ``depth`` flip-flops of which as many are set as things are inside.
+
+    A handshake that depends on such a count is one LUT away from it, and the count one LUT away from the handshake:
+    binary counters have their carry and comparison in between.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        Of the flip-flops.
+    depth : int
+    put, take : Value
+        One comes (never if full), one goes (never if empty).
+
+    Returns
+    -------
+    some, full : Value
+        Whether anything is inside, and whether ``depth`` things are; both are flip-flops.
+    """
+    inside_q = Signal(depth, name=f"{name}_q")
+    more, less = Cat(Const(1, 1), inside_q[:-1]), Cat(inside_q[1:], Const(0, 1))
+    m.d.sync += inside_q.eq(Mux(put, Mux(take, inside_q, more), Mux(take, less, inside_q)))
+    return inside_q[0], inside_q[-1]
 
 
 class Queue(wiring.Component):
     """A queue of ``depth`` payloads of any shape.
 
-    Latency 1 cycle, throughput 1 per cycle, ``depth * bits(shape)`` bits of LUT RAM.
+    Latency 1 cycle, throughput 1 per cycle, ``depth * bits(shape)`` bits of LUT RAM. ``i.ready`` and ``o.valid`` are
+    flip-flops (the one inverted).
 
     Members
     -------
@@ -32,12 +61,22 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
+        put, take = Signal(), Signal()
+        some, full = occupancy(m, "inside", self.depth, put, take)
+        m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(some),
+                     put.eq(self.i.valid & ~full), take.eq(some & self.o.ready)]
+        first_q, next_q = Signal(index_shape(self.depth)), Signal(index_shape(self.depth))
+        for index_q, moves in ((first_q, take), (next_q, put)):
+            with m.If(moves):
+                m.d.sync += index_q.eq(Mux(index_q == self.depth - 1, 0, index_q + 1))
+
         sent, received = Value.cast(self.i.payload), Value.cast(self.o.payload)
-        # Amaranth's simulator takes no memory much wider than this. The parts' equal controls are merged in synthesis.
+        # Amaranth's simulator takes no memory much wider than this.
         for first in range(0, len(sent), PART_BITS):
             part = slice(first, min(first + PART_BITS, len(sent)))
-            m.submodules[f"part{first // PART_BITS}"] = fifo = SyncFIFO(width=part.stop - first, depth=self.depth)
-            m.d.comb += [fifo.w_data.eq(sent[part]), fifo.w_en.eq(self.i.valid),
-                         received[part].eq(fifo.r_data), fifo.r_en.eq(self.o.ready)]
-        m.d.comb += [self.i.ready.eq(fifo.w_rdy), self.o.valid.eq(fifo.r_rdy)]
+            memory = Memory(shape=part.stop - first, depth=memory_depth(self.depth), init=[])
+            m.submodules[f"part{first // PART_BITS}"] = memory
+            write, read = memory.write_port(), memory.read_port(domain="comb")
+            m.d.comb += [write.addr.eq(next_q), write.data.eq(sent[part]), write.en.eq(put),
+                         read.addr.eq(first_q), received[part].eq(read.data)]
         return m

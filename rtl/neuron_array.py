@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .beat import beat_layout, beat_stream, index_shape, memory_depth
-from .fifo import Queue
+from .fifo import Queue, occupancy
 from .neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, constants_layout, state_layout
 from .share import Rom, add_instance
 
@@ -158,15 +158,9 @@ class NeuronArray(wiring.Component):
         done = valid[-1]
         m.d.comb += [queue.i.valid.eq(done), queue.i.payload.as_value().eq(masks)]
 
-        # Room is a register: it decides whether all lanes' drain registers move.
-        inside_q = Signal(index_shape(cfg.queue_depth + 1))
-        inside = Signal.like(inside_q)
-        room_q = Signal(init=1)
-        gone = Signal()
-        m.d.comb += [gone.eq(self.o.valid & self.o.ready), inside.eq(inside_q + take - gone)]
-        m.d.sync += [inside_q.eq(inside), room_q.eq(inside != cfg.queue_depth)]
+        _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
         waits = window_starts & valid.any() if cfg.neuron.keeps_state else Const(0)
-        m.d.comb += self.i.ready.eq(room_q & ~waits)
+        m.d.comb += self.i.ready.eq(~full & ~waits)
         return done
 
     def _stepping(self, m: Module, take: Signal, masks: Any, units: list[Any]) -> Signal:

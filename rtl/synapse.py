@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape
 from .event_queue import EventQueueConfig, slot_layout
-from .fifo import Queue
+from .fifo import Queue, occupancy
 from .lane_block import LaneBlock, LaneBlockConfig
 from .share import Relay, Rom, add_instance
 from .window_queue import WindowQueueConfig
@@ -170,8 +170,7 @@ class SynapseArray(wiring.Component):
             m.d.sync += [mask.eq(mask_before), end.eq(end_before)]
 
         # Lanes, in blocks that share one Verilog module; the drain runs through all of them.
-        move = Signal()
-        room_q = Signal(init=1)
+        move, taken = Signal(), Signal()
         tail: Any = Const(0)
         for index, lanes in reversed(list(enumerate(cfg.blocks))):
             block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
@@ -203,24 +202,21 @@ class SynapseArray(wiring.Component):
             m.d.sync += soon.eq(before)
         m.submodules.queue = beats = Queue(sums_layout(cfg), DRAIN_QUEUE_BEATS)
         wiring.connect(m, wiring.flipped(self.o), beats.o)
+        # The queue must have room for what is under way to it too.
+        _, full = occupancy(m, "inside", DRAIN_QUEUE_BEATS, move, taken)
         left_q = Signal(index_shape(cfg.group_beats + 1))
         push_q = Signal()
-        m.d.comb += move.eq((left_q != 0) & room_q)
+        m.d.comb += move.eq((left_q != 0) & ~full)
+        m.d.comb += taken.eq(self.o.valid & self.o.ready)
         m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - move)), push_q.eq(move)]
         m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(tail)]
-
-        # Room in the queue, for what is under way to it too.
-        inside_q = Signal(index_shape(DRAIN_QUEUE_BEATS + 1))
-        inside = Signal.like(inside_q, name="inside")
-        m.d.comb += inside.eq(inside_q + move - (self.o.valid & self.o.ready))
-        m.d.sync += [inside_q.eq(inside), room_q.eq(inside != DRAIN_QUEUE_BEATS)]
 
         # Beats of ended groups that are not in the queue yet, and that the neurons have not taken.
         most = cfg.group_beats + max(cfg.group_beats, DRAIN_QUEUE_BEATS)
         outside_q, owed_q = Signal(index_shape(most + 1)), Signal(index_shape(most + 1))
         ended = Mux(self.i.end, cfg.group_beats, 0)
         m.d.sync += [outside_q.eq(outside_q + ended - move),
-                     owed_q.eq(owed_q + ended - (self.o.valid & self.o.ready))]
+                     owed_q.eq(owed_q + ended - taken)]
         wait_q = Signal(index_shape(cfg.group_beats))
         with m.If(self.i.end):
             m.d.sync += wait_q.eq(max(0, cfg.group_beats - 2))
