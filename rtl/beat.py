@@ -8,14 +8,16 @@ consumer nothing; a window is a fixed number of beats, in address order.
 from __future__ import annotations
 
 from amaranth.hdl import Shape, unsigned
-from amaranth.lib import data, stream
+from amaranth.lib import stream
+
+from .flat_array import FlatArray
 
 __all__ = ["beat_layout", "beat_stream", "index_shape", "memory_depth"]
 
 
-def beat_layout(items: int, item_bits: int) -> data.ArrayLayout:
+def beat_layout(items: int, item_bits: int) -> FlatArray:
     """``items`` masks of ``item_bits`` bits, item 0 in the least significant bits."""
-    return data.ArrayLayout(unsigned(item_bits), items)
+    return FlatArray(unsigned(item_bits), items)
 
 
 def beat_stream(items: int, item_bits: int) -> stream.Signature:

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .beat import beat_stream, index_shape, memory_depth
+from .flat_array import FlatArray
 
 __all__ = ["EventQueue", "EventQueueConfig", "EventSource", "credit_port", "slot_credit", "slot_layout"]
 
@@ -120,8 +121,8 @@ class EventSource(Protocol):
 def slot_layout(config: EventSource) -> data.StructLayout:
     """What a queue says in one cycle: one event per bank (mask 0 is none), or the end of a pass."""
     return data.StructLayout({
-        "row": data.ArrayLayout(config.row_bits, config.banks),
-        "mask": data.ArrayLayout(config.item_bits, config.banks),
+        "row": FlatArray(config.row_bits, config.banks),
+        "mask": FlatArray(config.item_bits, config.banks),
         "end": 1,
     })
 
@@ -246,7 +247,7 @@ class EventQueue(wiring.Component):
         cfg = self.config
         # A lone position of an entry is never silent, so it needs no mark.
         alone = cfg.positions == 1
-        fields: dict[str, Any] = {"mask": data.ArrayLayout(cfg.item_bits, cfg.positions), "base": cfg.row_bits}
+        fields: dict[str, Any] = {"mask": FlatArray(cfg.item_bits, cfg.positions), "base": cfg.row_bits}
         if not alone:
             fields["some"] = cfg.positions
         entry = data.StructLayout(fields)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .adder_tree import tree_latency, tree_sum
+from .flat_array import FlatArray
 
 __all__ = ["LaneBlock", "LaneBlockConfig"]
 
@@ -44,9 +45,9 @@ class LaneBlockConfig:
     shift: int
 
     @property
-    def lane_layout(self) -> data.ArrayLayout:
+    def lane_layout(self) -> FlatArray:
         """What one lane hands over: its planes' sums."""
-        return data.ArrayLayout(signed(self.accumulator_bits), self.planes)
+        return FlatArray(signed(self.accumulator_bits), self.planes)
 
     @property
     def latency_cycles(self) -> int:
@@ -103,12 +104,12 @@ class LaneBlock(wiring.Component):
         self.config = config
         shift = max(1, config.shift)
         super().__init__({
-            "weight": In(data.ArrayLayout(data.ArrayLayout(config.weight_bits, config.lanes), config.banks)),
-            "mask": In(data.ArrayLayout(config.planes, config.banks)),
+            "weight": In(FlatArray(FlatArray(config.weight_bits, config.lanes), config.banks)),
+            "mask": In(FlatArray(config.planes, config.banks)),
             "end": In(1),
             "move": In(1),
-            "i_tail": In(data.ArrayLayout(config.lane_layout, shift)),
-            "o_head": Out(data.ArrayLayout(config.lane_layout, config.head)),
+            "i_tail": In(FlatArray(config.lane_layout, shift)),
+            "o_head": Out(FlatArray(config.lane_layout, config.head)),
         })
 
     def elaborate(self, platform: Any) -> Module:

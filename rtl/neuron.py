@@ -13,6 +13,7 @@ from spikeloom.model.numerics import Decay
 
 from .adder_tree import tree_latency, tree_sum
 from .decay import decay_value
+from .flat_array import FlatArray
 
 __all__ = ["NeuronConfig", "NeuronPipeline", "SteppingNeuron", "constants_layout", "drive_latency", "state_layout"]
 
@@ -100,7 +101,7 @@ def constants_layout(config: NeuronConfig) -> data.StructLayout:
 
 def _ports(config: NeuronConfig) -> dict[str, Any]:
     ports: dict[str, Any] = {
-        "sums": In(data.ArrayLayout(signed(config.accumulator_bits), config.planes)),
+        "sums": In(FlatArray(signed(config.accumulator_bits), config.planes)),
         "mask": Out(config.steps),
     }
     if config.has_constants:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .beat import beat_layout, beat_stream, index_shape, memory_depth
 from .fifo import Queue, occupancy
+from .flat_array import FlatArray
 from .neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, constants_layout, state_layout
 from .share import Rom, add_instance
 
@@ -88,7 +89,7 @@ class NeuronArray(wiring.Component):
         self.config = config
         self.constants = constants
         n = config.neuron
-        sums = data.ArrayLayout(data.ArrayLayout(signed(n.accumulator_bits), n.planes), config.units)
+        sums = FlatArray(FlatArray(signed(n.accumulator_bits), n.planes), config.units)
         super().__init__({"i": In(stream.Signature(sums)), "o": Out(beat_stream(config.units, n.steps))})
 
     def elaborate(self, platform: Any) -> Module:
@@ -194,7 +195,7 @@ class NeuronArray(wiring.Component):
                done: Signal) -> None:
         """States between windows: read as a beat is taken, written back as its masks are done."""
         cfg = self.config
-        layout = data.ArrayLayout(state_layout(cfg.neuron), cfg.units)
+        layout = FlatArray(state_layout(cfg.neuron), cfg.units)
         m.submodules.state = memory = Memory(shape=layout, depth=memory_depth(cfg.beats), init=[])
         read, write = memory.read_port(), memory.write_port()
         written_q = Signal(index_shape(cfg.beats))

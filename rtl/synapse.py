@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 from .beat import index_shape
 from .event_queue import EventQueueConfig, slot_layout
 from .fifo import Queue, occupancy
+from .flat_array import FlatArray
 from .lane_block import LaneBlock, LaneBlockConfig
 from .share import Relay, Rom, add_instance
 from .window_queue import WindowQueueConfig
@@ -96,15 +97,15 @@ class SynapseConfig:
         return self.address_cycles + self.memory_cycles + self.block(1).latency_cycles + 1
 
 
-def sums_layout(config: SynapseConfig) -> data.ArrayLayout:
+def sums_layout(config: SynapseConfig) -> FlatArray:
     """One beat of sums: ``units`` lanes, each with a signed sum per plane."""
-    return data.ArrayLayout(config.block(1).lane_layout, config.units)
+    return FlatArray(config.block(1).lane_layout, config.units)
 
 
 def fetched_layout(config: SynapseConfig) -> data.StructLayout:
     """Like a queue's slot of one event, with the weights in the place of their row's number."""
     return data.StructLayout({
-        "weight": config.lanes * config.weight_bits, "mask": data.ArrayLayout(config.queue.item_bits, 1), "end": 1})
+        "weight": config.lanes * config.weight_bits, "mask": FlatArray(config.queue.item_bits, 1), "end": 1})
 
 
 class SynapseArray(wiring.Component):
@@ -159,7 +160,7 @@ class SynapseArray(wiring.Component):
                 m.d.sync += base_q.eq(base_q + queue.rows)
                 with m.If(base_q == (queue.passes - 1) * queue.rows):
                     m.d.sync += base_q.eq(0)
-            address_q = Signal(data.ArrayLayout(base_q.shape(), queue.banks), reset_less=True)
+            address_q = Signal(FlatArray(base_q.shape(), queue.banks), reset_less=True)
             m.d.sync += [address_q[j].eq(base_q + self.i.row[j]) for j in range(queue.banks)]
             address = address_q.as_value()
 
@@ -171,7 +172,7 @@ class SynapseArray(wiring.Component):
 
         # Lanes, in blocks that share one Verilog module; the drain runs through all of them.
         move, taken = Signal(), Signal()
-        tail: Any = Const(0)
+        tail: list[Any] = []
         for index, lanes in reversed(list(enumerate(cfg.blocks))):
             block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
                                  f"{cfg.name}_lanes{len(lanes)}")
@@ -190,9 +191,9 @@ class SynapseArray(wiring.Component):
                              block.weight[j].as_value().eq(rom.data)]
             m.d.comb += [block.mask.eq(mask), block.end.eq(end), block.move.eq(move)]
             if cfg.group_beats > 1:
-                m.d.comb += block.i_tail.as_value().eq(tail)
+                m.d.comb += block.i_tail.as_value().eq(Cat(tail))
             # Where blocks are smaller than a beat, what follows them belongs to it too.
-            tail = Cat(block.o_head.as_value(), tail) if len(lanes) < cfg.units else block.o_head.as_value()
+            tail = [block.o_head.as_value(), *(tail if len(lanes) < cfg.units else [])]
 
         # Drain: beats go from the drain register to a queue. That they do is decided one cycle ahead: the decision
         # moves all lanes, and has that cycle to reach them.
@@ -209,7 +210,7 @@ class SynapseArray(wiring.Component):
         m.d.comb += move.eq((left_q != 0) & ~full)
         m.d.comb += taken.eq(self.o.valid & self.o.ready)
         m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - move)), push_q.eq(move)]
-        m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(tail)]
+        m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(Cat(tail))]
 
         # Beats of ended groups that are not in the queue yet, and that the neurons have not taken.
         most = cfg.group_beats + max(cfg.group_beats, DRAIN_QUEUE_BEATS)
