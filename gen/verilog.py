@@ -28,11 +28,12 @@ ROM_MODULE = "snn_rom"
 
 # Yosys and Vivado both map an array of this form to block RAM.
 _ROM_VERILOG = f"""\
-// Read-only memory in block RAM: data is the row at address, one cycle later.
+// Read-only memory in block RAM: data is the row at address, LATENCY (1 or 2) cycles later.
 module {ROM_MODULE} #(
   parameter WIDTH = 1,
   parameter DEPTH = 1,
   parameter ADDRESS_BITS = 1,
+  parameter LATENCY = 1,
   parameter FILE = ""
 ) (
   input wire clk,
@@ -44,7 +45,15 @@ module {ROM_MODULE} #(
   if (FILE != "") begin : contents
     initial $readmemh(FILE, rows);
   end
-  always @(posedge clk) data <= rows[address];
+  if (LATENCY == 1) begin : memory_output
+    always @(posedge clk) data <= rows[address];
+  end else begin : register_output
+    reg [WIDTH-1:0] row;
+    always @(posedge clk) begin
+      row <= rows[address];
+      data <= row;
+    end
+  end
 endmodule
 """
 
@@ -83,7 +92,8 @@ class _Platform:
         self.files[file] = "".join(f"{row:0{digits}x}\n" for row in rom.rows)
         self.memory_bits[file] = rom.row_bits * len(rom.rows)
         return Instance(ROM_MODULE, p_WIDTH=rom.row_bits, p_DEPTH=len(rom.rows), p_ADDRESS_BITS=len(rom.address),
-                        p_FILE=file, i_clk=ClockSignal(), i_address=rom.address, o_data=rom.data)
+                        p_LATENCY=rom.latency_cycles, p_FILE=file, i_clk=ClockSignal(), i_address=rom.address,
+                        o_data=rom.data)
 
 
 @dataclass(frozen=True)

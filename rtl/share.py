@@ -73,9 +73,9 @@ class Relay(wiring.Component):
 
 
 class Rom(wiring.Component):
-    """A read-only memory in block RAM: ``data`` is the row at ``address`` one cycle earlier.
+    """A read-only memory in block RAM: ``data`` is the row at ``address`` ``latency_cycles`` earlier.
 
-    Latency 1 cycle, one row per cycle, ``row_bits * len(rows)`` bits.
+    One row per cycle, ``row_bits * len(rows)`` bits.
 
     Parameters
     ----------
@@ -85,6 +85,9 @@ class Rom(wiring.Component):
         Bits of a row.
     rows : sequence of int
         Contents, each in ``0..2**row_bits-1``.
+    latency_cycles : int
+        1, or 2 with a register behind the memory. A block RAM takes half of a fast cycle to give its row: with the
+        register next to it, the row has a whole cycle for its way.
 
     Members
     -------
@@ -92,10 +95,11 @@ class Rom(wiring.Component):
     data : Out(row_bits)
     """
 
-    def __init__(self, name: str, row_bits: int, rows: Sequence[int]) -> None:
+    def __init__(self, name: str, row_bits: int, rows: Sequence[int], latency_cycles: int = 1) -> None:
         self.name = name
         self.row_bits = row_bits
         self.rows = rows
+        self.latency_cycles = latency_cycles
         super().__init__({"address": In(max(1, ceil_log2(len(rows)))), "data": Out(row_bits)})
 
     def elaborate(self, platform: Any) -> Elaboratable:
@@ -104,5 +108,9 @@ class Rom(wiring.Component):
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
         port = memory.read_port()
-        m.d.comb += [port.addr.eq(self.address), self.data.eq(port.data)]
+        row: Any = port.data
+        for _ in range(self.latency_cycles - 1):
+            row, before = Signal.like(self.data, name="row_q", reset_less=True), row
+            m.d.sync += row.eq(before)
+        m.d.comb += [port.addr.eq(self.address), self.data.eq(row)]
         return m

@@ -89,7 +89,7 @@ class SynapseConfig:
     @property
     def memory_cycles(self) -> int:
         """From addresses to weights."""
-        return 0 if self.external else 1
+        return 0 if self.external else 2
 
     @property
     def latency_cycles(self) -> int:
@@ -186,7 +186,8 @@ class SynapseArray(wiring.Component):
                 m.d.comb += block.weight.as_value().eq(self.i.weight[lanes.start * cfg.weight_bits:][:part_bits])
             for j in range(0 if cfg.external else queue.banks):
                 rows = [row >> lanes.start * cfg.weight_bits & ((1 << part_bits) - 1) for row in self.weights[j]]
-                m.submodules[f"weights{j}_{index}"] = rom = Rom(cfg.memories[j, index], part_bits, rows)
+                m.submodules[f"weights{j}_{index}"] = rom = Rom(
+                    cfg.memories[j, index], part_bits, rows, cfg.memory_cycles)
                 m.d.comb += [rom.address.eq(block_address.word_select(j, len(address) // queue.banks)),
                              block.weight[j].as_value().eq(rom.data)]
             m.d.comb += [block.mask.eq(mask), block.end.eq(end), block.move.eq(move)]

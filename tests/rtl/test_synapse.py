@@ -117,7 +117,7 @@ def test_banks(banks: int) -> None:
 def test_latency_and_room(banks: int, passes: int) -> None:
     config = config_of(5, 2, banks=banks, passes=passes)
     several_blocks = config.block_lanes < config.lanes
-    assert config.latency_cycles == (passes > 1) + several_blocks + 1 + config.block(1).latency_cycles + 1
+    assert config.latency_cycles == (passes > 1) + several_blocks + 2 + config.block(1).latency_cycles + 1
     _, at = Case(config, seed=1).run()
     first, last = at["beat"][::config.group_beats], at["beat"][config.group_beats - 1::config.group_beats]
     assert first == [end + config.latency_cycles for end in at["end"]]
