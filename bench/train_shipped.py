@@ -32,7 +32,8 @@ COMMON = TrainConfig(loss="mse", wanted=2.5, distill=0.8, dropout=0.1, lr=1e-3, 
 CONV = dataclasses.replace(COMMON, mean=0.0, validation=2000, mirror=True, gradient="surrogate", lr=5e-4, ema=0.998)
 RECIPES = {
     "fashion-mnist-15c5-40c5-300": dataclasses.replace(CONV, hidden="15C5-P2-40C5-P2-300", epochs=8, lr=1e-3),
-    "fashion-mnist-32c5-64c5-1024": dataclasses.replace(CONV, hidden="32C5p2-P2-64C5p2-P2-1024", epochs=7),
+    "fashion-mnist-32c5-64c5-1024": dataclasses.replace(CONV, hidden="32C5p2-P2-64C5p2-P2-1024", epochs=10,
+                                                        dropout=0.2),
     "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden="400-400", epochs=45, lr=8e-4,
                                                  validation=1000),
     "fashion-mnist-128": dataclasses.replace(COMMON, hidden="128", epochs=15, dropout=0.0),

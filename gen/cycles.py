@@ -356,7 +356,6 @@ class _WindowQueue:
         last_row = queue.height if tile_row == queue.tile_rows - 1 else min(first + queue.runs, queue.height)
         available = self.rows_complete[last_row - 1] + 1
         samples = np.arange(self.n)
-        bank_bits = queue.banks.bit_length() - 1
         began = None
         for tile in range(queue.tiles):
             x = tile * queue.stride_columns - queue.padding
@@ -377,7 +376,7 @@ class _WindowQueue:
                     self.looked_up = leaves
                     start = np.maximum(leaves + 1, self.popped + 1)
                     began = start if began is None else began
-                    groups = np.where(high > low, ((high - 1) >> bank_bits) - (low >> bank_bits) + 1, 0)
+                    groups = -(-(high - low) // queue.banks)
                     if self.fetch is None:
                         free = start + groups
                     else:

@@ -416,26 +416,25 @@ class WindowQueue(wiring.Component):
         reads = [bank.read_port() for bank in banks]
         run = runs.payload
 
-        # A run's groups of entries: the first and the last may belong to it in part.
+        # A run's groups of entries begin in any bank: the banks before it give theirs from an address further on.
         going_q = Signal()
         address_q, left_q = Signal.like(run.address), Signal.like(run.count)
-        address, left, lane = Signal.like(run.address), Signal.like(run.count), Signal.like(run.lane)
-        room_left = Signal(range(cfg.banks + 1))
+        address, left, further = Signal.like(run.address), Signal.like(run.count), Signal.like(run.address)
         ending_q = Signal()
         read, final, end, pop = Signal(), Signal(), Signal(), Signal()
         recent_q = Signal(2)  # an end that `room` does not show yet
         go = slot_credit(m, cfg.slot_credits, read | end, self)
         m.d.comb += [
             address.eq(Mux(going_q, address_q, run.address)), left.eq(Mux(going_q, left_q, run.count)),
-            lane.eq(Mux(going_q, 0, run.lane)), room_left.eq(cfg.banks - lane),
-            read.eq(runs.valid & ~ending_q & (left != 0) & go), final.eq(left <= room_left),
+            further.eq(address + 1),
+            read.eq(runs.valid & ~ending_q & (left != 0) & go), final.eq(left <= cfg.banks),
             end.eq(runs.valid & run.last & (ending_q | (left == 0)) & self.room & (recent_q == 0) & go),
             pop.eq(Mux(run.last, end, read & final)), runs.ready.eq(pop),
             row_read.eq(pop & run.row_end),
         ]
         m.d.sync += recent_q.eq(Cat(end, recent_q[0]))
         with m.If(read):
-            m.d.sync += [going_q.eq(~final), address_q.eq(address + 1), left_q.eq(left - room_left),
+            m.d.sync += [going_q.eq(~final), address_q.eq(further), left_q.eq(left - cfg.banks),
                          ending_q.eq(final & run.last)]
         with m.If(end):
             m.d.sync += ending_q.eq(0)
@@ -449,11 +448,14 @@ class WindowQueue(wiring.Component):
         # Entries that the memories give one cycle later; then row numbers, registered.
         offset_q, end_q = Signal.like(run.offset), Signal()
         m.d.sync += [offset_q.eq(run.offset), end_q.eq(end), self.o.end.eq(end_q)]
+        mine_q = Signal(cfg.banks)
+        has = [left > k for k in range(cfg.banks)]
         for j, port in enumerate(reads):
-            mine_q = Signal(name=f"mine{j}_q")
-            m.d.comb += [port.addr.eq(address), port.en.eq(read)]
+            before = run.lane > j if j < cfg.banks - 1 else Const(0)
+            m.d.comb += [port.addr.eq(Mux(before, further, address)), port.en.eq(read)]
+            mine = Cat(has[(j - lane) % cfg.banks] for lane in range(cfg.banks)).bit_select(run.lane, 1)
             m.d.sync += [
-                mine_q.eq(read & (lane <= j if j < cfg.banks - 1 else Const(1)) & (left > j - lane)),
-                self.o.mask[j].eq(port.data.mask & mine_q.replicate(cfg.item_bits)),
+                mine_q[j].eq(read & mine),
+                self.o.mask[j].eq(port.data.mask & mine_q[j].replicate(cfg.item_bits)),
                 self.o.row[j].eq(port.data.column + offset_q),
             ]
