@@ -171,11 +171,7 @@ class ConvGeometry:
         padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad))) if pad else x
         view = np.lib.stride_tricks.sliding_window_view(padded, self.kernel, (2, 3))[:, :, ::step, ::step]
         channels, height, width = self.output_shape
-        if self.groups == 1:
-            patches: Array = view.transpose(0, 2, 3, 1, 4, 5).reshape(len(x) * height * width, -1)
-            sums: Array = (patches @ weight.reshape(channels, -1).T).reshape(len(x), height * width, channels)
-            return sums.transpose(0, 2, 1).reshape(len(x), channels, height, width)
-        patches = view.transpose(1, 0, 2, 3, 4, 5).reshape(self.groups, len(x) * height * width, -1)
-        sums = patches @ weight.reshape(self.groups, channels // self.groups, -1).transpose(0, 2, 1)
-        sums = sums.reshape(self.groups, len(x), height * width, -1).transpose(1, 0, 3, 2)
+        # A patch a column: copies run along the rows of the map, and the products come out in their final order.
+        patches: Array = view.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), self.groups, -1, height * width)
+        sums: Array = weight.reshape(self.groups, channels // self.groups, -1) @ patches
         return sums.reshape(len(x), channels, height, width)

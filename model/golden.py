@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from .bounds import layer_bounds
 from .errors import SpikeloomError
@@ -92,11 +93,15 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
     return GoldenResult(spikes, scores, np.argmax(scores, axis=1))
 
 
-def batches(network: Network, samples: npt.NDArray[Any], batch: int = 200,
+def batches(network: Network, samples: npt.NDArray[Any], batch: int = 40,
             progress: Callable[[int], None] | None = None) -> Iterator[GoldenResult]:
-    """Run in batches, two at a time; ``progress`` is called with the number of samples done in each."""
-    # NumPy lets go of the interpreter while it computes, so that threads use both cores.
-    with ThreadPoolExecutor(THREADS) as pool:
+    """Run in batches, two at a time; ``progress`` is called with the number of samples done in each.
+
+    Batches of some tens of samples are fastest: what a layer works on stays in the caches.
+    """
+    # NumPy lets go of the interpreter while it computes, so that threads use both cores; threads that the linear
+    # algebra library starts besides would only fight with them.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS) as pool:
         pending: deque[Future[GoldenResult]] = deque()
         for start in range(0, len(samples), batch):
             pending.append(pool.submit(run, network, samples[start:start + batch]))
