@@ -300,7 +300,7 @@ class _WindowQueue:
         self.tile_row = 0
         self.rows_complete: list[Cycles] = []
         self.tile_row_read: list[Cycles] = []
-        self.looked_up = self.popped = np.full(self.n, -1, np.int64)
+        self.looked_up = self.pushed = self.popped = np.full(self.n, -1, np.int64)
         self.row_free = self.open_from
         # When the last runs left the queue, by how many have gone through it: a ring per sample.
         self.ring = np.full((self.n, RUN_QUEUE_DEPTH), -1, np.int64)
@@ -334,17 +334,6 @@ class _WindowQueue:
             self._open()
         return taken
 
-    def _end_window(self, free: Cycles) -> Cycles:
-        """Mark the end of a window, in ``free`` or later; returns when."""
-        free = np.maximum(free, self.end + 3)
-        if self.fetch is None:
-            self.end = np.maximum(free, self.neurons.room_from)
-            self.neurons.drain(self.end + 2)
-        else:
-            self.end, seen = self.fetch.end(free, self.neurons.room_from)
-            self.neurons.drain(seen)
-        return self.end
-
     def _read_until(self, tile_rows: int) -> None:
         while self.tile_row < tile_rows:
             self._read_row(self.tile_row)
@@ -355,40 +344,62 @@ class _WindowQueue:
         first = tile_row * queue.row_step - queue.top
         last_row = queue.height if tile_row == queue.tile_rows - 1 else min(first + queue.runs, queue.height)
         available = self.rows_complete[last_row - 1] + 1
-        samples = np.arange(self.n)
-        began = None
+        self.began = np.full(self.n, -1, np.int64)
         for tile in range(queue.tiles):
             x = tile * queue.stride_columns - queue.padding
             begin, end = max(x, 0), min(x + queue.kernel_columns, queue.cells)
             for _ in range(queue.groups):
-                for run in range(queue.runs):
-                    last = run == queue.runs - 1
-                    row = first + run
-                    if 0 <= row < queue.height:
-                        low, high = self.lengths[:, row, begin], self.lengths[:, row, end]
-                    else:
-                        low = high = np.zeros(self.n, np.int64)
-                    wanted = (high > low) | last
-                    leaves = np.maximum(self.looked_up, available) + 1
-                    slot = self.queued % RUN_QUEUE_DEPTH
-                    room = np.where(self.queued >= RUN_QUEUE_DEPTH, self.ring[samples, slot] + 1, -1)
-                    leaves = np.where(wanted, np.maximum(leaves, room), leaves)
-                    self.looked_up = leaves
-                    start = np.maximum(leaves + 1, self.popped + 1)
-                    began = start if began is None else began
-                    groups = -(-(high - low) // queue.banks)
-                    if self.fetch is None:
-                        free = start + groups
-                    else:
-                        free = np.array([self.fetch.events(n, int(start[n]), int(groups[n])) + 1
-                                         for n in range(self.n)])
-                    popped = self._end_window(free) if last else free - 1
-                    self.popped = np.where(wanted, popped, self.popped)
-                    self.ring[samples, slot] = np.where(wanted, popped, self.ring[samples, slot])
-                    self.queued = self.queued + wanted
-        assert began is not None
-        self.busy += self.popped - began + 1
+                self._read_window([
+                    self.lengths[:, row, end] - self.lengths[:, row, begin] if 0 <= row < queue.height else
+                    np.zeros(self.n, np.int64) for row in range(first, first + queue.runs)], available)
+        self.busy += self.popped - self.began + 1
         self.tile_row_read.append(self.popped)
+
+    def _read_window(self, runs: list[Cycles], available: Cycles) -> None:
+        """Look up, queue and read the runs of a window, given their events."""
+        held = np.zeros(self.n, np.int64)  # events of the run that is held; 0 if none is
+        for events in runs:
+            last = events is runs[-1]
+            at = np.maximum(self.looked_up, available) + 1
+            at = np.where((events > 0) | last, np.maximum(at, self.pushed), at)
+            pushes = (held > 0) & (events > 0)
+            at = np.where(pushes, np.maximum(at, self._room()), at)
+            self._read(held, at, pushes)
+            if last:
+                # A run that came last is pushed on its own, one that turns out to be last by the one that tells.
+                told = (held > 0) & (events == 0)
+                self.pushed = np.maximum(np.where(told, at, at + 1), self._room())
+                at = np.where(told, self.pushed, at)
+            held = np.where(events > 0, events, held)
+            self.looked_up = at
+        self._read(held, self.pushed, np.ones(self.n, np.bool_), last=True)
+
+    def _room(self) -> Cycles:
+        """From when on the run queue has room."""
+        left: Cycles = self.ring[np.arange(self.n), self.queued % RUN_QUEUE_DEPTH] + 1
+        return left
+
+    def _read(self, events: Cycles, pushed: Cycles, mine: npt.NDArray[np.bool_], last: bool = False) -> None:
+        """Read a run of the samples that are ``mine``; the last of a window ends it."""
+        groups = np.where(mine, -(-events // self.queue.banks), 0)
+        start = np.maximum(pushed, self.popped) + 1
+        if self.fetch is None:
+            popped = start + groups - 1
+            if last:
+                popped = np.maximum.reduce([popped, start, self.end + 3, self.neurons.room_from])
+                self.neurons.drain(popped + 2)
+        else:
+            popped = np.array([self.fetch.events(n, int(start[n]), int(groups[n])) for n in range(self.n)])
+            if last:
+                popped, seen = self.fetch.end(np.maximum(popped + 1, self.end + 3), self.neurons.room_from)
+                self.neurons.drain(seen)
+        if last:
+            self.end = popped
+        self.began = np.where(mine & (self.began < 0), start, self.began)
+        self.popped = np.where(mine, popped, self.popped)
+        slot = np.arange(self.n), self.queued % RUN_QUEUE_DEPTH
+        self.ring[slot] = np.where(mine, popped, self.ring[slot])
+        self.queued = self.queued + mine
 
 
 class _OrPool:

@@ -77,9 +77,9 @@ class LaneBlock(wiring.Component):
 
         S[n, b] <- S[n, b] + sum_j weight[j][n] * mask[j][b]
 
-    and with ``end`` (masks are then 0)::
+    and with ``end``, which may come with the last events::
 
-        D[n, b] <- S[n, b];   S[n, b] <- 0
+        D[n, b] <- S[n, b] + sum_j weight[j][n] * mask[j][b];   S[n, b] <- 0
 
     while ``move`` moves the drain register on by ``shift`` lanes one cycle later: ``D[n] <- D[n + shift]``, where the
     last lanes take over ``i_tail``. What goes to all lanes is registered here, next to them.
@@ -133,7 +133,7 @@ class LaneBlock(wiring.Component):
         drain_q = Signal()
         m.d.sync += drain_q.eq(end_before | self.move)
 
-        accumulators = []
+        accumulators, sums = [], []
         for n in range(cfg.lanes):
             weights = []
             for j in range(cfg.banks):
@@ -145,12 +145,15 @@ class LaneBlock(wiring.Component):
                 total, _ = tree_sum(m, terms, f"tree{n}_{b}", LEVELS_PER_REGISTER, reset_less=False)
                 sum_q = Signal(total.shape(), name=f"sum{n}_{b}_q")
                 accumulator = Signal(signed(cfg.accumulator_bits), name=f"accumulator{n}_{b}_q")
-                m.d.sync += [sum_q.eq(total), accumulator.eq(accumulator + sum_q)]
+                new_sum = Signal.like(accumulator, name=f"new_sum{n}_{b}")
+                m.d.comb += new_sum.eq(accumulator + sum_q)
+                m.d.sync += [sum_q.eq(total), accumulator.eq(new_sum)]
                 accumulators.append(accumulator)
+                sums.append(new_sum)
 
         # One flat drain word keeps the shift a single statement per lane.
         for n in range(cfg.lanes):
-            sums_of_lane = Cat(accumulators[n * cfg.planes:(n + 1) * cfg.planes])
+            sums_of_lane = Cat(sums[n * cfg.planes:(n + 1) * cfg.planes])
             if cfg.shift:
                 source = drain[n + cfg.shift] if n + cfg.shift < cfg.lanes else self.i_tail[n + cfg.shift - cfg.lanes]
                 with m.If(drain_q):

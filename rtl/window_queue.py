@@ -157,21 +157,24 @@ class WindowQueue(wiring.Component):
     banks; ``column = cell * cell_rows + channel`` is where the sum pool happens. For each cell the list's length
     so far is kept.
     *Runs.* The part of a window that lies in one map row is a contiguous piece of that row's list: a run. For each
-    tile, group and row the run's ends are looked up, and those that are not empty are queued. Padding is
-    an empty run.
+    tile, group and row the run's ends are looked up, and those that are not empty are queued. Each of them is held
+    until it is known whether it is its window's last. Padding is an empty run; a window without events is one too.
     *Reader.* Takes ``banks`` events of a run per cycle. Their weight row is
     ``group * group_rows + (ky * kernel_columns - x0) * cell_rows + column`` for a window that starts in cell ``x0``.
-    After a window's last run comes the mark of its end, a slot of its own.
+    The mark of a window's end comes with its last events; with ``slot_credits`` it is a slot of its own, behind them.
 
     Timing. A beat with ``c`` events is taken ``max(1, c) - 1`` cycles after it could have been (it is offered, the
     one before was taken in an earlier cycle, and its row has a slot: rows of tiles above that no longer need it
     have ended in earlier cycles). Run ``k`` is looked up in ``F_k = max(C_{k-1}, R + 1)``, where ``R`` is the cycle
-    in which the last map row of its window was complete (for the last row of tiles: the map). It leaves in
-    ``C_k = F_k + 1``, or when the run queue has room if it is queued (not empty, or a window's last). The reader
-    starts a run of ``g`` groups of ``banks`` entries one or more cycles after ``C_k``, and after the run before; it
-    takes ``g`` cycles, then, after a window's last run, one for the end, which waits for ``room`` and comes at least
-    3 cycles after the end before. What is read in ``t`` is on ``o`` in ``t + 2``. After the last window's end, one
-    cycle passes before the next map is taken.
+    in which the last map row of its window was complete (for the last row of tiles: the map). Its result leaves in
+    ``C_k = F_k + 1``. There, if it is not empty, it pushes the run held of its window to the run queue, and is held
+    itself; if it is empty and its window's last, it pushes that run, marked as the last one (if there is none, it is
+    held instead of it). A held run that is its window's last is pushed one cycle after it came, or later. What pushes
+    waits for room in the run queue, what is to be held until nothing else is.
+    The reader starts a run of ``g`` groups of ``banks`` entries one or more cycles after it was pushed, and after the
+    run before; it takes ``g`` cycles. The last of a window's (an empty one has one too) waits for ``room`` and comes at
+    least 3 cycles after the end before; with ``slot_credits`` that holds for one cycle more, that of the end. What is
+    read in ``t`` is on ``o`` in ``t + 2``. After the last window's end, one cycle passes before the next map is taken.
 
     Memory: ``banks * slots * bank_depth * (item_bits + column bits)`` bits of events, ``2 * slots * cells`` lengths.
 
@@ -397,17 +400,31 @@ class WindowQueue(wiring.Component):
             "last": 1, "row_end": 1})
         m.submodules.runs = runs = Queue(run_layout, RUN_QUEUE_DEPTH)
         start, count = Signal(count_shape), Signal(count_shape)
-        wanted = Signal()
+        empty, tells = Signal(), Signal()
+        run = Signal(run_layout)
         m.d.comb += [
             start.eq(Mux(from_start_q, 0, reads[0].data)),
             count.eq(Mux(in_map_q, reads[1].data - start, 0)),
-            wanted.eq((count != 0) | last_q),
-            consume.eq(valid_q & (runs.i.ready | ~wanted)),
-            runs.i.valid.eq(valid_q & wanted),
-            runs.i.payload.address.eq(base_q + start[bank_bits:]),
-            runs.i.payload.lane.eq(start[:bank_bits]), runs.i.payload.count.eq(count),
-            runs.i.payload.offset.eq(offset_q), runs.i.payload.last.eq(last_q), runs.i.payload.row_end.eq(row_end_q),
+            empty.eq(count == 0),
+            run.address.eq(base_q + start[bank_bits:]), run.lane.eq(start[:bank_bits]), run.count.eq(count),
+            run.offset.eq(offset_q), run.last.eq(last_q), run.row_end.eq(row_end_q),
         ]
+
+        # It is held until it is known whether it is the window's last: that carries the mark of the end.
+        held_q, holds_q = Signal(run_layout, reset_less=True), Signal()
+        open_q = Signal()  # what is held may not be its window's last
+        m.d.comb += [
+            tells.eq(valid_q & (~empty | last_q)),
+            runs.i.valid.eq(holds_q & (~open_q | tells)),
+            runs.i.payload.eq(held_q),
+            consume.eq(valid_q & (~tells | ~holds_q | runs.i.ready)),
+        ]
+        with m.If(open_q):
+            m.d.comb += [runs.i.payload.last.eq(empty), runs.i.payload.row_end.eq(empty & row_end_q)]
+        with m.If(consume & (~empty | (last_q & ~open_q))):
+            m.d.sync += [held_q.eq(run), holds_q.eq(1), open_q.eq(~last_q)]
+        with m.Elif(runs.i.valid & runs.i.ready):
+            m.d.sync += [holds_q.eq(0), open_q.eq(0)]
         return runs.o
 
     def _reader(self, m: Module, banks: list[Any], runs: Any, restart: Signal,
@@ -420,24 +437,30 @@ class WindowQueue(wiring.Component):
         going_q = Signal()
         address_q, left_q = Signal.like(run.address), Signal.like(run.count)
         address, left, further = Signal.like(run.address), Signal.like(run.count), Signal.like(run.address)
-        ending_q = Signal()
         read, final, end, pop = Signal(), Signal(), Signal(), Signal()
         recent_q = Signal(2)  # an end that `room` does not show yet
+        may_end = self.room & (recent_q == 0)
         go = slot_credit(m, cfg.slot_credits, read | end, self)
         m.d.comb += [
             address.eq(Mux(going_q, address_q, run.address)), left.eq(Mux(going_q, left_q, run.count)),
-            further.eq(address + 1),
-            read.eq(runs.valid & ~ending_q & (left != 0) & go), final.eq(left <= cfg.banks),
-            end.eq(runs.valid & run.last & (ending_q | (left == 0)) & self.room & (recent_q == 0) & go),
+            further.eq(address + 1), final.eq(left <= cfg.banks),
             pop.eq(Mux(run.last, end, read & final)), runs.ready.eq(pop),
             row_read.eq(pop & run.row_end),
         ]
         m.d.sync += recent_q.eq(Cat(end, recent_q[0]))
         with m.If(read):
-            m.d.sync += [going_q.eq(~final), address_q.eq(further), left_q.eq(left - cfg.banks),
-                         ending_q.eq(final & run.last)]
-        with m.If(end):
-            m.d.sync += ending_q.eq(0)
+            m.d.sync += [going_q.eq(~final), address_q.eq(further), left_q.eq(left - cfg.banks)]
+        if cfg.slot_credits:  # the end is a slot of its own
+            ending_q = Signal()
+            m.d.comb += [read.eq(runs.valid & ~ending_q & (left != 0) & go),
+                         end.eq(runs.valid & run.last & (ending_q | (left == 0)) & may_end & go)]
+            with m.If(end):
+                m.d.sync += ending_q.eq(0)
+            with m.Elif(read):
+                m.d.sync += ending_q.eq(final & run.last)
+        else:
+            m.d.comb += [read.eq(runs.valid & (left != 0) & (~run.last | ~final | may_end)),
+                         end.eq(runs.valid & run.last & final & may_end)]
         tile_rows_q = Signal(index_shape(cfg.tile_rows))
         with m.If(row_read):
             m.d.sync += tile_rows_q.eq(tile_rows_q + 1)

@@ -72,7 +72,6 @@ def test_events_of_all_windows(seed: int) -> None:
             masks = [ctx.get(dut.o.mask[j]) for j in range(config.banks)]
             seen[-1] += [(ctx.get(dut.o.row[j]), mask) for j, mask in enumerate(masks) if mask]
             if ctx.get(dut.o.end):
-                assert not any(masks), "an end stands alone"
                 assert cycle >= last_end + 3
                 last_end = cycle
                 seen[-1].sort()
