@@ -31,30 +31,40 @@ def head_of(ctx: Any, dut: LaneBlock) -> list[list[int]]:
     return [[ctx.get(dut.o_head[n][b]) for b in range(c.planes)] for n in range(c.head)]
 
 
-def run(config: LaneBlockConfig, passes: list[tuple[np.ndarray, np.ndarray]]) -> list[list[list[int]]]:
+def run(config: LaneBlockConfig, passes: list[tuple[np.ndarray, np.ndarray]],
+        joined: bool = False) -> list[list[list[int]]]:
     """The head in the cycle that the latency names, for each pass of (weights, masks) of some cycles.
 
-    Passes follow each other without a pause. Weights that no mask selects, and those beside an end, are noise.
+    Passes follow each other without a pause. The end comes behind the last events, or ``joined`` with them. Weights
+    that no mask selects are noise.
     """
     dut = LaneBlock(config)
     heads: list[list[list[int]]] = []
     due: list[int] = []
-    slots = [slot for weights, masks in passes for slot in [*zip(weights, masks, strict=True), None]]
-    noise = np.random.default_rng(len(slots))
+    noise = np.random.default_rng(len(passes))
+
+    def silent() -> tuple[np.ndarray, np.ndarray]:
+        return (random_weights(noise, config.weight_bits, (config.banks, config.lanes)),
+                np.zeros((config.banks, config.planes), int))
+
+    slots = []
+    for weights, masks in passes:
+        slots += [(*slot, False) for slot in zip(weights, masks, strict=True)]
+        if joined and len(weights):
+            slots[-1] = (*slots[-1][:2], True)
+        else:
+            slots.append((*silent(), True))
 
     async def bench(ctx: Any) -> None:
         for cycle in range(len(slots) + config.latency_cycles + 1):
-            silent = (random_weights(noise, config.weight_bits, (config.banks, config.lanes)),
-                      np.zeros((config.banks, config.planes), int))
-            slot = slots[cycle] if cycle < len(slots) else silent
-            if slot is None:
+            weights, masks, end = slots[cycle] if cycle < len(slots) else (*silent(), False)
+            if end:
                 due.append(cycle + config.latency_cycles)
-            weights, masks = slot or silent
             for j in range(config.banks):
                 for n in range(config.lanes):
                     ctx.set(dut.weight[j][n], int(stored(weights[j, n], config.weight_bits)))
                 ctx.set(dut.mask[j], int((masks[j] << np.arange(config.planes)).sum()))
-            ctx.set(dut.end, slot is None)
+            ctx.set(dut.end, end)
             if cycle in due:
                 heads.append(head_of(ctx, dut))
             elif cycle - 1 in due:
@@ -76,6 +86,7 @@ def test_sums(banks: int, weight_bits: int) -> None:
         passes.append((random_weights(rng, weight_bits, (length, banks, 3)), rng.integers(0, 2, (length, banks, 3))))
     want = [np.einsum("tjn,tjb->nb", weights, masks).tolist() for weights, masks in passes]
     assert run(config, passes) == want
+    assert run(config, passes, joined=True) == want
 
 
 @pytest.mark.parametrize("weight_bits", [1, 4])
