@@ -190,20 +190,19 @@ def _fast(network: Network) -> Fold:
     """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F.
 
     Convolutions: all channels, up to 64 of them. The first one works on two positions at once, since its windows of a
-    few pixels are too small to share among several inputs per cycle.
+    few pixels are too small to share among several inputs per cycle; or on no more channels than keep up with the next.
     """
     items = per_beat = _input_per_beat(network, 16 if network.input.size >= 64 else 1)
     layers: list[LayerFold] = []
     for index, layer in enumerate(network.layers):
         connection = layer.connection
-        many = 8 if isinstance(connection, Conv2d) and index else (8 if network.static else 4) if index == 0 else 2
+        after_map = index > 0 and isinstance(network.layers[index - 1].connection, Conv2d)
         if isinstance(connection, Conv2d):
-            channels, _, width = connection.geometry.output_shape
-            pair = index == 0 and width % 2 == 0 and channels <= 32
-            lanes = 2 * channels if pair else _largest_divisor(channels, 64)
-            fold = LayerFold(lanes=lanes, inputs_per_cycle=1 if index == 0 else _banks(layer, items, many),
-                             neuron_units=_largest_divisor(channels if pair else lanes, 16 if pair else 8))
+            lanes = _first_lanes(network) if index == 0 else _largest_divisor(connection.channels, 64)
+            fold = LayerFold(lanes=lanes, inputs_per_cycle=1 if index == 0 else _banks(layer, items, 8),
+                             neuron_units=_largest_divisor(min(lanes, connection.channels), 8 if index else 16))
         else:
+            many = (8 if network.static else 4) if index == 0 else 4 if after_map else 2
             banks = _banks(layer, items, many) if connection.inputs >= 64 else 1
             fold = (LayerFold(lanes=-(-connection.outputs // 5), inputs_per_cycle=banks,
                               neuron_units=min(8, -(-connection.outputs // 5))) if connection.outputs >= 64
@@ -211,6 +210,28 @@ def _fast(network: Network) -> Fold:
         layers.append(fold)
         items = fold.neuron_units
     return Fold(name="fast", layers=tuple(layers), input_per_beat=per_beat)
+
+
+def _first_lanes(network: Network) -> int:
+    """Lanes of a first layer that is a convolution: the fewest that keep up with eight inputs a cycle of the next."""
+    def additions(layer: Layer, activity: float) -> float:
+        assert isinstance(layer.connection, Conv2d)
+        pooled = layer.pool.size**2 if layer.pool is not None else 1
+        return activity * pooled * layer.connection.outputs * int(layer.connection.weight[0].size)
+
+    first = network.layers[0]
+    assert isinstance(first.connection, Conv2d)
+    channels, _, width = first.connection.geometry.output_shape
+    choices = [n for n in range(1, min(channels, 64) + 1) if channels % n == 0]
+    if channels <= 32 and width % 2 == 0:
+        choices.append(2 * channels)
+    follower = network.layers[1] if len(network.layers) > 1 else None
+    if follower is None or not isinstance(follower.connection, Conv2d):
+        return choices[-1]
+    # Half of the pixels and a quarter of the neurons are active.
+    time = additions(follower, 1 / 4) / (8 * _largest_divisor(follower.connection.channels, 64))
+    enough = [n for n in choices if additions(first, 1 / 2) / n <= time]
+    return enough[0] if enough else choices[-1]
 
 
 def _balanced(network: Network) -> Fold:
