@@ -119,7 +119,7 @@ class EventSource(Protocol):
 
 
 def slot_layout(config: EventSource) -> data.StructLayout:
-    """What a queue says in one cycle: one event per bank (mask 0 is none), or the end of a pass."""
+    """What a queue says in one cycle: one event per bank (mask 0 is none), and whether a pass ends with it."""
     return data.StructLayout({
         "row": FlatArray(config.row_bits, config.banks),
         "mask": FlatArray(config.item_bits, config.banks),
