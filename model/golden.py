@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from .bounds import layer_bounds
 from .errors import SpikeloomError
 from .geometry import as_map
-from .network import Dense, IntArray, Layer, Network, StaticInput
+from .network import Dense, IntArray, Layer, Network, Readout, StaticInput
 from .numerics import signed_bits
 
 __all__ = ["GoldenResult", "batches", "encode_input", "run"]
@@ -38,12 +38,15 @@ class GoldenResult:
         Spike trains of every layer.
     scores : int64 array (N, classes)
         Readout scores.
+    potentials : int64 array (N, classes)
+        Membrane potentials of the output neurons in the last step, before their reset, in state LSB.
     classes : int64 array (N,)
-        Highest score, lowest index on ties.
+        Highest score; on ties as the network's readout says.
     """
 
     spikes: list[Bits]
     scores: npt.NDArray[np.int64]
+    potentials: npt.NDArray[np.int64]
     classes: npt.NDArray[np.int64]
 
 
@@ -86,11 +89,21 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
     signal: npt.NDArray[Any] = x
     for index, layer in enumerate(network.layers):
         drive = _synapses(network, index, signal)
-        spikes.append(_neurons(layer, layer_state_dtype(network, index), drive, network.steps))
-        signal = spikes[-1]
+        signal, membrane = _neurons(layer, layer_state_dtype(network, index), drive, network.steps)
+        spikes.append(signal)
     weights = np.asarray(network.readout.step_weights, np.int64)
     scores = np.einsum("ntc,t->nc", spikes[-1].astype(np.int64), weights)
-    return GoldenResult(spikes, scores, np.argmax(scores, axis=1))
+    potentials = membrane.astype(np.int64)
+    return GoldenResult(spikes, scores, potentials, _classes(network.readout, scores, potentials))
+
+
+def _classes(readout: Readout, scores: npt.NDArray[np.int64],
+             potentials: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The class of each sample; argmax takes the lowest index of equals."""
+    if readout.ties == "lowest_index":
+        return np.argmax(scores, axis=1)
+    highest = scores == scores.max(axis=1, keepdims=True)
+    return np.argmax(np.where(highest, potentials, np.iinfo(np.int64).min), axis=1)
 
 
 def batches(network: Network, samples: npt.NDArray[Any], batch: int = 40,
@@ -156,8 +169,12 @@ def _synapses(network: Network, index: int, signal: npt.NDArray[Any]) -> IntArra
     return out
 
 
-def _neurons(layer: Layer, dtype: type[np.signedinteger[Any]], drive: IntArray, steps: int) -> Bits:
-    """Spike trains (N, T, outputs) of one population; ``drive`` is (N, outputs) or (N, T, outputs)."""
+def _neurons(layer: Layer, dtype: type[np.signedinteger[Any]], drive: IntArray,
+             steps: int) -> tuple[Bits, IntArray]:
+    """Spike trains (N, T, outputs) of one population, and its membrane potentials (N, outputs) before the last reset.
+
+    ``drive`` is (N, outputs) or (N, T, outputs).
+    """
     neuron = layer.neuron
     threshold = layer.thresholds.astype(dtype)
     shape = (drive.shape[0], drive.shape[-1])
@@ -172,8 +189,10 @@ def _neurons(layer: Layer, dtype: type[np.signedinteger[Any]], drive: IntArray, 
         membrane += current
         spike = spikes[:, t]
         (np.greater if neuron.compare == ">" else np.greater_equal)(membrane, threshold, out=spike)
+        if t == steps - 1:
+            break  # no step sees the last reset
         if neuron.reset == "zero":
             membrane *= ~spike
         else:
             membrane -= threshold * spike
-    return spikes
+    return spikes, membrane

@@ -29,9 +29,10 @@ from .geometry import ConvGeometry, Pool, Shape, as_map
 from .numerics import Decay, Multiply, Shift
 
 __all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
-           "SpikeInput", "StaticInput"]
+           "SpikeInput", "StaticInput", "Ties"]
 
 IntArray = npt.NDArray[np.integer[Any]]
+Ties = Literal["lowest_index", "membrane"]
 
 ALLOWED_WEIGHT_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 MAX_STEPS = 1024
@@ -346,7 +347,7 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
-    """How the output spikes become a class: the highest score, the lowest index on ties.
+    """How the output neurons' activity becomes a class: the highest score, and ``ties`` among equal ones.
 
     Parameters
     ----------
@@ -355,10 +356,21 @@ class Readout:
         count weighted by ``step_weights``, early spikes more than late ones.
     step_weights : tuple of int
         Score of a spike in step t, one per step, 0..2**16-1.
+    ties : "lowest_index" or "membrane"
+        Which of the classes with the highest score wins: the lowest index, or the highest membrane potential in
+        the last step, before its reset, and the lowest index if these are equal too. Potentials are compared in
+        state LSB: that means something if all output neurons have one weight scale.
+
+    Raises
+    ------
+    SpikeloomError
+        If a field is out of range.
     """
 
     kind: Literal["psc_sum", "count"]
     step_weights: tuple[int, ...]
+    # Not in the repr, which a network's hash is made from: networks that do not set it keep the hash they have.
+    ties: Ties = field(default="lowest_index", repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in ("psc_sum", "count"):
@@ -366,25 +378,27 @@ class Readout:
         object.__setattr__(self, "step_weights", tuple(self.step_weights))
         if not self.step_weights or any(not isinstance(c, int) or not 0 <= c < 1 << 16 for c in self.step_weights):
             raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {self.step_weights!r}")
+        if self.ties not in ("lowest_index", "membrane"):
+            raise SpikeloomError(f"readout ties must be 'lowest_index' or 'membrane', not {self.ties!r}")
 
     @classmethod
-    def count(cls, steps: int) -> Readout:
+    def count(cls, steps: int, *, ties: Ties = "lowest_index") -> Readout:
         """Plain spike count over ``steps`` steps."""
-        return cls(kind="count", step_weights=(1,) * steps)
+        return cls(kind="count", step_weights=(1,) * steps, ties=ties)
 
     @classmethod
-    def psc_sum(cls, steps: int, synapse: Decay) -> Readout:
+    def psc_sum(cls, steps: int, synapse: Decay, *, ties: Ties = "lowest_index") -> Readout:
         """Sum over time of the PSCs: ``c[t] = 1 - (1 - 1/tau_s)**(steps - t)``, in integers.
 
         Exact for a power-of-two ``tau_s`` while ``tau_s**steps <= 2**16``, else rounded to 16 bits.
         """
         keep = 1 - 1 / synapse.tau_steps
         if keep == 1:  # the limit of a slow decay: PSCs of equal height, counted from the spike on
-            return cls(kind="psc_sum", step_weights=tuple(range(steps, 0, -1)))
+            return cls(kind="psc_sum", step_weights=tuple(range(steps, 0, -1)), ties=ties)
         scale = 1 << min(16, int(np.ceil(steps * np.log2(synapse.tau_steps))))
         raw = [min(round(scale * (1 - keep ** (steps - t))), (1 << 16) - 1) for t in range(steps)]
         divisor = int(np.gcd.reduce(raw)) or 1
-        return cls(kind="psc_sum", step_weights=tuple(c // divisor for c in raw))
+        return cls(kind="psc_sum", step_weights=tuple(c // divisor for c in raw), ties=ties)
 
 
 def check_chain(shape: Shape, layers: Sequence[tuple[str, Pool | None, Any]]) -> None:
@@ -496,9 +510,11 @@ class Network:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over everything that determines the spikes (name and metadata excluded)."""
+        """SHA-256 over everything that determines spikes and classes (name and metadata excluded)."""
         digest = hashlib.sha256()
         digest.update(repr((self.input, self.steps, self.readout)).encode())
+        if self.readout.ties != "lowest_index":
+            digest.update(self.readout.ties.encode())
         for la in self.layers:
             n = la.neuron
             digest.update(repr((la.name, la.connection.weight.shape, la.connection.weight_bits, n.synapse,

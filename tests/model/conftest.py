@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from spikeloom.model.network import (
     Readout,
     SpikeInput,
     StaticInput,
+    Ties,
 )
 from spikeloom.model.numerics import Decay, Multiply, Shift
 
@@ -59,10 +61,12 @@ def networks(draw: st.DrawFn, max_size: int = 4, max_steps: int = 5, max_layers:
         chain.append(draw(layers(f"layer{i}", size, max_size)))
         size = chain[-1].connection.outputs
     static = draw(st.booleans())
+    ties = draw(st.sampled_from(get_args(Ties)))
     return Network(
         name="random", steps=steps, layers=tuple(chain),
         input=StaticInput(shape=shape, bits=draw(st.integers(1, 8))) if static else SpikeInput(shape=shape),
-        readout=draw(st.sampled_from((Readout.count(steps), Readout.psc_sum(steps, chain[-1].neuron.synapse)))),
+        readout=draw(st.sampled_from((Readout.count(steps, ties=ties),
+                                      Readout.psc_sum(steps, chain[-1].neuron.synapse, ties=ties)))),
         metadata=draw(st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=5)), max_size=2)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,39 +24,47 @@ def decayed(decay: Decay, x: int) -> int:
     return x - x // 2**decay.k if isinstance(decay, Shift) else x * decay.c // 4096
 
 
-def scalar_run(network: Network, sample: np.ndarray) -> tuple[list[list[list[int]]], list[int], int]:
-    """Spikes [layer][step][neuron], scores and class of one sample, in Python integers."""
+def scalar_run(network: Network, sample: np.ndarray) -> tuple[list[list[list[int]]], list[int], list[int], int]:
+    """Spikes [layer][step][neuron], scores, potentials and class of one sample, in Python integers."""
     if isinstance(network.input, StaticInput):
         pixels = [int(p) // 2 ** (8 - network.input.bits) for p in sample.ravel()]
         x = [pixels] * network.steps
     else:
         x = [[int(s) for s in step.ravel()] for step in sample]
     spikes = []
+    potentials: list[int] = []
     for layer in network.layers:
         weight, bias, neuron = layer.connection.weight.tolist(), layer.connection.bias, layer.neuron
         out = [[0] * len(weight) for _ in range(network.steps)]
+        potentials = [0] * len(weight)
         for i, row in enumerate(weight):
             theta = int(neuron.threshold[i if len(neuron.threshold) > 1 else 0])
             j = u = 0
             for t in range(network.steps):
                 total = sum(w * s for w, s in zip(row, x[t], strict=True)) + (int(bias[i]) if bias is not None else 0)
                 j = decayed(neuron.synapse, j) + total * 2**neuron.fraction_bits
-                u = decayed(neuron.membrane, u) + j
+                u = potentials[i] = decayed(neuron.membrane, u) + j
                 if u > theta or (u == theta and neuron.compare == ">="):
                     out[t][i] = 1
                     u = 0 if neuron.reset == "zero" else u - theta
         spikes.append(out)
         x = out
     scores = [sum(c * x[t][k] for t, c in enumerate(network.readout.step_weights)) for k in range(network.classes)]
-    return spikes, scores, scores.index(max(scores))
+    best = 0
+    for k in range(1, network.classes):
+        higher = network.readout.ties == "membrane" and scores[k] == scores[best] and potentials[k] > potentials[best]
+        if scores[k] > scores[best] or higher:
+            best = k
+    return spikes, scores, potentials, best
 
 
 def assert_equal(network: Network, samples: np.ndarray) -> golden.GoldenResult:
     result = golden.run(network, samples)
     for n, sample in enumerate(samples):
-        spikes, scores, klass = scalar_run(network, sample)
+        spikes, scores, potentials, klass = scalar_run(network, sample)
         assert [layer[n].astype(int).tolist() for layer in result.spikes] == spikes
         assert result.scores[n].tolist() == scores
+        assert result.potentials[n].tolist() == potentials
         assert result.classes[n] == klass
     return result
 
@@ -144,6 +153,46 @@ def test_ties_go_to_the_lowest_index() -> None:
     assert result.classes.tolist() == [1]
 
 
+def test_ties_go_to_the_highest_potential() -> None:
+    # None fires; the higher the weight, the higher the potential, and equal weights have equal ones.
+    network = one_neuron([[1], [4], [4], [2]], 100, steps=3)
+    network = replace(network, readout=Readout.count(3, ties="membrane"))
+    silent, driven = np.zeros((1, 3, 1), np.uint8), np.ones((1, 3, 1), np.uint8)
+    assert assert_equal(network, silent).classes.tolist() == [0]
+    result = assert_equal(network, driven)
+    assert result.potentials.dtype == np.int64
+    assert result.potentials[0, 1] == result.potentials[0, 2] > result.potentials[0, 3] > result.potentials[0, 0]
+    assert result.classes.tolist() == [1]
+
+
+def test_a_tie_breaker_is_none_of_the_scores() -> None:
+    """The highest potential without the highest score wins nothing; below zero, the highest is the nearest to zero."""
+    network = one_neuron([[5, -1], [9, -3], [0, -2]], np.array([4, 50, 90]), steps=2)
+    network = replace(network, readout=Readout.count(2, ties="membrane"))
+    fires, sinks = np.array([[[1, 0], [1, 0]]], np.uint8), np.array([[[0, 1], [0, 1]]], np.uint8)
+    result = assert_equal(network, fires)
+    assert result.classes.tolist() == [0] != result.potentials.argmax(axis=1).tolist()
+    assert assert_equal(network, sinks).classes.tolist() == [0]
+    assert (assert_equal(network, sinks).potentials < 0).all()
+
+
+@pytest.mark.parametrize("compare", [">", ">="])
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_potentials_are_those_before_the_last_reset(steps: int, reset: str, compare: str) -> None:
+    rng = np.random.default_rng(7)
+    network = one_neuron(rng.integers(-3, 5, (6, 8)), 5, steps=steps, reset=reset, compare=compare)
+    network = replace(network, readout=Readout.psc_sum(steps, Shift(1), ties="membrane"))
+    samples = random_samples(network, 200, 4)
+    result = assert_equal(network, samples)
+    assert (result.potentials > 5).any()  # as high only before the reset
+    lowest = golden.run(replace(network, readout=Readout.psc_sum(steps, Shift(1))), samples)
+    assert np.array_equal(lowest.scores, result.scores)
+    tied = (result.scores == result.scores.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    assert tied[lowest.classes != result.classes].all()
+    assert 10 < (lowest.classes != result.classes).sum() < tied.sum()
+
+
 @pytest.mark.parametrize("synapse", [Shift(1), Multiply(3000)])
 @pytest.mark.parametrize("bias", [None, [(1 << 40) + 1]])
 def test_wide_states_do_not_wrap(bias: list[int] | None, synapse: Decay) -> None:
@@ -185,12 +234,16 @@ def test_batches_are_one_run() -> None:
     assert done == [10, 10, 5]
     assert np.array_equal(np.concatenate([p.spikes[0] for p in parts]), whole.spikes[0])
     assert np.array_equal(np.concatenate([p.classes for p in parts]), whole.classes)
+    assert np.array_equal(np.concatenate([p.potentials for p in parts]), whole.potentials)
 
 
 def test_no_samples() -> None:
-    result = golden.run(one_neuron([1], 1, steps=3), np.zeros((0, 3, 1), np.uint8))
-    assert result.spikes[0].shape == (0, 3, 1)
-    assert result.classes.shape == (0,)
+    network = one_neuron([1], 1, steps=3)
+    for ties in ("lowest_index", "membrane"):
+        result = golden.run(replace(network, readout=Readout(kind="count", step_weights=(1, 1, 1), ties=ties)),
+                            np.zeros((0, 3, 1), np.uint8))
+        assert result.spikes[0].shape == (0, 3, 1)
+        assert (result.classes.shape, result.potentials.shape) == ((0,), (0, 1))
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

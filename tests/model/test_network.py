@@ -98,6 +98,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     # readout
     (lambda: Readout(kind="max", step_weights=(1,)),  # type: ignore[arg-type]
      "readout kind must be 'psc_sum' or 'count', not 'max'"),
+    (lambda: Readout(kind="count", step_weights=(1,), ties="highest"),  # type: ignore[arg-type]
+     "readout ties must be 'lowest_index' or 'membrane', not 'highest'"),
     (lambda: Readout(kind="count", step_weights=()), "readout step_weights must be integers in 0..65535, not ()"),
     (lambda: Readout(kind="count", step_weights=(1, -1)), "not (1, -1)"),
     (lambda: Readout(kind="count", step_weights=(65536,)), "not (65536,)"),
@@ -169,6 +171,7 @@ def test_hash_changes_with_everything_that_matters() -> None:
     different = [network(input=StaticInput(shape=(3,))), network(input=StaticInput(shape=(3,), bits=7)),
                  network(input=SpikeInput(shape=(3, 1))), network(steps=4, readout=Readout.count(4)),
                  network(readout=Readout.psc_sum(5, Shift(1))), network(layers=(layer("b"),)),
+                 network(readout=Readout.count(5, ties="membrane")),
                  *(network(layers=(layer(connection=c),)) for c in connections),
                  *(network(layers=(layer(neuron=n),)) for n in neurons)]
     assert len({base.hash, *(n.hash for n in different)}) == 1 + len(different)
@@ -182,6 +185,21 @@ def test_hash_changes_with_everything_that_matters() -> None:
     (16, Shift(1), tuple((1 << 16) - (1 << t) for t in range(16)))])
 def test_psc_sum(steps: int, synapse: Shift | Multiply, weights: tuple[int, ...]) -> None:
     assert Readout.psc_sum(steps, synapse).step_weights == weights
+
+
+def test_ties() -> None:
+    for make in (Readout.count(5), Readout.psc_sum(5, Shift(1)), Readout.psc_sum(5, Multiply(4096))):
+        assert make.ties == "lowest_index"
+    for make in (Readout.count(5, ties="membrane"), Readout.psc_sum(5, Shift(1), ties="membrane"),
+                 Readout.psc_sum(5, Multiply(4096), ties="membrane")):
+        assert make.ties == "membrane"
+        assert make != dataclasses.replace(make, ties="lowest_index")
+
+
+def test_hash_of_networks_without_ties_is_as_it_was() -> None:
+    """Of files and builds made before there was a choice."""
+    assert network().hash == network(readout=Readout.count(5, ties="lowest_index")).hash == (
+        "502d10c3b048c69e36f4ae08e1da53de416765e1d8571168b8508d7182faa76c")
 
 
 @pytest.mark.parametrize(("steps", "synapse"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -62,6 +63,15 @@ def assert_same(got: Network, want: Network) -> None:
 
 
 def test_round_trip(path: Path) -> None:
+    assert_same(load_network(path), network())
+
+
+def test_ties(path: Path, tmp_path: Path) -> None:
+    with_ties = dataclasses.replace(network(), readout=Readout.psc_sum(5, Shift(1), ties="membrane"))
+    save_network(with_ties, tmp_path / "ties.snn")
+    assert_same(load_network(tmp_path / "ties.snn"), with_ties)
+    # Files from before there was a choice have no such field.
+    rewrite(path, resign=True, head=lambda d: d["description"]["readout"].pop("ties"))
     assert_same(load_network(path), network())
 
 
@@ -324,6 +334,8 @@ def at(d: dict[str, Any], *keys: str | int) -> Any:
     (("input",), {"bits": 9}, "input bits must be in 1..8, not 9"),
     (("input",), {"shape": 4}, "a field has the wrong type"),
     (("readout",), {"kind": "max"}, "readout kind must be 'psc_sum' or 'count', not 'max'"),
+    (("readout",), {"ties": "first"}, "readout ties must be 'lowest_index' or 'membrane', not 'first'"),
+    (("readout",), {"ties": ["membrane"]}, "readout ties must be 'lowest_index' or 'membrane', not ['membrane']"),
     (("readout",), {"step_weights": [1]}, "readout has 1 step_weights, but the network has 5 steps"),
     (("layers", 0), {"name": "x"}, "field 'x.weight' is missing"),
     (("layers", 0, "connection"), {"kind": "conv"},
