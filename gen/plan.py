@@ -170,6 +170,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     if not isinstance(network.layers[-1].connection, Dense):
         raise SpikeloomError(f"layer {network.layers[-1].name}: the last layer must be dense, not a convolution: "
                              "the readout takes one neuron per class")
+    by_membrane = network.readout.ties == "membrane"
     for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
         channels.append(Channels(layer.connection.output_shape, lf.lanes, lf.neuron_units))
         neuron, bounds = layer.neuron, layer_bounds(network, index)
@@ -190,6 +191,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
             planes=planes, steps=window, static=static, synapse=neuron.synapse, membrane=neuron.membrane,
             fraction_bits=neuron.fraction_bits, inclusive=neuron.compare == ">=", reset=neuron.reset,
             threshold=int(layer.thresholds[0]) if shared else None, has_bias=has_bias, keeps_state=windows > 1,
+            gives_potential=by_membrane and index == len(network.layers) - 1,
             accumulator_bits=bounds.accumulator_bits, drive_bits=bounds.drive_bits, current_bits=bounds.current_bits,
             membrane_bits=bounds.membrane_bits,
             threshold_bits=max(signed_bits(0, int(layer.thresholds.max())), unruly * (bounds.membrane_bits + 1)),
@@ -203,7 +205,8 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                 pipelined=lf.pipelined)))
     weights = list(network.readout.step_weights) + [0] * (windows * window - network.steps)
     readout = ReadoutConfig(classes=network.classes, units=channels[-1].units, lanes=channels[-1].lanes,
-                            step_weights=tuple(tuple(weights[v * window:(v + 1) * window]) for v in range(windows)))
+                            step_weights=tuple(tuple(weights[v * window:(v + 1) * window]) for v in range(windows)),
+                            membrane_bits=layers[-1].neurons.potential_bits)
     plan = Plan(network, fold, tuple(channels), tuple(layers), readout)
     for table in plan.tables:
         if table.base + table.config.table_bytes > fold.external_bytes:

@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .beat import index_shape
+from .beat import beat_masks, index_shape
 from .layer import SpikingLayer
 from .readout import Readout, ReadoutConfig
 from .weight_fetch import axi4_read
@@ -20,7 +20,8 @@ __all__ = ["Accelerator"]
 class Accelerator(wiring.Component):
     """Beats of input in, a class per sample out.
 
-    Between two layers, the nets ``spikes_<layer>_valid``, ``_ready`` and ``_payload`` show every spike.
+    Between two layers, the nets ``spikes_<layer>_valid``, ``_ready`` and ``_payload`` show every spike
+    (the masks alone, also where potentials travel with them).
 
     Parameters
     ----------
@@ -75,9 +76,11 @@ class Accelerator(wiring.Component):
             wiring.connect(m, before, layer.i)
             link = layer.o.signature.create(path=(f"link_{name}",))
             valid, ready = Signal(name=f"spikes_{name}_valid"), Signal(name=f"spikes_{name}_ready")
-            payload = Signal(len(Value.cast(layer.o.payload)), name=f"spikes_{name}_payload")
-            m.d.comb += [valid.eq(layer.o.valid), payload.eq(layer.o.payload), layer.o.ready.eq(ready),
-                         link.valid.eq(valid), link.payload.as_value().eq(payload), ready.eq(link.ready)]
+            masks = beat_masks(layer.o.payload)
+            payload = Signal(len(Value.cast(masks)), name=f"spikes_{name}_payload")
+            above = Value.cast(layer.o.payload)[len(payload):]
+            m.d.comb += [valid.eq(layer.o.valid), payload.eq(masks), layer.o.ready.eq(ready), link.valid.eq(valid),
+                         link.payload.as_value().eq(Cat(payload, above)), ready.eq(link.ready)]
             before = link
         m.submodules.readout = readout = Readout(self.readout)
         wiring.connect(m, before, readout.i)

@@ -34,7 +34,7 @@ class LayerConfig:
 
 
 class SpikingLayer(wiring.Component):
-    """Beats of masks in, beats of masks out: one layer of the network.
+    """Beats of masks in, beats of masks (and potentials, for a readout that wants them) out: one layer of the network.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class SpikingLayer(wiring.Component):
         queue, neurons = config.or_pool or config.synapse.queue, config.neurons
         super().__init__({
             "i": In(beat_stream(queue.items, queue.item_bits)),
-            "o": Out(beat_stream(neurons.units, neurons.neuron.steps)),
+            "o": Out(beat_stream(neurons.units, neurons.neuron.steps, neurons.potential_bits)),
             **({} if config.fetch is None else {
                 "axi": Out(axi4_read(config.fetch.address_bits, config.fetch.bus_bits)),
                 "base": In(config.fetch.address_bits), "error": Out(1)}),

@@ -40,6 +40,8 @@ class NeuronConfig:
     has_bias : bool
     keeps_state : bool
         Whether the run has several windows, between which the states are kept.
+    gives_potential : bool
+        Whether the membrane potential in the window's last step is given beside the mask.
     accumulator_bits, drive_bits, current_bits, membrane_bits, threshold_bits, bias_bits : int
         Proved widths of the signed registers.
     """
@@ -55,6 +57,7 @@ class NeuronConfig:
     threshold: int | None
     has_bias: bool
     keeps_state: bool
+    gives_potential: bool
     accumulator_bits: int
     drive_bits: int
     current_bits: int
@@ -106,6 +109,8 @@ def _ports(config: NeuronConfig) -> dict[str, Any]:
     }
     if config.has_constants:
         ports["constants"] = In(constants_layout(config))
+    if config.gives_potential:
+        ports["potential"] = Out(signed(config.membrane_bits))
     if config.keeps_state:
         ports["state"] = In(state_layout(config))
         ports["next_state"] = Out(state_layout(config))
@@ -164,6 +169,7 @@ class NeuronPipeline(wiring.Component):
     constants : In(constants_layout), one cycle later than ``sums``; if there are any
     state : In(state_layout), one cycle later than ``sums``; next_state : Out, with ``mask``; if state is kept
     mask : Out(steps)
+    potential : Out(signed membrane_bits), V_t of the last step, with ``mask``; if it is given
     """
 
     def __init__(self, config: NeuronConfig) -> None:
@@ -242,29 +248,32 @@ class NeuronPipeline(wiring.Component):
                 m.d.sync += leaked.eq(decay_value(cfg.synapse, current))
                 current = Signal(signed(cfg.current_bits), name=f"current{t + 1}_q", reset_less=True)
                 m.d.sync += current.eq(leaked + (drive(t + 1) << cfg.fraction_bits))
-            elif cfg.keeps_state:
-                quiet = Signal(signed(cfg.membrane_bits), name="quiet_last_q", reset_less=True)
-                m.d.sync += quiet.eq(membrane)
-                after: Any = 0
-                if cfg.reset == "subtract":
-                    after = Signal(signed(cfg.membrane_bits), name="fired_last_q", reset_less=True)
-                    m.d.sync += after.eq(membrane - theta)
-                m.d.comb += [self.next_state.membrane.eq(Mux(spike, after, quiet)),
-                             self.next_state.current.eq(_delayed(m, current, 2, "current_last"))]
         m.d.comb += self.mask.eq(Cat(spikes))
+        if cfg.keeps_state or cfg.gives_potential:
+            last = Signal(signed(cfg.membrane_bits), name="quiet_last_q", reset_less=True)
+            m.d.sync += last.eq(membrane)
+        if cfg.gives_potential:
+            m.d.comb += self.potential.eq(last)
+        if cfg.keeps_state:
+            after: Any = 0
+            if cfg.reset == "subtract":
+                after = Signal(signed(cfg.membrane_bits), name="fired_last_q", reset_less=True)
+                m.d.sync += after.eq(membrane - theta)
+            m.d.comb += [self.next_state.membrane.eq(Mux(spike, after, last)),
+                         self.next_state.current.eq(_delayed(m, current, 2, "current_last"))]
         return m
 
 
 class SteppingNeuron(wiring.Component):
     """One step every three cycles: the smallest unit. Equations as :class:`NeuronPipeline`.
 
-    ``start`` takes the sums; ``stepping_cycles`` later ``mask`` (and ``next_state``) are valid and stay
-    until the next start. One neuron at a time; no memory.
+    ``start`` takes the sums; ``stepping_cycles`` later ``mask`` (and ``next_state``, ``potential``) are valid and
+    stay until the next start. One neuron at a time; no memory.
 
     Members
     -------
     start : In(1)
-    sums, constants, state, next_state, mask : as in NeuronPipeline
+    sums, constants, state, next_state, mask, potential : as in NeuronPipeline
     phase : In(3): one-hot, which of the three cycles of a step this is
     """
 
@@ -310,6 +319,11 @@ class SteppingNeuron(wiring.Component):
                 m.d.sync += membrane.eq(0 if cfg.reset == "zero" else membrane - threshold)
             m.d.sync += mask.eq(Cat(mask[1:], spike))
         m.d.comb += self.mask.eq(mask)
+        if cfg.gives_potential:
+            potential = Signal(signed(cfg.membrane_bits), name="potential_q", reset_less=True)
+            with m.If(self.phase[2]):
+                m.d.sync += potential.eq(membrane)
+            m.d.comb += self.potential.eq(potential)
         if cfg.keeps_state:
             m.d.comb += [self.next_state.current.eq(current), self.next_state.membrane.eq(membrane)]
         return m

@@ -1,4 +1,4 @@
-"""A row of neuron units between two streams: sums in, masks of spikes out."""
+"""A row of neuron units between two streams: sums in, masks of spikes out, with potentials where they are wanted."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ class NeuronArrayConfig:
     pipelined: bool
 
     @property
+    def potential_bits(self) -> int:
+        """Of a membrane potential in a beat, 0 without."""
+        return self.neuron.membrane_bits if self.neuron.gives_potential else 0
+
+    @property
     def queue_depth(self) -> int:
         """Beats between the pipeline and the consumer: enough that the pipeline never waits for room it has."""
         return 1 << int(ceil_log2(self.neuron.pipeline_latency_cycles + 3))
@@ -69,7 +74,7 @@ class NeuronArray(wiring.Component):
     first beat of a window waits until the window before has been written back.
 
     Latency :attr:`NeuronArrayConfig.latency_cycles`. Throughput: one beat per cycle, or (stepping) per
-    ``stepping_cycles + 1`` cycles. Memory bits: ``queue_depth * units * steps`` (pipelined), plus
+    ``stepping_cycles + 1`` cycles. Memory bits: ``queue_depth * units * (steps + potential_bits)`` (pipelined), plus
     ``beats * units * (current_bits + membrane_bits)`` if there are several windows, plus ``constant_beats * units``
     constants if neurons have their own.
 
@@ -90,7 +95,8 @@ class NeuronArray(wiring.Component):
         self.constants = constants
         n = config.neuron
         sums = FlatArray(FlatArray(signed(n.accumulator_bits), n.planes), config.units)
-        super().__init__({"i": In(stream.Signature(sums)), "o": Out(beat_stream(config.units, n.steps))})
+        super().__init__({"i": In(stream.Signature(sums)),
+                          "o": Out(beat_stream(config.units, n.steps, config.potential_bits))})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -112,13 +118,15 @@ class NeuronArray(wiring.Component):
                  for k in range(cfg.units)]
         for k, u in enumerate(units):
             m.d.comb += u.sums.eq(self.i.payload[k])
-        masks = Cat(u.mask for u in units)
+        beat = Cat(u.mask for u in units)
+        if cfg.neuron.gives_potential:
+            beat = Cat(beat, *(u.potential for u in units))
 
         self._constants(m, units, take, beat_q)
         if cfg.pipelined:
-            done = self._pipeline(m, take, masks, (beat_q == 0) & (window_q != 0))
+            done = self._pipeline(m, take, beat, (beat_q == 0) & (window_q != 0))
         else:
-            done = self._stepping(m, take, masks, units)
+            done = self._stepping(m, take, beat, units)
         if cfg.neuron.keeps_state:
             self._state(m, units, take, beat_q, window_q, done)
         return m
@@ -147,25 +155,26 @@ class NeuronArray(wiring.Component):
         for k, u in enumerate(units):
             m.d.comb += u.constants.as_value().eq(words[k * layout.size:(k + 1) * layout.size])
 
-    def _pipeline(self, m: Module, take: Signal, masks: Any, window_starts: Any) -> Signal:
-        """Free-running units, credits for the output queue. Returns when masks come out."""
+    def _pipeline(self, m: Module, take: Signal, beat: Any, window_starts: Any) -> Signal:
+        """Free-running units, credits for the output queue. Returns when a beat comes out."""
         cfg = self.config
         latency = cfg.neuron.pipeline_latency_cycles
-        m.submodules.queue = queue = Queue(beat_layout(cfg.units, cfg.neuron.steps), cfg.queue_depth)
+        layout = beat_layout(cfg.units, cfg.neuron.steps, cfg.potential_bits)
+        m.submodules.queue = queue = Queue(layout, cfg.queue_depth)
         wiring.connect(m, wiring.flipped(self.o), queue.o)
 
         valid = Signal(latency)
         m.d.sync += valid.eq(Cat(take, valid[:-1]))
         done = valid[-1]
-        m.d.comb += [queue.i.valid.eq(done), queue.i.payload.as_value().eq(masks)]
+        m.d.comb += [queue.i.valid.eq(done), queue.i.payload.as_value().eq(beat)]
 
         _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
         waits = window_starts & valid.any() if cfg.neuron.keeps_state else Const(0)
         m.d.comb += self.i.ready.eq(~full & ~waits)
         return done
 
-    def _stepping(self, m: Module, take: Signal, masks: Any, units: list[Any]) -> Signal:
-        """Units in lockstep, one beat at a time. Returns when masks are ready."""
+    def _stepping(self, m: Module, take: Signal, beat: Any, units: list[Any]) -> Signal:
+        """Units in lockstep, one beat at a time. Returns when it is ready."""
         cfg = self.config
         latency = cfg.neuron.stepping_cycles
         left_q = Signal(index_shape(latency))
@@ -186,7 +195,7 @@ class NeuronArray(wiring.Component):
             m.d.sync += [full_q.eq(1), phase_q.eq(0)]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += full_q.eq(0)
-        m.d.comb += [self.o.valid.eq(full_q), self.o.payload.as_value().eq(masks)]
+        m.d.comb += [self.o.valid.eq(full_q), self.o.payload.as_value().eq(beat)]
         for u in units:
             m.d.comb += [u.start.eq(take), u.phase.eq(phase_q)]
         return done

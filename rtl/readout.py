@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
 from .adder_tree import tree_sum
-from .beat import beat_stream, index_shape, memory_depth
+from .beat import beat_masks, beat_stream, index_shape, memory_depth
 
 __all__ = ["Readout", "ReadoutConfig"]
 
@@ -30,12 +30,15 @@ class ReadoutConfig:
         Neurons in a group; a group is ``ceil(lanes / units)`` beats.
     step_weights : tuple of tuple of int
         Score of a spike, for each window and step in it.
+    membrane_bits : int
+        Width of the membrane potentials that decide between equal scores; 0 if the lowest index does.
     """
 
     classes: int
     units: int
     lanes: int
     step_weights: tuple[tuple[int, ...], ...]
+    membrane_bits: int
 
     @property
     def group_beats(self) -> int:
@@ -57,7 +60,11 @@ class Readout(wiring.Component):
     ::
 
         score[n] = sum over windows v and steps t of step_weights[v][t] * mask[n][t]
-        class    = the lowest n with the highest score
+        key[n]   = score[n], or score[n] * 2**membrane_bits + potential[n] + 2**(membrane_bits - 1)
+        class    = the lowest n with the highest key
+
+    ``potential`` is that of the last window. The key holds it with its sign bit flipped, below the score, so that one
+    unsigned comparison orders by score first and by potential second.
 
     Timing: a beat takes ``units`` cycles; the class is offered 2 cycles after the last neuron of the run was
     read. Memory: ``classes * score_bits`` bits if there are several windows.
@@ -71,7 +78,7 @@ class Readout(wiring.Component):
     def __init__(self, config: ReadoutConfig) -> None:
         self.config = config
         super().__init__({
-            "i": In(beat_stream(config.units, len(config.step_weights[0]))),
+            "i": In(beat_stream(config.units, len(config.step_weights[0]), config.membrane_bits)),
             "o": Out(stream.Signature(range(max(2, config.classes)))),
         })
 
@@ -109,9 +116,12 @@ class Readout(wiring.Component):
             with m.If(run_ends):
                 m.d.sync += [window_q.eq(0), finishing_q.eq(1)]
 
+        def of_unit(items: Any) -> Any:
+            return items[unit_q] if cfg.units > 1 else items[0]
+
         # Score of this neuron in this window.
         mask = Signal(len(cfg.step_weights[0]))
-        m.d.comb += mask.eq(self.i.payload[unit_q] if cfg.units > 1 else self.i.payload[0])
+        m.d.comb += mask.eq(of_unit(beat_masks(self.i.payload)))
         gained = Signal(cfg.score_bits)
         for v, weights in enumerate(cfg.step_weights):
             terms = [Const(c) & mask[t].replicate(max(1, c.bit_length())) for t, c in enumerate(weights)]
@@ -134,11 +144,17 @@ class Readout(wiring.Component):
         else:
             m.d.comb += score.eq(gained_q)
 
-        # The best so far; class 0 starts anew.
-        best_q = Signal(cfg.score_bits)
+        key: Any = score
+        if cfg.membrane_bits:
+            potential_q = Signal(cfg.membrane_bits)
+            m.d.sync += potential_q.eq(of_unit(self.i.payload.potential))
+            key = Cat(potential_q[:-1], ~potential_q[-1], score)
+
+        # The best so far; class 0 starts anew, in every window.
+        best_q = Signal(len(key))
         best_class_q = Signal.like(self.o.payload)
-        with m.If(read_q & real_q & ((class_read_q == 0) | (score > best_q))):
-            m.d.sync += [best_q.eq(score), best_class_q.eq(class_read_q)]
+        with m.If(read_q & real_q & ((class_read_q == 0) | (key > best_q))):
+            m.d.sync += [best_q.eq(key), best_class_q.eq(class_read_q)]
         valid_q = Signal()
         with m.If(run_ends_q):
             m.d.sync += valid_q.eq(1)

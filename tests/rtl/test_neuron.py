@@ -13,6 +13,8 @@ from support.simulation import memory_bits, simulate
 from spikeloom.model.numerics import Decay, Multiply, Shift
 from spikeloom.rtl.neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, drive_latency
 
+Outcome = tuple[int, tuple[int, int] | None, int | None]  # mask, next state, potential
+
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
@@ -21,8 +23,8 @@ def config_of(**changes: Any) -> NeuronConfig:
     fields: dict[str, Any] = {
         "planes": 4, "steps": 4, "static": False, "synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 2,
         "inclusive": False, "reset": "zero", "threshold": 40, "has_bias": False, "keeps_state": False,
-        "accumulator_bits": 8, "drive_bits": 20, "current_bits": 30, "membrane_bits": 34, "threshold_bits": 20,
-        "bias_bits": 8}
+        "gives_potential": True, "accumulator_bits": 8, "drive_bits": 20, "current_bits": 30, "membrane_bits": 34,
+        "threshold_bits": 20, "bias_bits": 8}
     return NeuronConfig(**fields | changes)
 
 
@@ -31,18 +33,18 @@ def decayed(decay: Decay, x: int) -> int:
 
 
 def equations(cfg: NeuronConfig, sums: list[int], threshold: int, bias: int,
-              state: tuple[int, int] = (0, 0)) -> tuple[int, tuple[int, int]]:
-    """Mask of spikes, and the states (J, U) afterwards."""
+              state: tuple[int, int] = (0, 0)) -> tuple[int, tuple[int, int], int]:
+    """Mask of spikes, the states (J, U) afterwards, and the last U before its reset."""
     j, u = state
-    mask = 0
+    mask = potential = 0
     for t in range(cfg.steps):
         x = sum(s * 2**b for b, s in enumerate(sums)) if cfg.static else sums[t]
         j = decayed(cfg.synapse, j) + (x + bias) * 2**cfg.fraction_bits
-        u = decayed(cfg.membrane, u) + j
+        u = potential = decayed(cfg.membrane, u) + j
         if u > threshold or (cfg.inclusive and u == threshold):
             mask |= 1 << t
             u = 0 if cfg.reset == "zero" else u - threshold
-    return mask, (j, u)
+    return mask, (j, u), potential
 
 
 def random_config(rng: np.random.Generator) -> NeuronConfig:
@@ -57,7 +59,7 @@ def random_config(rng: np.random.Generator) -> NeuronConfig:
         membrane=decay(), fraction_bits=int(rng.integers(0, 5)), inclusive=bool(rng.random() < 0.5),
         reset=str(rng.choice(["zero", "subtract"])), has_bias=bool(rng.random() < 0.5),
         threshold=int(rng.integers(0, 200)) if rng.random() < 0.5 else None,
-        keeps_state=not static and bool(rng.random() < 0.5))
+        keeps_state=not static and bool(rng.random() < 0.5), gives_potential=bool(rng.random() < 0.5))
 
 
 class Neurons:
@@ -73,8 +75,9 @@ class Neurons:
         self.states = [(int(j), int(u)) if cfg.keeps_state else (0, 0) for j, u in rng.integers(-300, 300, (count, 2))]
         want = [equations(cfg, *each) for each in zip(self.sums, self.thresholds, self.biases, self.states,
                                                       strict=True)]
-        self.masks = [mask for mask, _ in want]
-        self.next_states = [state if cfg.keeps_state else None for _, state in want]
+        self.masks = [mask for mask, _, _ in want]
+        self.next_states = [state if cfg.keeps_state else None for _, state, _ in want]
+        self.potentials = [potential if cfg.gives_potential else None for _, _, potential in want]
 
     def set_sums(self, ctx: Any, dut: Any, n: int) -> None:
         for plane, value in enumerate(self.sums[n]):
@@ -91,15 +94,15 @@ class Neurons:
             ctx.set(dut.state.current, j)
             ctx.set(dut.state.membrane, u)
 
-    def outcome(self, ctx: Any, dut: Any) -> tuple[int, tuple[int, int] | None]:
+    def outcome(self, ctx: Any, dut: Any) -> Outcome:
         state = ((ctx.get(dut.next_state.current), ctx.get(dut.next_state.membrane)) if self.cfg.keeps_state
                  else None)
-        return ctx.get(dut.mask), state
+        return ctx.get(dut.mask), state, ctx.get(dut.potential) if self.cfg.gives_potential else None
 
-    def pipeline(self) -> list[tuple[int, tuple[int, int] | None]]:
+    def pipeline(self) -> list[Outcome]:
         """One neuron per cycle; outcomes read ``pipeline_latency_cycles`` after their sums."""
         dut = NeuronPipeline(self.cfg)
-        got: list[tuple[int, tuple[int, int] | None]] = []
+        got: list[Outcome] = []
         count, latency = len(self.sums), self.cfg.pipeline_latency_cycles
 
         async def bench(ctx: Any) -> None:
@@ -114,10 +117,10 @@ class Neurons:
         simulate(dut, bench)
         return got
 
-    def stepping(self) -> list[tuple[int, tuple[int, int] | None]]:
+    def stepping(self) -> list[Outcome]:
         """One neuron at a time; outcomes read ``stepping_cycles`` after their start, and once more later."""
         dut = SteppingNeuron(self.cfg)
-        got: list[tuple[int, tuple[int, int] | None]] = []
+        got: list[Outcome] = []
         cycles, steps = self.cfg.stepping_cycles, self.cfg.steps
 
         async def bench(ctx: Any) -> None:
@@ -138,8 +141,8 @@ class Neurons:
         return got
 
     @property
-    def want(self) -> list[tuple[int, tuple[int, int] | None]]:
-        return list(zip(self.masks, self.next_states, strict=True))
+    def want(self) -> list[Outcome]:
+        return list(zip(self.masks, self.next_states, self.potentials, strict=True))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, phases=PHASES)
@@ -156,6 +159,7 @@ CHOICES = [
     {"inclusive": True}, {"reset": "subtract"}, {"threshold": None}, {"has_bias": True},
     {"keeps_state": True}, {"keeps_state": True, "reset": "subtract", "has_bias": True, "threshold": None},
     {"static": True, "planes": 1}, {"static": True, "planes": 8, "has_bias": True, "steps": 5},
+    {"gives_potential": False}, {"gives_potential": False, "keeps_state": True},
     {"steps": 1, "planes": 1}, {"steps": 1, "planes": 1, "keeps_state": True, "inclusive": True},
 ]
 
@@ -174,7 +178,7 @@ def test_exactly_at_the_threshold(inclusive: bool, reset: str) -> None:
     cfg = config_of(threshold=40, fraction_bits=0, planes=1, steps=1, inclusive=inclusive, reset=reset)
     neurons = Neurons(cfg, np.random.default_rng(0), count=3)
     neurons.sums = [[39], [40], [41]]
-    want = [(0, None), (int(inclusive), None), (1, None)]
+    want = [(0, None, 39), (int(inclusive), None, 40), (1, None, 41)]
     assert neurons.pipeline() == want
     assert neurons.stepping() == want
 
@@ -191,11 +195,13 @@ def test_windows_in_a_row_are_one_long_run(reset: str) -> None:
         half.sums, half.states = [sums[first:first + 3] for sums in whole.sums], states
         outcomes = half.pipeline()
         assert outcomes == half.stepping()
-        states = [state for _, state in outcomes if state is not None]
-        half.masks = [mask for mask, _ in outcomes]
+        states = [state for _, state, _ in outcomes if state is not None]
+        half.masks = [mask for mask, _, _ in outcomes]
+        half.potentials = [potential for _, _, potential in outcomes]
         halves.append(half)
     masks = [low | high << 3 for low, high in zip(halves[0].masks, halves[1].masks, strict=True)]
-    assert [(mask, None) for mask in masks] == whole.pipeline() == whole.want
+    assert (list(zip(masks, [None] * 20, halves[1].potentials, strict=True)) == whole.pipeline() == whole.stepping()
+            == whole.want)
 
 
 @pytest.mark.parametrize(("changes", "drive"), [

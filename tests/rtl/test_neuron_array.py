@@ -17,18 +17,18 @@ THRESHOLD_BITS, BIAS_BITS, SUM_BITS = 12, 8, 8
 
 
 def config_of(*, units: int = 2, beats: int = 5, windows: int = 1, pipelined: bool = True, steps: int = 3,
-              own: bool = False) -> NeuronArrayConfig:
+              own: bool = False, potential: bool = False) -> NeuronArrayConfig:
     neuron = NeuronConfig(
         planes=steps, steps=steps, static=False, synapse=Shift(1), membrane=Shift(2), fraction_bits=1,
         inclusive=False, reset="subtract", threshold=None if own else 60, has_bias=own, keeps_state=windows > 1,
-        accumulator_bits=SUM_BITS, drive_bits=10, current_bits=16, membrane_bits=20, threshold_bits=THRESHOLD_BITS,
-        bias_bits=BIAS_BITS)
+        gives_potential=potential, accumulator_bits=SUM_BITS, drive_bits=10, current_bits=16, membrane_bits=20,
+        threshold_bits=THRESHOLD_BITS, bias_bits=BIAS_BITS)
     return NeuronArrayConfig(name="layer", neuron=neuron, units=units, beats=beats, constant_beats=beats,
                              windows=windows, pipelined=pipelined)
 
 
 class Case:
-    """Random sums for some runs, and the masks that the equations give."""
+    """Random sums for some runs, and the masks and potentials that the equations give."""
 
     def __init__(self, config: NeuronArrayConfig, runs: int = 2, seed: int = 0) -> None:
         self.config = config
@@ -42,7 +42,7 @@ class Case:
         self.constants = [sum(((int(t) & (1 << THRESHOLD_BITS) - 1) | (int(b) & (1 << BIAS_BITS) - 1) << THRESHOLD_BITS)
                               << k * (THRESHOLD_BITS + BIAS_BITS) for k, (t, b) in enumerate(zip(ts, bs, strict=True)))
                           for ts, bs in zip(thresholds, biases, strict=True)] if own else []
-        masks = np.zeros(shape, int)
+        masks, potentials = np.zeros((2, *shape), int)
         for run in range(runs):  # states start anew with every run, and live through its windows
             current, membrane = np.zeros((2, *shape[2:]), int)
             for window in range(c.windows):
@@ -51,11 +51,16 @@ class Case:
                     membrane = membrane - membrane // 4 + current
                     fires = membrane > thresholds
                     masks[run, window] |= fires << t
+                    potentials[run, window] = membrane
                     membrane = membrane - fires * thresholds
         self.stimulus = [sum((int(s) & (1 << SUM_BITS) - 1) << k * SUM_BITS for k, s in enumerate(beat.ravel()))
                          for beat in sums.reshape(-1, c.units, n.steps)]
         self.want = [sum(int(mask) << k * n.steps for k, mask in enumerate(beat))
                      for beat in masks.reshape(-1, c.units)]
+        if n.gives_potential:  # the units' potentials, above their masks
+            bits = n.membrane_bits
+            self.want = [beat | sum(int(v) % (1 << bits) << c.units * n.steps + k * bits for k, v in enumerate(values))
+                         for beat, values in zip(self.want, potentials.reshape(-1, c.units), strict=True)]
 
     def dut(self) -> NeuronArray:
         return NeuronArray(self.config, self.constants)
@@ -67,7 +72,9 @@ class Case:
 
 
 KINDS = [{"units": 1}, {"units": 3}, {"own": True}, {"windows": 3}, {"windows": 3, "own": True, "units": 1},
-         {"windows": 2, "beats": 1}, {"steps": 1, "beats": 1, "units": 1, "windows": 2}, {"beats": 40}]
+         {"windows": 2, "beats": 1}, {"steps": 1, "beats": 1, "units": 1, "windows": 2}, {"beats": 40},
+         {"potential": True, "units": 3, "own": True}, {"potential": True, "windows": 3},
+         {"potential": True, "steps": 1, "beats": 1, "units": 1}]
 
 
 @pytest.mark.parametrize("pipelined", [True, False])
@@ -138,11 +145,13 @@ def test_takes_what_it_can_keep(pipelined: bool, steps: int) -> None:
 
 
 @pytest.mark.parametrize("pipelined", [True, False])
+@pytest.mark.parametrize("potential", [False, True])
 @pytest.mark.parametrize(("windows", "own"), [(1, False), (1, True), (3, False), (3, True)])
-def test_memory(pipelined: bool, windows: int, own: bool) -> None:
-    config = config_of(units=3, beats=7, windows=windows, own=own, pipelined=pipelined)
+def test_memory(pipelined: bool, windows: int, own: bool, potential: bool) -> None:
+    config = config_of(units=3, beats=7, windows=windows, own=own, pipelined=pipelined, potential=potential)
     n = config.neuron
-    want = config.queue_depth * 3 * n.steps if pipelined else 0
+    assert config.potential_bits == n.membrane_bits * potential
+    want = config.queue_depth * 3 * (n.steps + config.potential_bits) if pipelined else 0
     want += 7 * 3 * (n.current_bits + n.membrane_bits) * (windows > 1)
     want += 7 * 3 * (THRESHOLD_BITS + BIAS_BITS) * own
     assert memory_bits(Case(config).dut()) == want

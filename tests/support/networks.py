@@ -49,8 +49,9 @@ def random_network(rng: Rng, *, sizes: tuple[int, ...] | None = None, static: bo
 
 def _random_ends(rng: Rng, layers: tuple[Layer, ...], shape: Shape, static: bool, steps: int) -> Network:
     readout = Readout.count(steps) if rng.random() < 0.5 else Readout.psc_sum(steps, Shift(1))
-    return Network(name="random", layers=layers, steps=steps, readout=readout,
-                   input=StaticInput(shape=shape, bits=int(rng.integers(1, 9))) if static else SpikeInput(shape=shape))
+    return Network(name="random", layers=layers, steps=steps,
+                   input=StaticInput(shape=shape, bits=int(rng.integers(1, 9))) if static else SpikeInput(shape=shape),
+                   readout=readout if rng.random() < 0.5 else replace(readout, ties="membrane"))
 
 
 def _random_layer(rng: Rng, k: int, shape: Shape, geometry: ConvGeometry | None = None,
