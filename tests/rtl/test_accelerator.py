@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import make_plan
 from spikeloom.model import golden
-from spikeloom.model.network import Network
+from spikeloom.model.network import Network, Readout
+from spikeloom.model.numerics import Shift
 
 SAMPLES = 3
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a seed does not get simpler by shrinking
@@ -105,6 +107,25 @@ def test_stalls_change_no_result(seed: int, gap: float, stall: float) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_back_to_back(seed: int) -> None:
     check(seed, isolated=False)
+
+
+@pytest.mark.parametrize(("static", "window"), [(True, None), (False, None), (False, 2), (False, 1)])
+@pytest.mark.parametrize(("lanes", "units", "pipelined"), [(1, 1, False), (4, 3, True), (4, 3, False), (10, 4, True)])
+def test_ties_by_membrane(lanes: int, units: int, pipelined: bool, static: bool, window: int | None) -> None:
+    """Units, groups, windows and padding; the rule decides what the lowest index would decide otherwise."""
+    network = random_network(np.random.default_rng(32), sizes=(9, 12, 10), static=static, steps=4)
+    network = replace(network, readout=Readout.psc_sum(4, Shift(1), ties="membrane"))
+    fold = Fold(input_per_beat=3, window_steps=window, layers=(
+        LayerFold(lanes=6, neuron_units=2), LayerFold(lanes=lanes, neuron_units=units, pipelined=pipelined)))
+    plan = make_plan(network, fold)
+    samples = random_samples(np.random.default_rng(4), network, 6)
+    want = golden.run(network, samples).classes.tolist()
+    by_index = golden.run(replace(network, readout=replace(network.readout, ties="lowest_index")), samples)
+    assert want != by_index.classes.tolist()
+    classes, _, latency, _ = hardware_run(plan, samples)
+    assert classes == want
+    assert latency == count_cycles(plan, samples).latency.tolist()
+    assert hardware_run(plan, samples, gap=0.3, stall=0.5, isolated=False)[0] == want
 
 
 @pytest.mark.parametrize("inputs_per_cycle", [1, 2, 4])
