@@ -327,6 +327,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str,
     for title, key in rows.items():
         table.add_row(title, *(_shown(key, layer[key]) for layer in value["layers"]))
     out.print(table)
+    out.print(f"readout: {net.readout.kind}; ties: {net.readout.tie_winner}")
     out.print(f"weight and constant memories: {value['memory_bits']:,} bits")
     if not no_cycles:
         c = value["cycles"]

@@ -188,7 +188,7 @@ def _network_facts(network: Network) -> dict[str, Any]:
         "input": (f"static, {shape}, {inp.bits} bits a value" if isinstance(inp, StaticInput)
                   else f"spikes, {shape}, {network.steps} steps"),
         "readout": {"psc_sum": "sum over time of the output PSCs", "count": "spike count"}[network.readout.kind],
-        "step_weights": network.readout.step_weights,
+        "tie_winner": network.readout.tie_winner, "step_weights": network.readout.step_weights,
         "layers": [{
             "name": layer.name, "inputs": int(np.prod(network.input_shape(index))),
             "neurons": layer.connection.outputs, "kind": layer.kind,

@@ -154,8 +154,8 @@ def interface_of(plan: Plan) -> dict[str, Any]:
             {"name": "o__valid", "direction": "out", "bits": 1},
             {"name": "o__ready", "direction": "in", "bits": 1},
             {"name": "o__payload", "direction": "out", "bits": _class_bits(plan) + bool(plan.tables),
-             "meaning": "class index" + ("; highest bit: invalid, a memory answered with an error" if plan.tables
-                                         else "")},
+             "meaning": f"index of the class with the highest score; ties: {plan.network.readout.tie_winner}"
+                        + ("; highest bit: invalid, a memory answered with an error" if plan.tables else "")},
             *_memory_ports(plan),
         ],
         "beats_per_window": queue.beats, "windows_per_sample": plan.windows,
@@ -202,6 +202,7 @@ def manifest_of(plan: Plan, memory_bits: dict[str, int] | None = None) -> dict[s
         "external": [{"layer": t.layer, "file": t.file, "base": t.base, "bytes": t.config.table_bytes,
                       "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables],
         "classes": network.classes, "class_bits": _class_bits(plan),
+        "readout": {"kind": network.readout.kind, "ties": network.readout.ties},
         "memory_files": _rom_bits(plan) if memory_bits is None else memory_bits,
         "predicted_cycles": _predicted_cycles(plan),
         "memory_bits": sum((_rom_bits(plan) if memory_bits is None else memory_bits).values()),

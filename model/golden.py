@@ -100,10 +100,12 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
 def _classes(readout: Readout, scores: npt.NDArray[np.int64],
              potentials: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The class of each sample; argmax takes the lowest index of equals."""
-    if readout.ties == "lowest_index":
-        return np.argmax(scores, axis=1)
-    highest = scores == scores.max(axis=1, keepdims=True)
-    return np.argmax(np.where(highest, potentials, np.iinfo(np.int64).min), axis=1)
+    rank = scores
+    if readout.ties == "membrane":
+        highest = scores == scores.max(axis=1, keepdims=True)
+        rank = np.where(highest, potentials, np.iinfo(np.int64).min)
+    classes: npt.NDArray[np.int64] = np.argmax(rank, axis=1)
+    return classes
 
 
 def batches(network: Network, samples: npt.NDArray[Any], batch: int = 40,

@@ -381,6 +381,11 @@ class Readout:
         if self.ties not in ("lowest_index", "membrane"):
             raise SpikeloomError(f"readout ties must be 'lowest_index' or 'membrane', not {self.ties!r}")
 
+    @property
+    def tie_winner(self) -> str:
+        """What wins a tie, in words."""
+        return "lowest index" if self.ties == "lowest_index" else "highest membrane potential in the last step"
+
     @classmethod
     def count(cls, steps: int, *, ties: Ties = "lowest_index") -> Readout:
         """Plain spike count over ``steps`` steps."""

@@ -113,6 +113,7 @@ def test_check(run: Run, files: Files, tmp_path: Path, fold: str) -> None:
     table = run("check", files.snn, "--fold", fold, "--data", files.data, "--samples", 20)
     assert table.exit_code == 0
     assert "accumulator, bits" in table.stdout
+    assert f"readout: {files.network.readout.kind}; ties: {files.network.readout.tie_winner}" in table.stdout
 
 
 def test_check_needs_no_data(run: Run, files: Files) -> None:

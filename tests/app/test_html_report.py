@@ -100,7 +100,8 @@ def test_says_what_was_measured(image_build: tuple[Path, Dataset], tmp_path: Pat
     accuracy = spikeloom.evaluate(network, data).accuracy
     for fact in (network.hash, network.topology, f"{100 * accuracy:.2f}\u202f%", f"<b>{latency.mean():,.1f}</b>",
                  f"<b>{latency.mean() / 50:.2f}</b>", "recipe.seed", "test_accuracy",
-                 f"{manifest['memory_bits']:,}", "amaranth", "Not synthesised", "accu\u00admulator"):
+                 f"{manifest['memory_bits']:,}", "amaranth", "Not synthesised", "accu\u00admulator",
+                 "ties: lowest index"):
         assert fact in text, fact
     for layer in manifest["layers"]:
         assert f"<td>{layer['membrane_bits']}</td>" in text

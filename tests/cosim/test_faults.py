@@ -52,6 +52,10 @@ def network_of(static: bool) -> Network:
         readout=Readout.psc_sum(4, Shift(1)))
 
 
+def with_ties(network: Network) -> Network:
+    return dataclasses.replace(network, readout=dataclasses.replace(network.readout, ties="membrane"))
+
+
 STATIC, SPIKES = network_of(True), network_of(False)
 FOLD = Fold(name="faulty", input_per_beat=2, layers=(LayerFold(lanes=4, neuron_units=2, inputs_per_cycle=2),
                                                      LayerFold(lanes=2, pipelined=False)))
@@ -153,6 +157,11 @@ def wrong_readout_weight(plan: Plan, patch: Patch) -> Plan:
     return dataclasses.replace(plan, readout=dataclasses.replace(plan.readout, step_weights=((0, *weights[1:]),)))
 
 
+def ties_to_the_lowest_index(plan: Plan, patch: Patch) -> Plan:
+    plan = changed(plan, 1, gives_potential=False)
+    return dataclasses.replace(plan, readout=dataclasses.replace(plan.readout, membrane_bits=0))
+
+
 class LossyQueue(EventQueue):
     """Of two events in one cycle, the second is lost."""
 
@@ -199,6 +208,15 @@ def test_sound(network: Network, fold: Fold, tmp_path: Path) -> None:
         assert 0.05 < spikes.mean() < 0.95
 
 
+@pytest.mark.parametrize(("network", "fold"), [(STATIC, FOLD), (SPIKES, WINDOWS)], ids=["static", "windows"])
+def test_sound_with_ties_by_membrane(network: Network, fold: Fold, tmp_path: Path) -> None:
+    result = run(with_ties(network), fold, tmp_path / "build", no_fault)
+    assert (result.first_mismatch, result.mismatches, result.cycles_mispredicted) == (None, 0, 0)
+    want, by_index = (golden.run(each, samples_of(network)).classes for each in (with_ties(network), network))
+    assert result.classes.tolist() == want.tolist()
+    assert 10 < (want != by_index).sum() < SAMPLES, "the rule decides some of the samples"
+
+
 # Each takes a compilation of its own, and shows little that another one does not.
 SLOW = (decays_swapped, drive_too_narrow, equal_fires, resets_to_zero)
 
@@ -221,6 +239,7 @@ SLOW = (decays_swapped, drive_too_narrow, equal_fires, resets_to_zero)
         "banks swapped": (STATIC, FOLD, of_layer(0, banks_swapped, "weights"), "first"),
         "constants off by one": (STATIC, FOLD, of_layer(1, constants_off_by_one, "constants"), "second"),
         "wrong readout weight": (STATIC, FOLD, wrong_readout_weight, CLASS),
+        "ties to the lowest index": (with_ties(STATIC), FOLD, ties_to_the_lowest_index, CLASS),
     }.items()])
 def test_fault_is_found(network: Network, fold: Fold, fault: Callable[[Plan, Patch], Plan], layer: str,
                         tmp_path: Path) -> None:

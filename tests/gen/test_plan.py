@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from support.networks import random_fold, random_network
 from spikeloom.gen.channels import Channels
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan, make_plan
+from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput
 from spikeloom.model.numerics import Shift
@@ -108,6 +110,17 @@ def test_shapes(spiking: Network) -> None:
     weights = spiking.readout.step_weights
     assert plan.readout.step_weights == (weights[:2], weights[2:4], weights[4:])
     assert (plan.readout.classes, plan.readout.lanes, plan.readout.units) == (3, 2, 1)
+
+
+@pytest.mark.parametrize("window", [2, 6])
+@pytest.mark.parametrize("ties", ["lowest_index", "membrane"])
+def test_potentials_only_where_the_readout_looks_at_them(spiking: Network, ties: Any, window: int) -> None:
+    network = replace(spiking, readout=replace(spiking.readout, ties=ties))
+    plan = make_plan(network, Fold(layers=(LayerFold(), LayerFold()), input_per_beat=4, window_steps=window))
+    assert [layer.neurons.neuron.gives_potential for layer in plan.layers] == [False, ties == "membrane"]
+    bits = layer_bounds(network, 1).membrane_bits if ties == "membrane" else 0
+    assert (plan.layers[0].neurons.potential_bits, plan.layers[1].neurons.potential_bits) == (0, bits)
+    assert plan.readout.membrane_bits == bits
 
 
 def test_a_static_layer_has_a_plane_per_bit(network: Network) -> None:

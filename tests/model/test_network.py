@@ -189,10 +189,10 @@ def test_psc_sum(steps: int, synapse: Shift | Multiply, weights: tuple[int, ...]
 
 def test_ties() -> None:
     for make in (Readout.count(5), Readout.psc_sum(5, Shift(1)), Readout.psc_sum(5, Multiply(4096))):
-        assert make.ties == "lowest_index"
+        assert (make.ties, make.tie_winner) == ("lowest_index", "lowest index")
     for make in (Readout.count(5, ties="membrane"), Readout.psc_sum(5, Shift(1), ties="membrane"),
                  Readout.psc_sum(5, Multiply(4096), ties="membrane")):
-        assert make.ties == "membrane"
+        assert (make.ties, make.tie_winner) == ("membrane", "highest membrane potential in the last step")
         assert make != dataclasses.replace(make, ties="lowest_index")
 
 
