@@ -34,7 +34,7 @@ def save_network(network: Network, path: str | Path) -> None:
                   else {"kind": "spikes", "shape": list(inp.shape)}),
         "steps": network.steps,
         "readout": {"kind": network.readout.kind, "step_weights": list(network.readout.step_weights),
-                    "ties": network.readout.ties},
+                    **({} if network.readout.ties == "lowest_index" else {"ties": network.readout.ties})},
         "layers": [_layer_to_dict(layer, arrays) for layer in network.layers],
         "metadata": dict(network.metadata),
     }
@@ -51,7 +51,7 @@ def load_network(path: str | Path) -> Network:
             input=_input_from_dict(description["input"]),
             steps=description["steps"],
             readout=Readout(kind=readout["kind"], step_weights=tuple(readout["step_weights"]),
-                            ties=readout.get("ties", "lowest_index")),  # older files have no such field
+                            ties=readout.get("ties", "lowest_index")),
             layers=tuple(_layer_from_dict(d, arrays) for d in description["layers"]),
             metadata=description["metadata"])
     except SpikeloomError as error:
