@@ -69,6 +69,11 @@ class TrainConfig:
     loss : "mse", "softmax", "kernel" or "count"
     label_smoothing, gain : float
         Softmax loss: smoothing of the target; factor on the PSC sums.
+    ties : "lowest_index" or "membrane"
+        The readout's rule for equal scores. With "membrane" the output layer has one weight scale for all neurons, so
+        that their potentials are comparable, and the softmax loss sees the potentials.
+    potential_gain : float
+        Softmax loss with ties by membrane: what is added to a PSC sum per threshold of the last potential.
     wanted, unwanted : float
         Count and mse loss: PSC sum of the label; count loss: of the other classes.
     distill : float
@@ -120,6 +125,8 @@ class TrainConfig:
     loss: Literal["mse", "softmax", "kernel", "count"] = "mse"
     label_smoothing: float = 0.05
     gain: float = 2.0
+    ties: Literal["lowest_index", "membrane"] = "lowest_index"
+    potential_gain: float = 0.5
     wanted: float = 2.5
     unwanted: float = 0.0
     distill: float = 0.0
@@ -158,6 +165,10 @@ class TrainConfig:
         need("input_bits", 1 <= self.input_bits <= 8, "in 1..8")
         need("gradient", self.gradient in ("tssl", "surrogate"), "'tssl' or 'surrogate'")
         need("loss", self.loss in ("mse", "softmax", "kernel", "count"), "'mse', 'softmax', 'kernel' or 'count'")
+        need("ties", self.ties in ("lowest_index", "membrane"), "'lowest_index' or 'membrane'")
+        need("ties", self.ties == "lowest_index" or self.weight_bits is not None,
+             "'lowest_index' in a float network, whose potentials are real numbers")
+        need("potential_gain", 0 <= self.potential_gain < math.inf, "at least 0")
         need("schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
         for key in ("label_smoothing", "dropout", "conv_dropout", "ema"):
             need(key, 0 <= getattr(self, key) < 1, "in 0..1, 1 excluded")
@@ -245,7 +256,8 @@ class _Layer(torch.nn.Module):
             self.real = torch.float32
             return
         self.low, self.high = weight_range(config.weight_bits)
-        scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, config.granularity))
+        granularity = "layer" if shape.name == "output" and config.ties == "membrane" else config.granularity
+        scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, granularity))
         # The logarithm keeps it positive, and lets AdamW change every scale at the same relative rate.
         self.log_scale = torch.nn.Parameter(scale.float().log().view(-1, *[1] * (len(dims) - 1)))
         drive = inputs * -self.low * (self.levels + abs(self.zero_point) if static else 1)
@@ -322,8 +334,8 @@ class _Layer(torch.nn.Module):
         """One value per channel, or one for all, as it broadcasts over the layer's outputs."""
         return values[:, None, None] if self.shape.geometry and values.dim() == 1 else values
 
-    def forward(self, signal: Tensor) -> Tensor:
-        """Spikes (T, B, *outputs) of pixels (B, *inputs) or of spikes (T, B, *inputs)."""
+    def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        """Spikes (T, B, *outputs) of pixels (B, *inputs) or of spikes (T, B, *inputs); potentials of the last step."""
         weight, bias, threshold = self.numbers()
         if self.static:
             drive = self.connect(self.encode(signal), weight, bias)
@@ -331,7 +343,8 @@ class _Layer(torch.nn.Module):
         else:
             drive = self.connect(signal.flatten(0, 1), weight, bias)
             drive = drive.reshape(*signal.shape[:2], *drive.shape[1:])
-        return tsslbp.spike(drive, self.per_channel(threshold), self.dynamics).float()
+        spikes, potential = tsslbp.spike_and_potential(drive, self.per_channel(threshold), self.dynamics)
+        return spikes.float(), potential.float()
 
     def export(self) -> Layer:
         """As a layer of a :class:`.Network`."""
@@ -368,18 +381,21 @@ class _Model(torch.nn.Module):
         self.layers = torch.nn.ModuleList(_Layer(config, layer, i == 0, generator, starts[i])
                                           for i, layer in enumerate(shapes))
 
-    def forward(self, pixels: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
-        """Spikes (T, B, *outputs) of every layer, before dropout; a generator turns dropout on."""
+    def forward(self, pixels: Tensor, generator: torch.Generator | None = None) -> tuple[list[Tensor], Tensor]:
+        """Spikes (T, B, *outputs) of every layer, before dropout, and the output neurons' last potentials.
+
+        A generator turns dropout on.
+        """
         signal, out = pixels, []
         for layer in self.layers:
-            spikes = layer(signal)
+            spikes, potential = layer(signal)
             out.append(spikes)
             keep = 1 - (self.config.conv_dropout if spikes.dim() > 3 else self.config.dropout)
             signal = spikes
             if generator is not None and keep < 1:
                 mask = torch.rand(spikes.shape[1:], generator=generator) < keep
                 signal = spikes * (mask / keep)
-        return out
+        return out, potential
 
 
 def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], out_dir: str | Path, *,
@@ -456,8 +472,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
             if config.mirror:
                 mirrored = torch.rand(len(shown), generator=generator) < 0.5
                 shown = torch.where(mirrored[:, None, None, None], shown.flip(-1), shown)
-            spikes = model(shown, generator)
-            loss = _loss(config, spikes[-1], target_labels[chosen], None if soft is None else soft[chosen])
+            spikes, potential = model(shown, generator)
+            loss = _loss(config, spikes[-1], potential, target_labels[chosen], None if soft is None else soft[chosen])
             if config.activity:
                 loss = loss + config.activity / len(chosen) * sum(s.sum() for s in spikes[:-1])
             optimiser.zero_grad(set_to_none=True)
@@ -471,7 +487,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
             with torch.no_grad():
                 value = loss.item()
                 total += value * (len(chosen) if config.loss in ("mse", "softmax") else 1)
-                correct += int((_classes(config, spikes[-1]) == target_labels[chosen]).sum())
+                correct += int((_classes(config, spikes[-1], potential) == target_labels[chosen]).sum())
             if progress is not None:
                 progress(epoch + 1, step + 1, value)
         seconds = time.perf_counter() - started
@@ -581,7 +597,7 @@ def _learning_rate(config: TrainConfig, done: float) -> float:
     return config.lr * (0.5 + 0.5 * math.cos(math.pi * done)) if config.schedule == "cosine" else config.lr
 
 
-def _loss(config: TrainConfig, out: Tensor, labels: Tensor, soft: Tensor | None) -> Tensor:
+def _loss(config: TrainConfig, out: Tensor, potential: Tensor, labels: Tensor, soft: Tensor | None) -> Tensor:
     if config.loss == "kernel":
         return tsslbp.kernel_loss(out, labels, config.tau_s)
     if config.loss == "count":
@@ -592,14 +608,21 @@ def _loss(config: TrainConfig, out: Tensor, labels: Tensor, soft: Tensor | None)
         return tsslbp.mse_loss(out, target, config.tau_s, config.wanted)
     target = label.lerp(torch.full_like(label, 1 / config.classes), config.label_smoothing)
     target = target if soft is None else target.lerp(soft, config.distill)
-    return tsslbp.softmax_loss(out, target, config.tau_s, config.gain)
+    decides = config.potential_gain * potential if config.ties == "membrane" else None
+    return tsslbp.softmax_loss(out, target, config.tau_s, config.gain, decides)
 
 
-def _classes(config: TrainConfig, out: Tensor) -> Tensor:
+def _classes(config: TrainConfig, out: Tensor, potential: Tensor) -> Tensor:
     """Classes (B,) as the exported readout has them; argmax takes the first of equals."""
-    weights = torch.tensor(Readout.psc_sum(config.steps, decay_for_tau(config.tau_s)).step_weights).to(out)
+    weights = torch.tensor(_readout(config).step_weights).to(out)
     scores: Tensor = torch.tensordot(weights, out, dims=1)
+    if config.ties == "membrane":
+        scores = potential.masked_fill(scores < scores.amax(1, keepdim=True), -torch.inf)
     return scores.argmax(1)
+
+
+def _readout(config: TrainConfig) -> Readout:
+    return Readout.psc_sum(config.steps, decay_for_tau(config.tau_s), ties=config.ties)
 
 
 @torch.no_grad()
@@ -607,8 +630,8 @@ def _evaluate(config: TrainConfig, model: _Model, pixels: Tensor, labels: Tensor
     """Accuracy, and per layer the fraction of neurons that spike at all."""
     right, active = 0, torch.zeros(len(model.layers))
     for x, y in zip(torch.split(pixels, 500), torch.split(labels, 500), strict=True):
-        spikes = model(x)
-        right += int((_classes(config, spikes[-1]) == y).sum())
+        spikes, potential = model(x)
+        right += int((_classes(config, spikes[-1], potential) == y).sum())
         active += torch.stack([s.amax(0).mean() for s in spikes]) * len(x)
     return right / len(labels), [round(a, 5) for a in (active / len(labels)).tolist()]
 
@@ -629,7 +652,7 @@ def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...],
                             layers=tuple(layer.export_float() for layer in layers), metadata=metadata)
     return Network(name=config.name, input=StaticInput(shape=shape, bits=config.input_bits), steps=config.steps,
                    layers=tuple(layer.export() for layer in layers), metadata=metadata,
-                   readout=Readout.psc_sum(config.steps, decay_for_tau(config.tau_s)))
+                   readout=_readout(config))
 
 
 def _write_metrics(path: Path, metrics: list[EpochMetrics]) -> None:

@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 __all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "mse_loss", "psc", "psc_sum",
-           "softmax_loss", "spike", "sum_pool"]
+           "softmax_loss", "spike", "spike_and_potential", "sum_pool"]
 
 _SURROGATE_WIDTH = 0.2
 _ARCTAN_GAIN = math.pi  # slope of a spike 1 at the threshold, 1/2 where the potential is 1/pi away from it
@@ -97,20 +97,27 @@ class _Spike(torch.autograd.Function):
     """Drive to spikes; equations A.1 forward, the O(T) form of A.3 backward."""
 
     @staticmethod
-    def forward(ctx: Any, drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> Tensor:
+    def forward(ctx: Any, drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
         fused = dynamics.fused and ctx.needs_input_grad[0]  # one compilation, for the batches of the training
         states: Tensor
         spikes: Tensor
         states, spikes = _maybe_fused(_forward, fused)(drive, threshold, dynamics)
         ctx.save_for_backward(states, spikes, threshold)
+        ctx.set_materialize_grads(False)
         ctx.dynamics = dynamics
-        return spikes
+        return spikes, states[-1] / threshold
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, None, None]:
         dynamics: Dynamics = ctx.dynamics
-        rule = _surrogate_backward if dynamics.surrogate else _backward
-        grad = _maybe_fused(rule, dynamics.fused)(grads[0], *ctx.saved_tensors, dynamics)
+        states, spikes, threshold = ctx.saved_tensors
+        of_spikes, of_potential = grads
+        grad = torch.zeros_like(states)
+        if of_spikes is not None:
+            rule = _surrogate_backward if dynamics.surrogate else _backward
+            grad = _maybe_fused(rule, dynamics.fused)(of_spikes, states, spikes, threshold, dynamics)
+        if of_potential is not None:
+            grad = grad + _potential_backward(of_potential, spikes, threshold, dynamics)
         return grad, None, None
 
 
@@ -174,6 +181,19 @@ def _surrogate_backward(grad: Tensor, states: Tensor, spikes: Tensor, threshold:
     return torch.stack(out[::-1])
 
 
+def _potential_backward(grad: Tensor, spikes: Tensor, threshold: Tensor, dynamics: Dynamics) -> Tensor:
+    """Gradient of the drive from that of the last step's potential: exact, with the spikes as they are."""
+    unit = (1 << dynamics.fraction_bits) / threshold.to(grad.dtype)
+    membrane, current = grad, torch.zeros_like(grad)
+    out = []
+    for t in range(len(spikes) - 1, -1, -1):
+        if out:
+            membrane = membrane * (1 - 1 / dynamics.tau_m) * (1 - spikes[t])
+        current = membrane if dynamics.synapse is None else current * (1 - 1 / dynamics.tau_s) + membrane
+        out.append(current * unit)
+    return torch.stack(out[::-1])
+
+
 def spike(drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> Tensor:
     """Spikes of a population (A.1; reset to zero, compare ``>``) with TSSL-BP's gradient (A.3), or a surrogate.
 
@@ -192,8 +212,15 @@ def spike(drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> Tensor:
     Tensor (T, B, ...)
         0 or 1. Its gradient is taken to be dL/ds, which for PSCs ``a = psc(s)`` is G in A.3.
     """
-    out: Tensor = _Spike.apply(drive, threshold, dynamics)  # type: ignore[no-untyped-call]
-    return out
+    return spike_and_potential(drive, threshold, dynamics)[0]
+
+
+def spike_and_potential(drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+    """:func:`spike`, and the membrane potential (B, ...) of the last step before its reset, in thresholds."""
+    spikes: Tensor
+    potential: Tensor
+    spikes, potential = _Spike.apply(drive, threshold, dynamics)  # type: ignore[no-untyped-call]
+    return spikes, potential
 
 
 def psc(spikes: Tensor, tau_s: float) -> Tensor:
@@ -254,13 +281,16 @@ def count_loss(spikes: Tensor, labels: Tensor, tau_s: float, wanted: float, unwa
     return out
 
 
-def softmax_loss(spikes: Tensor, target: Tensor, tau_s: float, gain: float = 1.0) -> Tensor:
+def softmax_loss(spikes: Tensor, target: Tensor, tau_s: float, gain: float = 1.0,
+                 decides: Tensor | None = None) -> Tensor:
     """Mean cross-entropy of ``softmax(gain * psc_sum)``.
 
     ``target`` is class indices (B,) or probabilities (B, classes). The sum is at most T, so that a gain
-    above 1 lets the network be surer of itself.
+    above 1 lets the network be surer of itself. ``decides`` (B, classes), what decides between equal sums, is added
+    to them.
     """
-    return functional.cross_entropy(gain * psc_sum(spikes, tau_s), target)
+    score = psc_sum(spikes, tau_s)
+    return functional.cross_entropy(gain * (score if decides is None else score + decides), target)
 
 
 def mse_loss(spikes: Tensor, target: Tensor, tau_s: float, wanted: float) -> Tensor:

@@ -47,6 +47,8 @@ def exported(config, model, shape):
 @pytest.mark.parametrize("changes", [
     {},
     {"granularity": "layer", "fraction_bits": 0, "input_bits": 1},
+    {"ties": "membrane"},
+    {"ties": "membrane", "hidden": "3C3-P2-4C2-7", "mean": 0.0, "input_bits": 2},
     {"weight_bits": 1, "input_bits": 8},
     {"weight_bits": 2, "fraction_bits": 3, "tau_s": 4.0, "tau_m": 8.0, "steps": 12},
     {"weight_bits": 8, "tau_m": 5.0, "tau_s": 3.0, "mean": 0.5},
@@ -69,11 +71,16 @@ def test_spikes_in_training_are_those_of_the_golden_model(changes):
     images = np.random.default_rng(3).integers(0, 256, (40, 6, 6), dtype=np.uint8)
     result = golden.run(network, images)
     pixels = torch.tensor(images[:, None])
-    spikes = model(pixels)
+    spikes, potential = model(pixels)
     for ours, theirs in zip(spikes, result.spikes, strict=True):
         np.testing.assert_array_equal(ours.detach().flatten(2).numpy().swapaxes(0, 1), theirs)
         assert theirs.any()
-    np.testing.assert_array_equal(train._classes(config, spikes[-1]).numpy(), result.classes)
+    np.testing.assert_array_equal(train._classes(config, spikes[-1], potential).numpy(), result.classes)
+    assert network.readout.ties == config.ties
+    if config.ties == "membrane":
+        threshold, = {int(theta) for theta in network.layers[-1].thresholds}  # one scale: comparable potentials
+        np.testing.assert_array_equal((potential * threshold).round().detach().numpy(), result.potentials)
+        assert (result.classes != np.argmax(result.scores, axis=1)).any()
 
 
 def test_float_training_exports_what_it_evaluates(data, tmp_path):

@@ -123,6 +123,33 @@ def test_surrogate_gradient_is_that_of_an_arctangent():
     np.testing.assert_allclose(drive.grad, wanted, atol=1e-12)
 
 
+@pytest.mark.parametrize("surrogate", [False, True])
+def test_the_potential_has_its_exact_gradient(surrogate):
+    """Where the spikes are, and so are the resets: everything else is linear. Spikes' gradients are added."""
+    generator = torch.Generator().manual_seed(3)
+    drive = (torch.rand(5, 3, 7, generator=generator, dtype=torch.double) * 2).requires_grad_()
+    of_spikes = torch.randn(drive.shape, generator=generator, dtype=torch.double)
+    of_potential = torch.randn(drive.shape[1:], generator=generator, dtype=torch.double)
+    tau_m, tau_s = 4.0, 2.0
+    threshold = torch.tensor(tau_s, dtype=torch.double)
+    dynamics = tsslbp.Dynamics.real(tau_m, tau_s, surrogate=surrogate)
+    spikes, potential = tsslbp.spike_and_potential(drive, threshold, dynamics)
+    assert 0 < spikes.mean() < 1
+
+    current = membrane = torch.zeros(3, 7, dtype=torch.double)
+    for x, s in zip(drive, spikes.detach(), strict=True):
+        current = current * (1 - 1 / tau_s) + x
+        reached = membrane * (1 - 1 / tau_m) + current
+        membrane = reached * (1 - s)
+    np.testing.assert_allclose(potential.detach(), (reached / threshold).detach(), atol=1e-12)
+    alone, = torch.autograd.grad(reached / threshold, drive, of_potential)
+    got, = torch.autograd.grad(potential, drive, of_potential, retain_graph=True)
+    np.testing.assert_allclose(got, alone, atol=1e-12)
+    by_spikes, = torch.autograd.grad(spikes, drive, of_spikes, retain_graph=True)
+    both, = torch.autograd.grad((spikes, potential), drive, (of_spikes, of_potential))
+    np.testing.assert_allclose(both, by_spikes + alone, atol=1e-12)
+
+
 def test_psc_sum_is_the_sum_of_pscs():
     spikes = (torch.rand(6, 3, 4, generator=torch.Generator().manual_seed(0)) < 0.4).double()
     torch.testing.assert_close(tsslbp.psc_sum(spikes, 3), tsslbp.psc(spikes, 3).sum(0))
