@@ -32,21 +32,21 @@ from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics, train
 
 COMMON = TrainConfig(loss="mse", wanted=2.5, distill=0.8, dropout=0.1, lr=1e-3, fraction_bits=3, input_bits=4,
                      weight_bits=4, fused=True)
-TIES: dict[str, Any] = {"loss": "softmax", "gain": 2.0, "ties": "membrane", "potential_gain": 0.5}
+TIES: dict[str, Any] = {"ties": "membrane", "potential_gain": 0.25}
 # Black pixels and padding are both zero. The start is trained already: a few epochs at a smaller rate.
 CONV = dataclasses.replace(COMMON, mean=0.0, validation=2000, mirror=True, gradient="surrogate", lr=5e-4, ema=0.998)
 RECIPES = {
     "fashion-mnist-15c5-40c5-300": dataclasses.replace(CONV, hidden="15C5-P2-40C5-P2-300", epochs=8, lr=1e-3),
     "fashion-mnist-32c5-64c5-1024": dataclasses.replace(CONV, hidden="32C5p2-P2-64C5p2-P2-1024", epochs=10,
                                                         dropout=0.2),
-    "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden="400-400", epochs=60, lr=8e-4, input_bits=3,
+    "fashion-mnist-400-400": dataclasses.replace(COMMON, hidden="400-400", epochs=45, lr=8e-4, input_bits=3,
                                                  validation=1000, **TIES),
     "fashion-mnist-128": dataclasses.replace(COMMON, hidden="128", epochs=15, dropout=0.0),
     "fashion-mnist-128-float": dataclasses.replace(COMMON, hidden="128", epochs=15, dropout=0.0, weight_bits=None),
 }
 # Of the convolutional networks; on the two cores that these ran on, an epoch of the larger one takes minutes.
-TUNING = {"fashion-mnist-15c5-40c5-300": TIES | {"epochs": 12, "lr": 5e-4},
-          "fashion-mnist-32c5-64c5-1024": TIES | {"epochs": 5, "lr": 3e-4}}
+TUNING = {"fashion-mnist-15c5-40c5-300": TIES | {"epochs": 8, "lr": 3e-4},
+          "fashion-mnist-32c5-64c5-1024": TIES | {"epochs": 2, "lr": 1e-4}}
 
 
 def main() -> None:

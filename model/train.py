@@ -71,9 +71,9 @@ class TrainConfig:
         Softmax loss: smoothing of the target; factor on the PSC sums.
     ties : "lowest_index" or "membrane"
         The readout's rule for equal scores. With "membrane" the output layer has one weight scale for all neurons, so
-        that their potentials are comparable, and the softmax loss sees the potentials.
+        that their potentials are comparable, and the softmax and mse losses see the potentials.
     potential_gain : float
-        Softmax loss with ties by membrane: what is added to a PSC sum for a last potential at the threshold, or taken
+        Softmax and mse loss with ties by membrane: what is added to a PSC sum for a last potential at the threshold, or taken
         off for one as far below 0. What lies further out adds no more: else spikes would not be needed to be sure.
     wanted, unwanted : float
         Count and mse loss: PSC sum of the label; count loss: of the other classes.
@@ -638,12 +638,12 @@ def _loss(config: TrainConfig, out: Tensor, potential: Tensor, labels: Tensor, s
     if config.loss == "count":
         return tsslbp.count_loss(out, labels, config.tau_s, config.wanted, config.unwanted)
     label = functional.one_hot(labels, config.classes).to(out)
+    decides = config.potential_gain * potential.clamp(-1, 1) if config.ties == "membrane" else None
     if config.loss == "mse":
         target = label if soft is None else label.lerp(soft, config.distill)
-        return tsslbp.mse_loss(out, target, config.tau_s, config.wanted)
+        return tsslbp.mse_loss(out, target, config.tau_s, config.wanted, decides)
     target = label.lerp(torch.full_like(label, 1 / config.classes), config.label_smoothing)
     target = target if soft is None else target.lerp(soft, config.distill)
-    decides = config.potential_gain * potential.clamp(-1, 1) if config.ties == "membrane" else None
     return tsslbp.softmax_loss(out, target, config.tau_s, config.gain, decides)
 
 
