@@ -73,8 +73,8 @@ class TrainConfig:
         The readout's rule for equal scores. With "membrane" the output layer has one weight scale for all neurons, so
         that their potentials are comparable, and the softmax and mse losses see the potentials.
     potential_gain : float
-        Softmax and mse loss with ties by membrane: what is added to a PSC sum for a last potential at the threshold, or taken
-        off for one as far below 0. What lies further out adds no more: else spikes would not be needed to be sure.
+        Softmax and mse loss with ties by membrane: what is added to a PSC sum for a last potential at the threshold, or
+        taken off for one as far below 0. What lies further out adds no more: else nobody would need to spike.
     wanted, unwanted : float
         Count and mse loss: PSC sum of the label; count loss: of the other classes.
     distill : float
