@@ -38,6 +38,8 @@ class SynapseConfig:
         Neurons accumulated side by side; a group.
     units : int
         Lanes handed over per beat.
+    static : bool
+        Masks are the bits of a static input's numbers.
     weight_bits, accumulator_bits : int
     external : bool
         Weights come with the events, from a weight fetch, and not from memories of the array.
@@ -47,6 +49,7 @@ class SynapseConfig:
     queue: EventQueueConfig | WindowQueueConfig
     lanes: int
     units: int
+    static: bool
     weight_bits: int
     accumulator_bits: int
     external: bool = False
@@ -71,7 +74,7 @@ class SynapseConfig:
 
     def block(self, lanes: int) -> LaneBlockConfig:
         """A block of so many lanes."""
-        return LaneBlockConfig(lanes=lanes, banks=self.queue.banks, planes=self.queue.item_bits,
+        return LaneBlockConfig(lanes=lanes, banks=self.queue.banks, planes=self.queue.item_bits, weighed=self.static,
                                weight_bits=self.weight_bits, accumulator_bits=self.accumulator_bits,
                                shift=self.units if self.group_beats > 1 else 0)
 
@@ -98,7 +101,7 @@ class SynapseConfig:
 
 
 def sums_layout(config: SynapseConfig) -> FlatArray:
-    """One beat of sums: ``units`` lanes, each with a signed sum per plane."""
+    """One beat of sums: ``units`` lanes, each with a signed sum per step, or one of a static input."""
     return FlatArray(config.block(1).lane_layout, config.units)
 
 
@@ -111,7 +114,8 @@ def fetched_layout(config: SynapseConfig) -> data.StructLayout:
 class SynapseArray(wiring.Component):
     """Weighted sums of events, a group of ``lanes`` neurons at a time.
 
-    For each group and plane: ``S[n, b] = sum over events of weight[row][n] * mask[b]``. At the end of a pass
+    For each group and step: ``S[n, t] = sum over events of weight[row][n] * mask[t]``; of a static input ``S[n] = sum
+    over events of weight[row][n] * mask``, the mask as a number. At the end of a pass
     the sums move to the drain register, and leave ``units`` lanes per beat, through a queue of ``DRAIN_QUEUE_BEATS``
     beats, while the next group accumulates.
 
@@ -119,7 +123,7 @@ class SynapseArray(wiring.Component):
     Memories stand next to their lanes, with address registers of their own: no net reaches all of them.
 
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
-    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * planes * accumulator_bits`` bits of LUT RAM.
+    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * sums * accumulator_bits`` bits of LUT RAM.
 
     Parameters
     ----------
