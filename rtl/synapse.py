@@ -23,6 +23,8 @@ __all__ = ["DRAIN_QUEUE_BEATS", "SynapseArray", "SynapseConfig", "sums_layout"]
 # Beats between lanes and neurons: what one LUT RAM holds in any case.
 DRAIN_QUEUE_BEATS = 16
 
+BLOCK_RAM_BITS = 36  # of a row of a block RAM, in most families
+
 
 @dataclass(frozen=True, kw_only=True)
 class SynapseConfig:
@@ -61,9 +63,16 @@ class SynapseConfig:
 
     @property
     def block_lanes(self) -> int:
-        """Lanes of one lane block: at least a beat where the drain moves, and a divisor of ``lanes`` if one is near."""
+        """Lanes of one lane block: at least a beat where the drain moves, and a divisor of ``lanes`` if one is near.
+
+        Few lanes are one block. Of many, the weights of a block should fit in the width of one block RAM, if those of
+        the smallest block do.
+        """
         least = max(self.units if self.group_beats > 1 else 1, min(8, self.lanes))
-        divisors = [n for n in range(least, min(self.lanes, 4 * least) + 1) if self.lanes % n == 0]
+        most = min(self.lanes, 4 * least)
+        if self.lanes >= 2 * least and least * self.weight_bits <= BLOCK_RAM_BITS:
+            most = min(most, BLOCK_RAM_BITS // self.weight_bits)
+        divisors = [n for n in range(least, most + 1) if self.lanes % n == 0]
         return divisors[0] if divisors else least
 
     @property
