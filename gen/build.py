@@ -235,7 +235,7 @@ def _layer_of(plan: Plan, index: int) -> dict[str, Any]:
         "weight_bits": config.synapse.weight_bits,
         "accumulator_bits": bounds.accumulator_bits, "drive_bits": bounds.drive_bits,
         "current_bits": bounds.current_bits, "membrane_bits": bounds.membrane_bits,
-        "accumulators": channels.lanes * queue.item_bits,
+        "accumulators": channels.lanes * neuron.sums,
         "weight_memory_bits": sum(bits for name, bits in _rom_bits(plan).items()
                                   if name.startswith(f"{config.synapse.name}_weights")),
     }

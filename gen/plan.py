@@ -184,11 +184,11 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         shared = len(set(layer.thresholds.tolist())) == 1 and not unruly
         has_bias = bool(layer.biases.any())
         queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
-        synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units,
+        synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
                                 weight_bits=_stored_bits(layer, channels[-1]),
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None)
         config = NeuronConfig(
-            planes=planes, steps=window, static=static, synapse=neuron.synapse, membrane=neuron.membrane,
+            steps=window, static=static, synapse=neuron.synapse, membrane=neuron.membrane,
             fraction_bits=neuron.fraction_bits, inclusive=neuron.compare == ">=", reset=neuron.reset,
             threshold=int(layer.thresholds[0]) if shared else None, has_bias=has_bias, keeps_state=windows > 1,
             gives_potential=by_membrane and index == len(network.layers) - 1,

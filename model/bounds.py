@@ -1,7 +1,7 @@
 """Proved register widths: interval analysis over every possible input, from the actual weights.
 
-An accumulator sums a subset of one neuron's weights, so it stays between the sum of the negative and
-the sum of the positive ones, in every order of summation. Decays are monotone, so the states' bounds
+An accumulator sums a subset of one neuron's weights (times the largest value of a static input), so it stays between
+the sum of the negative and the sum of the positive ones, in every order of summation. Decays are monotone, so the states' bounds
 follow by running the two ends of the interval through the network's own equations, step by step.
 """
 
@@ -25,8 +25,8 @@ class LayerBounds:
     Attributes
     ----------
     accumulator, drive, current, membrane : (low, high)
-        Smallest and largest value: of one mask plane's sum of weights; of the weighted sum with bias;
-        of the synaptic current; of the membrane potential before reset.
+        Smallest and largest value: of the weighted sum; of that with bias; of the synaptic current; of the membrane
+        potential before reset.
     """
 
     accumulator: tuple[int, int]
@@ -75,10 +75,10 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     # Per output channel: a sum pool lets each weight be added several times, and biases may differ by position.
     weight = layer.connection.weight.astype(np.int64).reshape(channels, -1)
     times = 1 if layer.pool is None else layer.pool.largest
+    times *= (1 << network.planes(index)) - 1 if network.static and index == 0 else 1
     low, high = times * np.minimum(weight, 0).sum(axis=1), times * np.maximum(weight, 0).sum(axis=1)
-    gain = (1 << network.planes(index)) - 1 if network.static and index == 0 else 1
     biases = layer.biases.reshape(channels, -1)
-    drive_low, drive_high = gain * low + biases.min(axis=1), gain * high + biases.max(axis=1)
+    drive_low, drive_high = low + biases.min(axis=1), high + biases.max(axis=1)
 
     _check_width(layer, signed_bits(int(drive_low.min()), int(drive_high.max())) + neuron.fraction_bits)
     current_ends = [np.zeros_like(low), np.zeros_like(high)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 
-__all__ = ["tree_depth", "tree_sum"]
+__all__ = ["bit_weighted", "tree_depth", "tree_latency", "tree_sum"]
 
 
 def tree_depth(terms: int) -> int:
@@ -33,6 +33,23 @@ def tree_sum(m: Module, terms: list[Any], name: str, levels_per_register: int, *
         latency += registered
         terms = list(named)
     return terms[0], latency
+
+
+def bit_weighted(m: Module, terms: list[Any], name: str, *, reset_less: bool = True) -> Any:
+    """``sum_b 2**b * terms[b]`` of signed terms, by a balanced tree, a register after every level but the last.
+
+    What lies below the other term's lowest bit goes past an adder, not through it. Latency: ``tree_latency``.
+    """
+    shift = 1
+    while len(terms) > 1:
+        level = [Cat(a[:shift], (a >> shift) + b).as_signed() for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        level += terms[len(terms) - len(terms) % 2:]
+        if len(level) > 1:
+            level, before = [Signal(t.shape(), name=f"{name}_w{shift}_{k}", reset_less=reset_less)
+                             for k, t in enumerate(level)], level
+            m.d.sync += [now.eq(t) for now, t in zip(level, before, strict=True)]
+        terms, shift = level, 2 * shift
+    return terms[0]
 
 
 def tree_latency(terms: int, levels_per_register: int) -> int:

@@ -9,12 +9,10 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .adder_tree import tree_latency, tree_sum
+from .adder_tree import bit_weighted, tree_depth, tree_sum
 from .flat_array import FlatArray
 
 __all__ = ["LaneBlock", "LaneBlockConfig"]
-
-LEVELS_PER_REGISTER = 1  # of the adder tree over pairs of events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +26,9 @@ class LaneBlockConfig:
     banks : int
         Events added per cycle.
     planes : int
-        Bits of a mask, each with an accumulator of its own.
+        Bits of a mask.
+    weighed : bool
+        The bits are those of a number, and have one accumulator; else they are time steps, with an accumulator each.
     weight_bits : int
         Bits of a stored weight; 1 bit stands for +1 (0) and -1 (1).
     accumulator_bits : int
@@ -40,14 +40,20 @@ class LaneBlockConfig:
     lanes: int
     banks: int
     planes: int
+    weighed: bool
     weight_bits: int
     accumulator_bits: int
     shift: int
 
     @property
+    def sums(self) -> int:
+        """Accumulators of a lane."""
+        return 1 if self.weighed else self.planes
+
+    @property
     def lane_layout(self) -> FlatArray:
-        """What one lane hands over: its planes' sums."""
-        return FlatArray(signed(self.accumulator_bits), self.planes)
+        """What one lane hands over."""
+        return FlatArray(signed(self.accumulator_bits), self.sums)
 
     @property
     def latency_cycles(self) -> int:
@@ -61,8 +67,9 @@ class LaneBlockConfig:
 
     @property
     def tree_cycles(self) -> int:
-        """Registers in the adder tree."""
-        return tree_latency(-(-self.banks // 2), LEVELS_PER_REGISTER)
+        """Registers in the adder trees, over pairs of events and then over bits."""
+        over_pairs, over_bits = tree_depth(-(-self.banks // 2)), tree_depth(self.planes) if self.weighed else 0
+        return max(0, over_pairs + over_bits - 1)
 
     @property
     def head(self) -> int:
@@ -73,23 +80,23 @@ class LaneBlockConfig:
 class LaneBlock(wiring.Component):
     """Accumulates weights under masks; at the end of a pass, hands the sums to a drain register.
 
-    For each lane ``n`` and plane ``b``, in every cycle::
+    For each lane ``n``, in every cycle, with ``x[n, b] = sum_j weight[j][n] * mask[j][b]``::
 
-        S[n, b] <- S[n, b] + sum_j weight[j][n] * mask[j][b]
+        S[n, b] <- S[n, b] + x[n, b]                     for each plane b
+        S[n]    <- S[n] + sum_b 2**b * x[n, b]           if ``weighed``
 
-    and with ``end``, which may come with the last events::
+    and with ``end``, which may come with the last events, the new sum goes to the drain register ``D`` instead,
+    and ``S <- 0``;
 
-        D[n, b] <- S[n, b] + sum_j weight[j][n] * mask[j][b];   S[n, b] <- 0
-
-    while ``move`` moves the drain register on by ``shift`` lanes one cycle later: ``D[n] <- D[n + shift]``, where the
-    last lanes take over ``i_tail``. What goes to all lanes is registered here, next to them.
+    ``move`` moves the drain register on by ``shift`` lanes one cycle later: ``D[n] <- D[n + shift]``, where the last
+    lanes take over ``i_tail``. What goes to all lanes is registered here, next to them.
 
     Events are taken in pairs: the sum of a pair's two weights is made once, and each plane chooses from nothing,
     one weight, the other or their sum. That is cheaper than masking and adding in every plane. With one plane, its
     mask clears the registered weights instead (1-bit weights have no zero, and choose).
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle,
-    ``2 * lanes * planes * accumulator_bits`` flip-flops for accumulators and drain.
+    ``2 * lanes * sums * accumulator_bits`` flip-flops for accumulators and drain.
 
     Members
     -------
@@ -141,8 +148,11 @@ class LaneBlock(wiring.Component):
                 weight = Signal(signed(max(2, cfg.weight_bits)), name=f"weight{n}_{j}")
                 m.d.comb += weight.eq(Cat(Const(1, 1), stored) if cfg.weight_bits == 1 else stored.as_signed())
                 weights.append(weight)
-            for b, terms in enumerate(self._terms(m, n, weights, mask_q)):
-                total, _ = tree_sum(m, terms, f"tree{n}_{b}", LEVELS_PER_REGISTER, reset_less=False)
+            totals = [tree_sum(m, terms, f"tree{n}_{b}", 1, reset_less=False)[0]
+                      for b, terms in enumerate(self._terms(m, n, weights, mask_q))]
+            if cfg.weighed and cfg.planes > 1:
+                totals = [bit_weighted(m, self._registered(m, totals, n), f"tree{n}", reset_less=False)]
+            for b, total in enumerate(totals):
                 sum_q = Signal(total.shape(), name=f"sum{n}_{b}_q")
                 accumulator = Signal(signed(cfg.accumulator_bits), name=f"accumulator{n}_{b}_q")
                 new_sum = Signal.like(accumulator, name=f"new_sum{n}_{b}")
@@ -153,7 +163,7 @@ class LaneBlock(wiring.Component):
 
         # One flat drain word keeps the shift a single statement per lane.
         for n in range(cfg.lanes):
-            sums_of_lane = Cat(sums[n * cfg.planes:(n + 1) * cfg.planes])
+            sums_of_lane = Cat(sums[n * cfg.sums:(n + 1) * cfg.sums])
             if cfg.shift:
                 source = drain[n + cfg.shift] if n + cfg.shift < cfg.lanes else self.i_tail[n + cfg.shift - cfg.lanes]
                 with m.If(drain_q):
@@ -165,6 +175,14 @@ class LaneBlock(wiring.Component):
             m.d.sync += [accumulator.eq(0) for accumulator in accumulators]
         m.d.comb += [self.o_head[n].eq(drain[n]) for n in range(cfg.head)]
         return m
+
+    def _registered(self, m: Module, totals: list[Any], n: int) -> list[Any]:
+        """The planes' totals, behind a register if an adder gave them."""
+        if self.config.banks <= 2:
+            return totals
+        kept = [Signal(t.shape(), name=f"total{n}_{b}_q") for b, t in enumerate(totals)]
+        m.d.sync += [k.eq(t) for k, t in zip(kept, totals, strict=True)]
+        return kept
 
     def _terms(self, m: Module, n: int, weights: list[Any], mask_q: Any) -> list[list[Any]]:
         """What lane ``n`` adds in each plane: one term per pair of events."""

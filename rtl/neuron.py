@@ -11,7 +11,6 @@ from amaranth.lib.wiring import In, Out
 
 from spikeloom.model.numerics import Decay
 
-from .adder_tree import tree_latency, tree_sum
 from .decay import decay_value
 from .flat_array import FlatArray
 
@@ -24,12 +23,10 @@ class NeuronConfig:
 
     Parameters
     ----------
-    planes : int
-        Sums that arrive per neuron: one per step, or one per bit of a static input.
     steps : int
         Time steps in a window.
     static : bool
-        Whether the planes are bits of one constant drive.
+        Whether one sum drives the neuron in all steps; else each step has a sum.
     synapse, membrane : Decay
     fraction_bits : int
     inclusive : bool
@@ -46,7 +43,6 @@ class NeuronConfig:
         Proved widths of the signed registers.
     """
 
-    planes: int
     steps: int
     static: bool
     synapse: Decay
@@ -66,6 +62,11 @@ class NeuronConfig:
     bias_bits: int
 
     @property
+    def sums(self) -> int:
+        """Sums that arrive per neuron."""
+        return 1 if self.static else self.steps
+
+    @property
     def has_constants(self) -> bool:
         """Whether neurons bring constants of their own."""
         return self.threshold is None or self.has_bias
@@ -82,9 +83,8 @@ class NeuronConfig:
 
 
 def drive_latency(config: NeuronConfig) -> int:
-    """Registers between the sums and the drive (a static drive is an adder tree over planes and bias)."""
-    terms = (config.planes if config.static else 1) + config.has_bias
-    return tree_latency(terms, 1) + (terms > 1)
+    """Registers between the sums and the drive: one if there is a bias to add."""
+    return int(config.has_bias)
 
 
 def state_layout(config: NeuronConfig) -> data.StructLayout:
@@ -104,7 +104,7 @@ def constants_layout(config: NeuronConfig) -> data.StructLayout:
 
 def _ports(config: NeuronConfig) -> dict[str, Any]:
     ports: dict[str, Any] = {
-        "sums": In(FlatArray(signed(config.accumulator_bits), config.planes)),
+        "sums": In(FlatArray(signed(config.accumulator_bits), config.sums)),
         "mask": Out(config.steps),
     }
     if config.has_constants:
@@ -117,21 +117,12 @@ def _ports(config: NeuronConfig) -> dict[str, Any]:
     return ports
 
 
-def _drive(m: Module, cfg: NeuronConfig, sums: list[Any], bias: Any) -> list[Any]:
-    """The weighted input of each step, registered ``drive_latency`` times.
-
-    Static: one drive ``sum_b 2**b * S_b + bias`` for all steps. Else ``S_t + bias``.
-    """
-    latency = drive_latency(cfg)
-    groups = [[s << b for b, s in enumerate(sums)]] if cfg.static else [[s] for s in sums]
-    drives = []
-    for k, terms in enumerate(groups):
-        if cfg.has_bias:
-            terms = [*terms, bias]
-        total, _ = tree_sum(m, terms, f"drive{k}", 1)
-        drive = Signal(signed(cfg.drive_bits), name=f"drive{k}", reset_less=True)
-        (m.d.sync if latency else m.d.comb).__iadd__(drive.eq(total))
-        drives.append(drive)
+def _drives(m: Module, cfg: NeuronConfig, sums: list[Any], bias: Any) -> list[Any]:
+    """The weighted inputs, ``S + bias``, registered ``drive_latency`` times."""
+    if not cfg.has_bias:
+        return sums
+    drives = [Signal(signed(cfg.drive_bits), name=f"drive{k}_q", reset_less=True) for k in range(len(sums))]
+    m.d.sync += [drive.eq(s + bias) for drive, s in zip(drives, sums, strict=True)]
     return drives
 
 
@@ -165,7 +156,7 @@ class NeuronPipeline(wiring.Component):
 
     Members
     -------
-    sums : In(planes x accumulator_bits)
+    sums : In(sums x accumulator_bits)
     constants : In(constants_layout), one cycle later than ``sums``; if there are any
     state : In(state_layout), one cycle later than ``sums``; next_state : Out, with ``mask``; if state is kept
     mask : Out(steps)
@@ -182,7 +173,7 @@ class NeuronPipeline(wiring.Component):
 
         sums_q = Signal.like(self.sums, reset_less=True)
         m.d.sync += sums_q.eq(self.sums)
-        drives = _drive(m, cfg, list(sums_q), self.constants.bias if cfg.has_bias else None)
+        drives = _drives(m, cfg, list(sums_q), self.constants.bias if cfg.has_bias else None)
         since_drive = drive_latency(cfg)
         if cfg.threshold is None:
             threshold: Any = _delayed(m, self.constants.threshold, since_drive, "threshold")
@@ -288,15 +279,13 @@ class SteppingNeuron(wiring.Component):
         sums_q = Signal.like(self.sums, reset_less=True)
         with m.If(self.start):
             m.d.sync += sums_q.eq(self.sums)
-        planes = list(sums_q) if cfg.static else [sums_q[0]]
-        drive = _drive(m, cfg, planes, self.constants.bias if cfg.has_bias else None)[0]
+        (drive,) = _drives(m, cfg, [sums_q[0]], self.constants.bias if cfg.has_bias else None)
         threshold: Any = (self.constants.threshold if cfg.threshold is None
                           else Const(cfg.threshold, signed(cfg.threshold_bits)))
 
-        # The step's drive is the lowest plane; the planes move down as soon as it has been used.
-        if not cfg.static and cfg.steps > 1:
-            with m.If(self.phase[0]):
-                m.d.sync += [sums_q[t].eq(sums_q[t + 1]) for t in range(cfg.planes - 1)]
+        # The step's sum is the lowest; the others move down as soon as it has been used.
+        with m.If(self.phase[0]):
+            m.d.sync += [sums_q[t].eq(sums_q[t + 1]) for t in range(cfg.sums - 1)]
 
         current = Signal(signed(cfg.current_bits), name="current_q", reset_less=True)
         membrane = Signal(signed(cfg.membrane_bits), name="membrane_q", reset_less=True)

@@ -86,7 +86,7 @@ class NeuronArray(wiring.Component):
 
     Members
     -------
-    i : In(stream of units x planes sums)
+    i : In(stream of units x sums)
     o : Out(beat stream)
     """
 
@@ -94,7 +94,7 @@ class NeuronArray(wiring.Component):
         self.config = config
         self.constants = constants
         n = config.neuron
-        sums = FlatArray(FlatArray(signed(n.accumulator_bits), n.planes), config.units)
+        sums = FlatArray(FlatArray(signed(n.accumulator_bits), n.sums), config.units)
         super().__init__({"i": In(stream.Signature(sums)),
                           "o": Out(beat_stream(config.units, n.steps, config.potential_bits))})
 

@@ -23,6 +23,8 @@ __all__ = ["DRAIN_QUEUE_BEATS", "SynapseArray", "SynapseConfig", "sums_layout"]
 # Beats between lanes and neurons: what one LUT RAM holds in any case.
 DRAIN_QUEUE_BEATS = 16
 
+BLOCK_RAM_BITS = 36  # of a row of a block RAM, in most families
+
 
 @dataclass(frozen=True, kw_only=True)
 class SynapseConfig:
@@ -38,6 +40,8 @@ class SynapseConfig:
         Neurons accumulated side by side; a group.
     units : int
         Lanes handed over per beat.
+    static : bool
+        Masks are the bits of a static input's numbers.
     weight_bits, accumulator_bits : int
     external : bool
         Weights come with the events, from a weight fetch, and not from memories of the array.
@@ -47,6 +51,7 @@ class SynapseConfig:
     queue: EventQueueConfig | WindowQueueConfig
     lanes: int
     units: int
+    static: bool
     weight_bits: int
     accumulator_bits: int
     external: bool = False
@@ -58,9 +63,16 @@ class SynapseConfig:
 
     @property
     def block_lanes(self) -> int:
-        """Lanes of one lane block: at least a beat where the drain moves, and a divisor of ``lanes`` if one is near."""
+        """Lanes of one lane block: at least a beat where the drain moves, and a divisor of ``lanes`` if one is near.
+
+        Few lanes are one block. Of many, the weights of a block should fit in the width of one block RAM, if those of
+        the smallest block do.
+        """
         least = max(self.units if self.group_beats > 1 else 1, min(8, self.lanes))
-        divisors = [n for n in range(least, min(self.lanes, 4 * least) + 1) if self.lanes % n == 0]
+        most = min(self.lanes, 4 * least)
+        if self.lanes >= 2 * least and least * self.weight_bits <= BLOCK_RAM_BITS:
+            most = min(most, BLOCK_RAM_BITS // self.weight_bits)
+        divisors = [n for n in range(least, most + 1) if self.lanes % n == 0]
         return divisors[0] if divisors else least
 
     @property
@@ -71,7 +83,7 @@ class SynapseConfig:
 
     def block(self, lanes: int) -> LaneBlockConfig:
         """A block of so many lanes."""
-        return LaneBlockConfig(lanes=lanes, banks=self.queue.banks, planes=self.queue.item_bits,
+        return LaneBlockConfig(lanes=lanes, banks=self.queue.banks, planes=self.queue.item_bits, weighed=self.static,
                                weight_bits=self.weight_bits, accumulator_bits=self.accumulator_bits,
                                shift=self.units if self.group_beats > 1 else 0)
 
@@ -98,7 +110,7 @@ class SynapseConfig:
 
 
 def sums_layout(config: SynapseConfig) -> FlatArray:
-    """One beat of sums: ``units`` lanes, each with a signed sum per plane."""
+    """One beat of sums: ``units`` lanes, each with a signed sum per step, or one of a static input."""
     return FlatArray(config.block(1).lane_layout, config.units)
 
 
@@ -111,7 +123,8 @@ def fetched_layout(config: SynapseConfig) -> data.StructLayout:
 class SynapseArray(wiring.Component):
     """Weighted sums of events, a group of ``lanes`` neurons at a time.
 
-    For each group and plane: ``S[n, b] = sum over events of weight[row][n] * mask[b]``. At the end of a pass
+    For each group and step: ``S[n, t] = sum over events of weight[row][n] * mask[t]``; of a static input ``S[n] = sum
+    over events of weight[row][n] * mask``, the mask as a number. At the end of a pass
     the sums move to the drain register, and leave ``units`` lanes per beat, through a queue of ``DRAIN_QUEUE_BEATS``
     beats, while the next group accumulates.
 
@@ -119,7 +132,7 @@ class SynapseArray(wiring.Component):
     Memories stand next to their lanes, with address registers of their own: no net reaches all of them.
 
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
-    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * planes * accumulator_bits`` bits of LUT RAM.
+    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * sums * accumulator_bits`` bits of LUT RAM.
 
     Parameters
     ----------

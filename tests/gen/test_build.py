@@ -86,7 +86,7 @@ def test_manifest(plan: Plan, tmp_path: Path) -> None:
             "units": 1, "groups": -(-layer.connection.outputs // lanes), "weight_bits": layer.connection.weight_bits}
         assert [told[f"{what}_bits"] for what in ("accumulator", "drive", "current", "membrane")] == [
             bounds.accumulator_bits, bounds.drive_bits, bounds.current_bits, bounds.membrane_bits]
-        assert told["accumulators"] == lanes * network.planes(index)
+        assert told["accumulators"] == lanes * (1 if network.static and index == 0 else network.steps)
         assert told["weight_memory_bits"] == sum(bits for name, bits in manifest["memory_files"].items()
                                                  if name.startswith(f"{layer.name}_weights"))
     assert manifest["layers"][0]["weight_memory_bits"] == 2 * 16 * 12 * network.layers[0].connection.weight_bits

@@ -123,9 +123,9 @@ def test_potentials_only_where_the_readout_looks_at_them(spiking: Network, ties:
     assert plan.readout.membrane_bits == bits
 
 
-def test_a_static_layer_has_a_plane_per_bit(network: Network) -> None:
+def test_a_static_layer_has_one_sum(network: Network) -> None:
     plan = make_plan(network, Fold(layers=(LayerFold(),) * 3))
-    assert [layer.neurons.neuron.planes for layer in plan.layers] == [network.planes(0), 4, 4]
+    assert [layer.neurons.neuron.sums for layer in plan.layers] == [1, 4, 4]
     assert [layer.neurons.neuron.static for layer in plan.layers] == [True, False, False]
 
 

@@ -13,9 +13,10 @@ from spikeloom.rtl.lane_block import LaneBlock, LaneBlockConfig
 ACCUMULATOR_BITS = 14
 
 
-def config_of(lanes: int, banks: int, *, planes: int = 3, weight_bits: int = 4, shift: int = 0) -> LaneBlockConfig:
-    return LaneBlockConfig(lanes=lanes, banks=banks, planes=planes, weight_bits=weight_bits,
-                           accumulator_bits=ACCUMULATOR_BITS, shift=shift)
+def config_of(lanes: int, banks: int, *, planes: int = 3, weighed: bool = False, weight_bits: int = 4,
+              accumulator_bits: int = ACCUMULATOR_BITS, shift: int = 0) -> LaneBlockConfig:
+    return LaneBlockConfig(lanes=lanes, banks=banks, planes=planes, weighed=weighed, weight_bits=weight_bits,
+                           accumulator_bits=accumulator_bits, shift=shift)
 
 
 def random_weights(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -28,7 +29,7 @@ def stored(weights: np.ndarray, bits: int) -> np.ndarray:
 
 def head_of(ctx: Any, dut: LaneBlock) -> list[list[int]]:
     c = dut.config
-    return [[ctx.get(dut.o_head[n][b]) for b in range(c.planes)] for n in range(c.head)]
+    return [[ctx.get(dut.o_head[n][b]) for b in range(c.sums)] for n in range(c.head)]
 
 
 def run(config: LaneBlockConfig, passes: list[tuple[np.ndarray, np.ndarray]],
@@ -77,14 +78,17 @@ def run(config: LaneBlockConfig, passes: list[tuple[np.ndarray, np.ndarray]],
 
 @pytest.mark.parametrize("weight_bits", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("banks", [1, 2, 3, 4, 5, 8])
-def test_sums(banks: int, weight_bits: int) -> None:
-    config = LaneBlockConfig(lanes=3, banks=banks, planes=3, weight_bits=weight_bits, accumulator_bits=weight_bits + 8,
-                             shift=0)
+@pytest.mark.parametrize(("planes", "weighed"), [(3, False), (1, True), (3, True), (8, True)])
+def test_sums(planes: int, weighed: bool, banks: int, weight_bits: int) -> None:
+    config = config_of(3, banks, planes=planes, weighed=weighed, weight_bits=weight_bits,
+                       accumulator_bits=weight_bits + 8 + planes * weighed)
     rng = np.random.default_rng(banks)
     passes = []
     for length in (6, 0, 1, 9):
-        passes.append((random_weights(rng, weight_bits, (length, banks, 3)), rng.integers(0, 2, (length, banks, 3))))
-    want = [np.einsum("tjn,tjb->nb", weights, masks).tolist() for weights, masks in passes]
+        passes.append((random_weights(rng, weight_bits, (length, banks, 3)),
+                       rng.integers(0, 2, (length, banks, planes))))
+    sums = [np.einsum("tjn,tjb->nb", weights, masks) for weights, masks in passes]
+    want = [(s @ (1 << np.arange(planes))[:, None] if weighed else s).tolist() for s in sums]
     assert run(config, passes) == want
     assert run(config, passes, joined=True) == want
 
@@ -96,7 +100,7 @@ def test_extremes(banks: int, weight_bits: int) -> None:
     low, high = (-1, 1) if weight_bits == 1 else (-8, 7)
     length = 16
     bits = int(low * banks * length).bit_length() + 1
-    config = LaneBlockConfig(lanes=1, banks=banks, planes=2, weight_bits=weight_bits, accumulator_bits=bits, shift=0)
+    config = config_of(1, banks, planes=2, weight_bits=weight_bits, accumulator_bits=bits)
     passes = [(np.full((length, banks, 1), w), np.ones((length, banks, 2), int)) for w in (low, high)]
     assert run(config, passes) == [[[w * banks * length] * 2] for w in (low, high)]
 
@@ -108,6 +112,9 @@ def test_latency_formula(banks: int) -> None:
     pairs = -(-banks // 2)
     assert config.latency_cycles == 3 + max(0, (pairs - 1).bit_length() - 1)
     assert config.latency_cycles == 3 + config.tree_cycles
+    for planes in (1, 2, 3, 4, 5, 8):
+        levels = (pairs - 1).bit_length() + (planes - 1).bit_length()
+        assert config_of(1, banks, planes=planes, weighed=True).latency_cycles == 3 + max(0, levels - 1)
 
 
 def test_the_drain_is_late_by_exactly_the_latency() -> None:

@@ -21,7 +21,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 def config_of(**changes: Any) -> NeuronConfig:
     """Wide registers: exact widths are the business of whole networks."""
     fields: dict[str, Any] = {
-        "planes": 4, "steps": 4, "static": False, "synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 2,
+        "steps": 4, "static": False, "synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 2,
         "inclusive": False, "reset": "zero", "threshold": 40, "has_bias": False, "keeps_state": False,
         "gives_potential": True, "accumulator_bits": 8, "drive_bits": 20, "current_bits": 30, "membrane_bits": 34,
         "threshold_bits": 20, "bias_bits": 8}
@@ -38,7 +38,7 @@ def equations(cfg: NeuronConfig, sums: list[int], threshold: int, bias: int,
     j, u = state
     mask = potential = 0
     for t in range(cfg.steps):
-        x = sum(s * 2**b for b, s in enumerate(sums)) if cfg.static else sums[t]
+        x = sums[0] if cfg.static else sums[t]
         j = decayed(cfg.synapse, j) + (x + bias) * 2**cfg.fraction_bits
         u = potential = decayed(cfg.membrane, u) + j
         if u > threshold or (cfg.inclusive and u == threshold):
@@ -55,8 +55,8 @@ def random_config(rng: np.random.Generator) -> NeuronConfig:
         return Shift(int(rng.integers(0, 6))) if rng.random() < 0.5 else Multiply(int(rng.integers(0, 4097)))
 
     return config_of(
-        static=static, steps=steps, planes=int(rng.integers(1, 9)) if static else steps, synapse=decay(),
-        membrane=decay(), fraction_bits=int(rng.integers(0, 5)), inclusive=bool(rng.random() < 0.5),
+        static=static, steps=steps, synapse=decay(), membrane=decay(),
+        fraction_bits=int(rng.integers(0, 5)), inclusive=bool(rng.random() < 0.5),
         reset=str(rng.choice(["zero", "subtract"])), has_bias=bool(rng.random() < 0.5),
         threshold=int(rng.integers(0, 200)) if rng.random() < 0.5 else None,
         keeps_state=not static and bool(rng.random() < 0.5), gives_potential=bool(rng.random() < 0.5))
@@ -67,8 +67,8 @@ class Neurons:
 
     def __init__(self, cfg: NeuronConfig, rng: np.random.Generator, count: int = 12) -> None:
         self.cfg = cfg
-        reach = 1 << cfg.accumulator_bits - (5 if cfg.static else 1)
-        self.sums = rng.integers(-reach // 2, reach, (count, cfg.planes)).tolist()
+        reach = 1 << cfg.accumulator_bits - 1
+        self.sums = rng.integers(-reach // 2, reach, (count, cfg.sums)).tolist()
         self.thresholds = (rng.integers(0, 400, count) if cfg.threshold is None
                            else np.full(count, cfg.threshold)).tolist()
         self.biases = (rng.integers(-20, 60, count) if cfg.has_bias else np.zeros(count, int)).tolist()
@@ -158,9 +158,9 @@ CHOICES = [
     {"synapse": Multiply(3000), "membrane": Shift(0)}, {"synapse": Shift(0), "membrane": Multiply(4096)},
     {"inclusive": True}, {"reset": "subtract"}, {"threshold": None}, {"has_bias": True},
     {"keeps_state": True}, {"keeps_state": True, "reset": "subtract", "has_bias": True, "threshold": None},
-    {"static": True, "planes": 1}, {"static": True, "planes": 8, "has_bias": True, "steps": 5},
+    {"static": True}, {"static": True, "has_bias": True, "steps": 5},
     {"gives_potential": False}, {"gives_potential": False, "keeps_state": True},
-    {"steps": 1, "planes": 1}, {"steps": 1, "planes": 1, "keeps_state": True, "inclusive": True},
+    {"steps": 1}, {"steps": 1, "keeps_state": True, "inclusive": True},
 ]
 
 
@@ -175,7 +175,7 @@ def test_each_choice(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("reset", ["zero", "subtract"])
 @pytest.mark.parametrize("inclusive", [False, True])
 def test_exactly_at_the_threshold(inclusive: bool, reset: str) -> None:
-    cfg = config_of(threshold=40, fraction_bits=0, planes=1, steps=1, inclusive=inclusive, reset=reset)
+    cfg = config_of(threshold=40, fraction_bits=0, steps=1, inclusive=inclusive, reset=reset)
     neurons = Neurons(cfg, np.random.default_rng(0), count=3)
     neurons.sums = [[39], [40], [41]]
     want = [(0, None, 39), (int(inclusive), None, 40), (1, None, 41)]
@@ -187,11 +187,11 @@ def test_exactly_at_the_threshold(inclusive: bool, reset: str) -> None:
 def test_windows_in_a_row_are_one_long_run(reset: str) -> None:
     """Two windows of three steps with kept state are six steps."""
     rng = np.random.default_rng(4)
-    whole = Neurons(config_of(steps=6, planes=6, reset=reset), rng, count=20)
+    whole = Neurons(config_of(steps=6, reset=reset), rng, count=20)
     halves: list[Neurons] = []
     states = [(0, 0)] * 20
     for first in (0, 3):
-        half = Neurons(config_of(steps=3, planes=3, keeps_state=True, reset=reset), rng, count=20)
+        half = Neurons(config_of(steps=3, keeps_state=True, reset=reset), rng, count=20)
         half.sums, half.states = [sums[first:first + 3] for sums in whole.sums], states
         outcomes = half.pipeline()
         assert outcomes == half.stepping()
@@ -205,13 +205,11 @@ def test_windows_in_a_row_are_one_long_run(reset: str) -> None:
 
 
 @pytest.mark.parametrize(("changes", "drive"), [
-    ({}, 0), ({"has_bias": True}, 1), ({"static": True, "planes": 1}, 0), ({"static": True, "planes": 2}, 1),
-    ({"static": True, "planes": 4}, 2), ({"static": True, "planes": 4, "has_bias": True}, 3),
-    ({"static": True, "planes": 8}, 3), ({"static": True, "planes": 8, "has_bias": True}, 4),
+    ({}, 0), ({"has_bias": True}, 1), ({"static": True}, 0), ({"static": True, "has_bias": True}, 1),
 ], ids=str)
 def test_latency_formulas(changes: dict[str, Any], drive: int) -> None:
     for steps in (1, 5):
-        cfg = config_of(**{"steps": steps, "planes": steps} | changes)
+        cfg = config_of(**{"steps": steps} | changes)
         assert drive_latency(cfg) == drive
         assert cfg.pipeline_latency_cycles == 1 + drive + 2 * steps
         assert cfg.stepping_cycles == 1 + drive + 3 * steps
@@ -224,7 +222,7 @@ def first_change(neurons: Neurons, dut: Any, latency: int, start: bool) -> int:
     async def bench(ctx: Any) -> None:
         neurons.set_late(ctx, dut, 0)
         for cycle in range(latency + 4):
-            for plane in range(neurons.cfg.planes):
+            for plane in range(neurons.cfg.sums):
                 ctx.set(dut.sums[plane], 100 if cycle == 0 else -100)
             if start:
                 ctx.set(dut.start, cycle == 0)

@@ -19,7 +19,7 @@ THRESHOLD_BITS, BIAS_BITS, SUM_BITS = 12, 8, 8
 def config_of(*, units: int = 2, beats: int = 5, windows: int = 1, pipelined: bool = True, steps: int = 3,
               own: bool = False, potential: bool = False) -> NeuronArrayConfig:
     neuron = NeuronConfig(
-        planes=steps, steps=steps, static=False, synapse=Shift(1), membrane=Shift(2), fraction_bits=1,
+        steps=steps, static=False, synapse=Shift(1), membrane=Shift(2), fraction_bits=1,
         inclusive=False, reset="subtract", threshold=None if own else 60, has_bias=own, keeps_state=windows > 1,
         gives_potential=potential, accumulator_bits=SUM_BITS, drive_bits=10, current_bits=16, membrane_bits=20,
         threshold_bits=THRESHOLD_BITS, bias_bits=BIAS_BITS)

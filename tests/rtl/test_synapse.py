@@ -15,8 +15,8 @@ ACCUMULATOR_BITS = 16
 
 
 def config_of(lanes: int, units: int, *, banks: int = 1, passes: int = 1, weight_bits: int = 4,
-              beats: int = 6) -> SynapseConfig:
-    return SynapseConfig(name="layer", lanes=lanes, units=units, weight_bits=weight_bits,
+              beats: int = 6, static: bool = False) -> SynapseConfig:
+    return SynapseConfig(name="layer", lanes=lanes, units=units, static=static, weight_bits=weight_bits,
                          accumulator_bits=ACCUMULATOR_BITS,
                          queue=EventQueueConfig(items=banks, item_bits=3, beats=beats, banks=banks, passes=passes))
 
@@ -39,7 +39,7 @@ class Case:
                          for _ in range(int(rng.integers(0, 8)))] for _ in range(windows)]
 
     def sums(self) -> list[list[list[int]]]:
-        """Beats of ``units`` lanes of planes; zeros where a group is padded."""
+        """Beats of ``units`` lanes of sums; zeros where a group is padded."""
         c = self.config
         out = []
         for window in self.windows:
@@ -48,7 +48,9 @@ class Case:
                 for slot in window:
                     for j, (row, mask) in enumerate(slot):
                         total[:c.lanes] += self.weight[g, j, row][:, None] * (mask >> np.arange(3) & 1)
-                out += total.reshape(c.group_beats, c.units, 3).tolist()
+                if c.static:
+                    total = total @ np.array([[1], [2], [4]])
+                out += total.reshape(c.group_beats, c.units, -1).tolist()
         return out
 
     def run(self, stall: float = 0.0, seed: int = 0) -> tuple[list[list[list[int]]], dict[str, list[int]]]:
@@ -87,7 +89,8 @@ class Case:
                     at["valid"].append(cycle)
                     if ctx.get(dut.o.ready):
                         at["beat"].append(cycle)
-                        got.append([[ctx.get(dut.o.payload[n][b]) for b in range(3)] for n in range(c.units)])
+                        got.append([[ctx.get(dut.o.payload[n][b]) for b in range(1 if c.static else 3)]
+                                    for n in range(c.units)])
                 await ctx.tick()
                 cycle += 1
 
@@ -109,13 +112,16 @@ def test_sums(lanes: int, units: int) -> None:
 
 @pytest.mark.parametrize("banks", [1, 2, 3, 4, 5, 8, 9])
 def test_banks(banks: int) -> None:
-    case = Case(config_of(4, 2, banks=banks, passes=2, weight_bits=1 if banks % 2 else 3), seed=banks, windows=3)
-    assert case.run()[0] == case.sums()
+    for static in (False, True):
+        config = config_of(4, 2, banks=banks, passes=2, weight_bits=1 if banks % 2 else 3, static=static)
+        case = Case(config, seed=banks, windows=3)
+        assert case.run()[0] == case.sums()
 
 
-@pytest.mark.parametrize(("banks", "passes"), [(1, 1), (1, 3), (2, 1), (5, 2), (9, 1)])
-def test_latency_and_room(banks: int, passes: int) -> None:
-    config = config_of(5, 2, banks=banks, passes=passes)
+@pytest.mark.parametrize(("banks", "passes", "static"), [
+    (1, 1, False), (1, 3, False), (2, 1, False), (5, 2, False), (9, 1, False), (1, 1, True), (5, 2, True)])
+def test_latency_and_room(banks: int, passes: int, static: bool) -> None:
+    config = config_of(5, 2, banks=banks, passes=passes, static=static)
     several_blocks = config.block_lanes < config.lanes
     assert config.latency_cycles == (passes > 1) + several_blocks + 2 + config.block(1).latency_cycles + 1
     _, at = Case(config, seed=1).run()
