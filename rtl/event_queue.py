@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -137,8 +138,10 @@ def slot_credit(m: Module, slot_credits: int, given: Any, queue: Any) -> Any:
     if not slot_credits:
         return Const(1)
     owed_q = Signal(index_shape(slot_credits + 1))
-    m.d.sync += owed_q.eq(owed_q + given - queue.taken)
-    return owed_q != slot_credits
+    full_q = Signal()  # the count's comparison, a cycle ahead: what may be given decides what is read next
+    m.d.sync += [owed_q.eq(owed_q + given - queue.taken),
+                 full_q.eq((full_q | (given & (owed_q == slot_credits - 1))) & ~queue.taken)]
+    return ~full_q
 
 
 class EventQueue(wiring.Component):
@@ -179,42 +182,52 @@ class EventQueue(wiring.Component):
 
         # Writer: which beat of the window this is, and whether the window is complete.
         beat_q = Signal(index_shape(cfg.beats))
+        last_beat_q = Signal(init=cfg.beats == 1)
         full_q = Signal()
         take = Signal()
-        m.d.comb += [self.i.ready.eq(~full_q), take.eq(self.i.valid & self.i.ready)]
-        with m.If(take):
-            m.d.sync += beat_q.eq(beat_q + 1)
-            with m.If(beat_q == cfg.beats - 1):
-                m.d.sync += full_q.eq(1)
+        complete = Signal()
+        m.d.comb += [self.i.ready.eq(~full_q), take.eq(self.i.valid & self.i.ready), complete.eq(take & last_beat_q)]
 
         # Which of the interleaved banks this beat is for, and the row of its first position.
         turn_q = Signal(index_shape(cfg.interleave))
         base_q = Signal(cfg.row_bits)
         with m.If(take):
+            m.d.sync += beat_q.eq(beat_q + 1)
+            if cfg.beats > 1:
+                m.d.sync += last_beat_q.eq(beat_q == cfg.beats - 2)
             if cfg.interleave > 1:
                 m.d.sync += turn_q.eq(turn_q + 1)
             with m.If(turn_q == cfg.interleave - 1):
                 m.d.sync += [turn_q.eq(0), base_q.eq(base_q + cfg.positions)]
+        with m.If(full_q):
+            m.d.sync += [beat_q.eq(0), turn_q.eq(0), base_q.eq(0)]
         if cfg.pool > 1:
             self._pool(m, take, base_q)
 
+        # Sequencer: the end of a pass, when every bank is through and the drain has room.
         end = Signal()
-        last_pass = Signal()
         idle = Signal(cfg.banks)
         given = Signal(cfg.banks)
-        go = slot_credit(m, cfg.slot_credits, given.any() | end, self)
-        for bank in range(cfg.banks):
-            self._bank(m, bank, take, turn_q, base_q, full_q & ~last_pass, end, last_pass, idle[bank], go, given[bank])
-
-        # Sequencer: the end of a pass, when every bank is through and the drain has room.
-        pass_q = Signal(index_shape(cfg.passes))
         through_q = Signal()
-        m.d.comb += [end.eq(through_q & self.room & go), last_pass.eq(pass_q == cfg.passes - 1)]
+        pass_q = Signal(index_shape(cfg.passes))
+        replay_q = Signal()  # the window is complete, and this pass is not its last
+        go = slot_credit(m, cfg.slot_credits, given.any() | end, self)
+        m.d.comb += end.eq(through_q & self.room & go)
         m.d.sync += [through_q.eq(full_q & idle.all() & ~end), self.o.end.eq(end)]
+        with m.If(complete):
+            m.d.sync += [full_q.eq(1), replay_q.eq(cfg.passes > 1)]
         with m.If(end):
             m.d.sync += pass_q.eq(pass_q + 1)
-            with m.If(last_pass):
-                m.d.sync += [pass_q.eq(0), beat_q.eq(0), base_q.eq(0), turn_q.eq(0), full_q.eq(0)]
+            if cfg.passes > 1:
+                with m.If(pass_q == cfg.passes - 2):
+                    m.d.sync += replay_q.eq(0)
+            with m.If(~replay_q):
+                m.d.sync += [pass_q.eq(0), full_q.eq(0)]
+
+        again = replay_q | complete if cfg.passes > 1 else Const(0)
+        for bank in range(cfg.banks):
+            mine = turn_q == bank // cfg.items if cfg.interleave > 1 else Const(1)
+            self._bank(m, bank, take & mine, base_q, again, full_q & ~replay_q, end, idle[bank], go, given[bank])
         return m
 
     def _pool(self, m: Module, take: Signal, base_q: Signal) -> None:
@@ -242,8 +255,8 @@ class EventQueue(wiring.Component):
                 with m.Else():
                     m.d.sync += base_q.eq(row_base_q)
 
-    def _bank(self, m: Module, bank: int, take: Signal, turn: Signal, base: Signal, replay: Any, end: Signal,
-              last_pass: Signal, idle: Any, go: Any, given: Any) -> None:
+    def _bank(self, m: Module, bank: int, take: Any, base: Signal, again: Any, last: Any, end: Signal, idle: Any,
+              go: Any, given: Any) -> None:
         cfg = self.config
         # A lone position of an entry is never silent, so it needs no mark.
         alone = cfg.positions == 1
@@ -257,73 +270,85 @@ class EventQueue(wiring.Component):
         write_q = Signal(index_shape(cfg.depth + 1), name=f"write{bank}_q")
         items = ([bank + cfg.banks * p for p in range(cfg.positions)] if cfg.items >= cfg.banks
                  else [bank % cfg.items])
-        mine = turn == bank // cfg.items if cfg.interleave > 1 else Const(1)
         some = Cat(self.i.payload[item].any() for item in items)
         m.d.comb += [write.data.mask[p].eq(self.i.payload[item]) for p, item in enumerate(items)]
-        m.d.comb += [write.addr.eq(write_q), write.data.base.eq(base), write.en.eq(take & mine & some.any())]
+        m.d.comb += [write.addr.eq(write_q), write.data.base.eq(base), write.en.eq(take & some.any())]
+        if not alone:
+            m.d.comb += write.data.some.eq(some)
         with m.If(write.en):
             m.d.sync += write_q.eq(write_q + 1)
 
-        # Reader, in two stages: the memory's output is slow, so the current entry is a register behind it.
+        # Reader, in two stages: the memory's output is slow, so the current entry is a register behind it. Its address
+        # is a register too. It goes back to the first entry as soon as the last one has left the memory's output, so
+        # that the first entry of the next pass is there when this pass ends.
         read_q = Signal(index_shape(cfg.depth + 1), name=f"read{bank}_q")
-        fetched_q = Signal(name=f"fetched{bank}_q")
-        rewound_q = Signal(name=f"rewound{bank}_q")  # what was fetched belongs to the next pass, and waits for it
+        waiting_q = Signal(name=f"waiting{bank}_q")  # an entry waits, or did a cycle ago
+        fetched_q = Signal(name=f"fetched{bank}_q")  # the memory's output is an entry
+        rewound_q = Signal(name=f"rewound{bank}_q")  # what is fetched belongs to the next pass
         entry_q = Signal(entry, name=f"entry{bank}_q", reset_less=True)
-        valid_q = Signal(name=f"valid{bank}_q")
+        valid_q = Signal(name=f"valid{bank}_q")  # the current entry has events for this pass
+        held_q = Signal(name=f"held{bank}_q")  # the current entry has events for the next pass
         waiting = Signal(name=f"waiting{bank}")
         rewind = Signal(name=f"rewind{bank}")
-        fetch = Signal(name=f"fetch{bank}")
-        advance = Signal(name=f"advance{bank}")
-        consume = Signal(name=f"consume{bank}")
+        more = Signal(name=f"more{bank}")  # the current entry has more than one event left
+        free = Signal(name=f"free{bank}")  # it gives its last one, or has none
         m.d.comb += [
             waiting.eq(read_q != write_q),
-            rewind.eq(~waiting & ~rewound_q & replay & (write_q != 0)),
-            advance.eq(fetched_q & (~rewound_q | end) & (~valid_q | consume)),
-            fetch.eq((waiting | rewind) & (~fetched_q | advance)),
-            read.addr.eq(Mux(rewind, 0, read_q)),
-            read.en.eq(fetch),
-            idle.eq(~valid_q & (rewound_q | ~(waiting | fetched_q))),
+            rewind.eq(again & ~write.en & ~waiting_q & ~fetched_q & ~rewound_q),
+            free.eq(~held_q & ~more & (go | ~valid_q)),
+            read.addr.eq(read_q),
+            read.en.eq(waiting & (free | ~fetched_q)),
+            idle.eq(~valid_q & (rewound_q | ~(waiting_q | fetched_q))),
+            given.eq(valid_q & go),
         ]
-        with m.If(fetch):
-            m.d.sync += [read_q.eq(read.addr + 1), fetched_q.eq(1)]
-        with m.Elif(advance):
-            m.d.sync += fetched_q.eq(0)
-        with m.If(advance):
-            m.d.sync += [entry_q.eq(read.data), valid_q.eq(1)]
-        with m.Elif(consume):
-            m.d.sync += valid_q.eq(0)
-        with m.If(end):
-            m.d.sync += rewound_q.eq(0)
-            with m.If(last_pass):
-                m.d.sync += [write_q.eq(0), read_q.eq(0)]
-        with m.Elif(fetch & rewind):
-            m.d.sync += rewound_q.eq(1)
+        m.d.sync += [
+            waiting_q.eq(waiting | write.en),
+            fetched_q.eq(waiting | (fetched_q & ~free)),
+            rewound_q.eq((rewound_q | rewind) & ~end),
+            held_q.eq(Mux(free, fetched_q & rewound_q, held_q) & ~end),
+            valid_q.eq(Mux(free, fetched_q & (~rewound_q | end), valid_q | end)),
+        ]
+        with m.If(read.en):
+            m.d.sync += read_q.eq(read_q + 1)
+        with m.If(rewind):
+            m.d.sync += read_q.eq(0)
+        with m.If(last & ~waiting_q):
+            m.d.sync += [read_q.eq(0), write_q.eq(0)]
+        with m.If(free):
+            m.d.sync += entry_q.eq(read.data)
 
-        # The events of an entry, one a cycle.
-        first = Signal(cfg.positions, name=f"first{bank}")
-        m.d.comb += given.eq(valid_q & go)
-        if alone:
-            m.d.comb += [first.eq(1), consume.eq(given)]
-        else:
-            m.d.comb += write.data.some.eq(some)
-            done_q = Signal(cfg.positions, name=f"done{bank}_q")
-            left = Signal(cfg.positions, name=f"left{bank}")
-            after = Signal(cfg.positions, name=f"after{bank}")
-            m.d.comb += [left.eq(entry_q.some & ~done_q), after.eq(left & (left - 1)), first.eq(left & ~after),
-                         consume.eq(given & (after == 0))]
-            with m.If(given):
-                m.d.sync += done_q.eq(Mux(consume, 0, done_q | first))
-
-        chosen = range(cfg.positions)
-        mask = _any_of([entry_q.mask[p] & first[p].replicate(cfg.item_bits) for p in chosen])
-        offset = _any_of([Const(p, index_shape(cfg.positions)) & first[p].replicate(index_shape(cfg.positions).width)
-                          for p in chosen])
-        m.d.sync += [self.o.mask[bank].eq(mask & given.replicate(cfg.item_bits)),
-                     self.o.row[bank].eq(entry_q.base + offset)]
+        # The events of an entry, one a cycle. Open are the positions from the next one on, none without an entry. The
+        # last position needs no such bit: as long as there is an event, it is there or before.
+        left: list[Any] = [Const(1)]
+        if not alone:
+            open_q = Signal(cfg.positions - 1, name=f"open{bank}_q")
+            left = [*(entry_q.some[:-1] & open_q), entry_q.some[-1]]
+            with m.If(free):
+                m.d.sync += open_q.eq(fetched_q.replicate(cfg.positions - 1))
+            with m.Elif(given):
+                m.d.sync += open_q.eq(Cat(Cat(left[:p]).any() for p in range(cfg.positions - 1)))
+        first = _first_of([_Choice(left[p], Const(0), Cat(entry_q.mask[p]), Const(p, index_shape(cfg.positions)))
+                           for p in range(cfg.positions)])
+        m.d.comb += more.eq(first.more)
+        # A base is a multiple of the positions: if those are a power of two, there is nothing to carry.
+        row = entry_q.base + first.offset if cfg.positions & (cfg.positions - 1) else entry_q.base | first.offset
+        m.d.sync += [self.o.mask[bank].eq(first.mask & given.replicate(cfg.item_bits)), self.o.row[bank].eq(row)]
 
 
-def _any_of(values: list[Any]) -> Any:
-    """Bitwise or of all values, as a balanced tree."""
-    while len(values) > 1:
-        values = [values[k] | values[k + 1] if k + 1 < len(values) else values[k] for k in range(0, len(values), 2)]
-    return values[0]
+class _Choice(NamedTuple):
+    """Of some neighbouring positions: whether any is left, and more than one; mask and number of the first one left."""
+
+    any: Any
+    more: Any
+    mask: Any
+    offset: Any
+
+
+def _first_of(choices: Sequence[_Choice]) -> _Choice:
+    """Of all positions, as a balanced tree; the last one if none is left."""
+    if len(choices) == 1:
+        return choices[0]
+    half = len(choices) // 2
+    low, high = _first_of(choices[:half]), _first_of(choices[half:])
+    return _Choice(low.any | high.any, low.more | high.more | (low.any & high.any),
+                   Mux(low.any, low.mask, high.mask), Mux(low.any, low.offset, high.offset))

@@ -237,7 +237,17 @@ class SynapseArray(wiring.Component):
             m.d.sync += wait_q.eq(max(0, cfg.group_beats - 2))
         with m.Elif(wait_q != 0):
             m.d.sync += wait_q.eq(wait_q - 1)
+
+        # Room, compared a cycle ahead: from it, over the end of a pass, to all banks of the queue it is far enough.
+        def at_most(beats: int) -> Any:
+            """Whether no more than so many will be owed, but for those of a group that ends now."""
+            return (owed_q <= beats) | (taken & (owed_q == beats + 1)) if beats >= 0 else Const(0)
+
         spare = DRAIN_QUEUE_BEATS - cfg.group_beats
-        sure = (owed_q <= spare) & (wait_q == 0) if spare >= 0 else Const(0)
-        m.d.comb += self.room.eq((outside_q == 0) | sure)
+        room_q = Signal(init=1)
+        m.d.comb += self.room.eq(room_q)
+        with m.If(self.i.end):
+            m.d.sync += room_q.eq(at_most(spare - cfg.group_beats) if cfg.group_beats <= 2 else 0)
+        with m.Else():
+            m.d.sync += room_q.eq((outside_q == 0) | (move & (outside_q == 1)) | (at_most(spare) & ~wait_q[1:].any()))
         return m

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,10 @@ from spikeloom.rtl.event_queue import EventQueue, EventQueueConfig
 SHAPES = [(1, 1), (4, 1), (4, 2), (4, 4), (1, 3), (2, 6), (6, 3), (3, 9), (5, 5)]
 
 
-def config_of(items: int, banks: int, *, beats: int, passes: int = 1, item_bits: int = 3) -> EventQueueConfig:
-    return EventQueueConfig(items=items, item_bits=item_bits, beats=beats, banks=banks, passes=passes)
+def config_of(items: int, banks: int, *, beats: int, passes: int = 1, item_bits: int = 3,
+              slot_credits: int = 0) -> EventQueueConfig:
+    return EventQueueConfig(items=items, item_bits=item_bits, beats=beats, banks=banks, passes=passes,
+                            slot_credits=slot_credits)
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Trace:
     room: list[bool] = field(default_factory=list)
     ready: list[bool] = field(default_factory=list)
     slots: list[tuple[dict[int, tuple[int, int]], bool]] = field(default_factory=list)  # {bank: (row, mask)}, end
+    taken: list[int] = field(default_factory=list)  # with credits: when the consumer took a slot
 
 
 def run(config: EventQueueConfig, windows: list[list[list[int]]], *, gap: float = 0.0, withheld: float = 0.0,
@@ -38,7 +42,7 @@ def run(config: EventQueueConfig, windows: list[list[list[int]]], *, gap: float 
     beats = [beat for window in windows for beat in window]
 
     async def bench(ctx: Any) -> None:
-        nth, ends, offering = 0, 0, False
+        nth, ends, offering, owed = 0, 0, False, 0
         while ends < len(windows) * config.passes:
             assert len(trace.slots) < 20_000, f"watchdog: {nth} beats taken, {ends} passes ended, seed {seed}"
             offering = nth < len(beats) and (offering or rng.random() >= gap)
@@ -53,6 +57,13 @@ def run(config: EventQueueConfig, windows: list[list[list[int]]], *, gap: float 
             trace.slots.append(({j: (ctx.get(dut.o.row[j]), mask) for j, mask in enumerate(masks) if mask},
                                 bool(ctx.get(dut.o.end))))
             ends += trace.slots[-1][1]
+            if config.slot_credits:
+                owed += trace.slots[-1] != ({}, False)
+                taken = owed > 0 and bool(rng.random() >= withheld)
+                ctx.set(dut.taken, taken)
+                if taken:
+                    owed -= 1
+                    trace.taken.append(len(trace.slots) - 1)
             if offering and trace.ready[-1]:
                 trace.arrivals.append(len(trace.slots) - 1)
                 nth, offering = nth + 1, False
@@ -68,8 +79,21 @@ def check(config: EventQueueConfig, trace: Trace) -> None:
     want: list[tuple[dict[int, tuple[int, int]], bool]] = [({}, False) for _ in range(cycles)]
     ready = [True] * cycles
 
-    def give(bank: int, row: int, mask: int, cycle: int) -> None:
+    # With credits (and one bank) the nth slot waits until all but so many of those before it have been taken.
+    credits = itertools.chain([0] * config.slot_credits, (cycle + 1 for cycle in trace.taken))
+
+    def credit(cycle: int) -> int:
+        return max(cycle, next(credits)) if config.slot_credits else cycle
+
+    def give(bank: int, row: int, mask: int, cycle: int) -> int:
+        cycle = credit(cycle)
         want[cycle + 1][0][bank] = (row, mask)  # "given" is one cycle before it is seen
+        return cycle
+
+    def end_pass(earliest: int) -> int:
+        cycle = next(c for c in range(credit(earliest), cycles) if trace.room[c])
+        want[cycle + 1] = (want[cycle + 1][0], True)
+        return cycle
 
     arrivals = iter(trace.arrivals)
     for window in trace.windows:
@@ -84,18 +108,17 @@ def check(config: EventQueueConfig, trace: Trace) -> None:
         for bank, given in enumerate(events):
             free = 0
             for cycle, row, mask in sorted(given, key=lambda event: event[:2]):
-                give(bank, row, mask, at := max(free, cycle + 3))
-                free = at + 1
+                free = give(bank, row, mask, max(free, cycle + 3)) + 1
             last = max(last, free - 1)
-        end = next(c for c in range(last + 2, cycles) if trace.room[c])
+        end = end_pass(last + 2)
         for _ in range(config.passes - 1):
-            want[end + 1] = (want[end + 1][0], True)
+            last = end
             for bank, given in enumerate(events):
-                for k, (_, row, mask) in enumerate(sorted(given, key=lambda event: event[:2])):
-                    give(bank, row, mask, end + 1 + k)
-            busiest = max(len(given) for given in events)
-            end = next(c for c in range(end + 2 + busiest, cycles) if trace.room[c])
-        want[end + 1] = (want[end + 1][0], True)
+                free = end + 1
+                for _, row, mask in sorted(given, key=lambda event: event[:2]):
+                    free = give(bank, row, mask, free) + 1
+                last = max(last, free - 1)
+            end = end_pass(last + 2)
         ready[arrived[-1] + 1:end + 1] = [False] * (end - arrived[-1])
     assert trace.slots == want
     assert trace.ready == ready
@@ -143,6 +166,26 @@ def test_silent_and_full_windows() -> None:
     check(config, trace)
     events = [slot for slot, _ in trace.slots if slot]
     assert events == [{0: (row, 1), 1: (row, 1)} for row in (0, 1, 2)] * 2
+
+
+@pytest.mark.parametrize(("gap", "withheld"), [(0.0, 0.0), (0.8, 0.0), (0.0, 0.8), (0.5, 0.5)])
+@pytest.mark.parametrize(("items", "banks", "beats"), [(2, 2, 3), (2, 1, 3), (1, 2, 5), (4, 2, 1), (1, 1, 5)])
+def test_every_window(items: int, banks: int, beats: int, gap: float, withheld: float) -> None:
+    """Silent or not, first and last beats, entries of one event or of several: all of it, in any order."""
+    windows = [[list(bits[beat * items:][:items]) for beat in range(beats)]
+               for bits in itertools.product((0, 1), repeat=beats * items)]
+    np.random.default_rng(beats).shuffle(windows)
+    for passes in (1, 2, 3):
+        config = config_of(items, banks, beats=beats, passes=passes, item_bits=1)
+        check(config, run(config, windows, gap=gap, withheld=withheld))
+
+
+@pytest.mark.parametrize("slot_credits", [1, 2, 3, 8])
+@pytest.mark.parametrize("items", [1, 4])
+def test_credits(items: int, slot_credits: int) -> None:
+    for passes, withheld in ((1, 0.5), (3, 0.0), (3, 0.5), (3, 0.8)):
+        config = config_of(items, 1, beats=5, passes=passes, slot_credits=slot_credits)
+        check(config, run(config, random_windows(config, slot_credits), gap=0.3, withheld=withheld))
 
 
 def test_one_beat_one_channel() -> None:
