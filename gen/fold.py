@@ -187,7 +187,7 @@ def _small(network: Network) -> Fold:
 
 
 def _fast(network: Network) -> Fold:
-    """A quarter of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F.
+    """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F.
 
     Convolutions: all channels, up to 64 of them. The first one works on two positions at once, since its windows of a
     few pixels are too small to share among several inputs per cycle; or on no more channels than keep up with the next.
@@ -204,7 +204,7 @@ def _fast(network: Network) -> Fold:
         else:
             many = (8 if network.static else 4) if index == 0 else 4 if after_map else 2
             banks = _banks(layer, items, many) if connection.inputs >= 64 else 1
-            passes = max(4, -(-connection.outputs // 100))
+            passes = max(5, -(-connection.outputs // 100))
             fold = (LayerFold(lanes=-(-connection.outputs // passes), inputs_per_cycle=banks,
                               neuron_units=8) if connection.outputs >= 64
                     else LayerFold(lanes=connection.outputs, inputs_per_cycle=banks))
