@@ -17,7 +17,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Fragment, Insta
 from amaranth.lib import wiring
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.rtl.share import Rom
+from spikeloom.rtl.share import RomPart
 
 from .plan import Plan
 
@@ -28,16 +28,16 @@ ROM_MODULE = "snn_rom"
 
 # Yosys and Vivado both map an array of this form to block RAM.
 _ROM_VERILOG = f"""\
-// Read-only memory in block RAM: data is the row at address, LATENCY (1 or 2) cycles later.
+// Read-only memory in block RAM: a cycle later data is the row at address, or 0 if it was not chosen.
 module {ROM_MODULE} #(
   parameter WIDTH = 1,
   parameter DEPTH = 1,
   parameter ADDRESS_BITS = 1,
-  parameter LATENCY = 1,
   parameter FILE = ""
 ) (
   input wire clk,
   input wire [ADDRESS_BITS-1:0] address,
+  input wire chosen,
   output reg [WIDTH-1:0] data
 );
   (* ram_style = "block", rom_style = "block" *)
@@ -45,15 +45,9 @@ module {ROM_MODULE} #(
   if (FILE != "") begin : contents
     initial $readmemh(FILE, rows);
   end
-  if (LATENCY == 1) begin : memory_output
-    always @(posedge clk) data <= rows[address];
-  end else begin : register_output
-    reg [WIDTH-1:0] row;
-    always @(posedge clk) begin
-      row <= rows[address];
-      data <= row;
-    end
-  end
+  always @(posedge clk)
+    if (chosen) data <= rows[address];
+    else data <= {{WIDTH{{1'b0}}}};
 endmodule
 """
 
@@ -86,14 +80,14 @@ class _Platform:
                  for path, member, value in component.signature.flatten(interface)}
         return interface, Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
 
-    def rom(self, rom: Rom) -> Elaboratable:
-        digits = -(-rom.row_bits // 4)
-        file = f"{rom.name}.hex"
-        self.files[file] = "".join(f"{row:0{digits}x}\n" for row in rom.rows)
-        self.memory_bits[file] = rom.row_bits * len(rom.rows)
-        return Instance(ROM_MODULE, p_WIDTH=rom.row_bits, p_DEPTH=len(rom.rows), p_ADDRESS_BITS=len(rom.address),
-                        p_LATENCY=rom.latency_cycles, p_FILE=file, i_clk=ClockSignal(), i_address=rom.address,
-                        o_data=rom.data)
+    def rom(self, part: RomPart) -> Elaboratable:
+        digits = -(-part.row_bits // 4)
+        file = f"{part.name}.hex"
+        self.files[file] = "".join(f"{row:0{digits}x}\n" for row in part.rows)
+        self.memory_bits[file] = part.row_bits * len(part.rows)
+        return Instance(ROM_MODULE, p_WIDTH=part.row_bits, p_DEPTH=len(part.rows), p_ADDRESS_BITS=len(part.address),
+                        p_FILE=file, i_clk=ClockSignal(), i_address=part.address, i_chosen=part.chosen,
+                        o_data=part.data)
 
 
 @dataclass(frozen=True)
