@@ -127,7 +127,9 @@ def _drives(m: Module, cfg: NeuronConfig, sums: list[Any], bias: Any) -> list[An
 
 
 def _fires(cfg: NeuronConfig, membrane: Any, threshold: Any) -> Any:
-    return membrane >= threshold if cfg.inclusive else membrane > threshold
+    """By the sign of a difference: a comparison would be mapped with the wider of the two inverted, bit by bit."""
+    difference = membrane - threshold if cfg.inclusive else membrane + ~threshold
+    return ~difference[-1]
 
 
 def _delayed(m: Module, value: Any, cycles: int, name: str) -> Any:
