@@ -185,7 +185,7 @@ def _potential_backward(grad: Tensor, spikes: Tensor, threshold: Tensor, dynamic
     """Gradient of the drive from that of the last step's potential: exact, with the spikes as they are."""
     unit = (1 << dynamics.fraction_bits) / threshold.to(grad.dtype)
     membrane, current = grad, torch.zeros_like(grad)
-    out = []
+    out: list[Tensor] = []
     for t in range(len(spikes) - 1, -1, -1):
         if out:
             membrane = membrane * (1 - 1 / dynamics.tau_m) * (1 - spikes[t])
