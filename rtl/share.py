@@ -8,9 +8,12 @@ submodule, in emission it becomes one Verilog module that is instantiated many t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Protocol, runtime_checkable
 
-from amaranth.hdl import Const, Elaboratable, Module, Mux, Signal
+from amaranth.hdl import Const, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -75,31 +78,32 @@ class Relay(wiring.Component):
         return m
 
 
-class RomPart(wiring.Component):
-    """One memory of a :class:`Rom`: a cycle later ``data`` is the row at ``address``, or 0 if it was not ``chosen``.
+@dataclass(frozen=True)
+class RomPart:
+    """One memory of a :class:`Rom`: ``data`` is the row that was at ``address`` ``latency_cycles`` earlier, or 0 if it
+    was not ``chosen`` then."""
 
-    Members
-    -------
-    address : In(ceil_log2(len(rows)))
-    chosen : In(1)
-    data : Out(row_bits)
-    """
+    name: str
+    row_bits: int
+    rows: Sequence[int]
+    latency_cycles: int
+    address: Value
+    chosen: Value
+    data: Value
 
-    def __init__(self, name: str, row_bits: int, rows: Sequence[int]) -> None:
-        self.name = name
-        self.row_bits = row_bits
-        self.rows = rows
-        super().__init__({"address": In(max(1, ceil_log2(len(rows)))), "chosen": In(1), "data": Out(row_bits)})
-
-    def elaborate(self, platform: Any) -> Elaboratable:
-        if isinstance(platform, EmitPlatform):
-            return platform.rom(self)
+    def simulated(self) -> Module:
+        """For Amaranth's simulator."""
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
         port = memory.read_port()
         chosen_q = Signal()
         m.d.sync += chosen_q.eq(self.chosen)
-        m.d.comb += [port.addr.eq(self.address), self.data.eq(Mux(chosen_q, port.data, 0))]
+        m.d.comb += port.addr.eq(self.address)
+        row: Any = Mux(chosen_q, port.data, 0)
+        for _ in range(self.latency_cycles - 1):
+            row, before = Signal(self.row_bits, name="row_q", reset_less=True), row
+            m.d.sync += row.eq(before)
+        m.d.comb += self.data.eq(row)
         return m
 
 
@@ -145,17 +149,21 @@ class Rom(wiring.Component):
             return {name: range(depth)}
         return {f"{name}_{first // size}": range(first, min(first + size, depth)) for first in range(0, depth, size)}
 
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        row: Any = Const(0)
+    def elaborate(self, platform: Any) -> Elaboratable:
         parts = self.parts(self.name, len(self.rows))
+        if len(parts) == 1:
+            return self._part(platform, self.name, range(len(self.rows)), Const(1, 1), self.data)
+        m = Module()
+        given = []
         for index, (name, rows) in enumerate(parts.items()):
-            m.submodules[f"part{index}"] = part = RomPart(name, self.row_bits, self.rows[rows.start:rows.stop])
-            chosen = self.address[PART_ADDRESS_BITS:] == index if len(parts) > 1 else Const(1)
-            m.d.comb += [part.address.eq(self.address), part.chosen.eq(chosen)]
-            row |= part.data
-        for _ in range(self.latency_cycles - 1):
-            row, before = Signal.like(self.data, name="row_q", reset_less=True), row
-            m.d.sync += row.eq(before)
-        m.d.comb += self.data.eq(row)
+            data = Signal(self.row_bits, name=f"data{index}")
+            chosen = self.address[PART_ADDRESS_BITS:] == index
+            m.submodules[f"part{index}"] = self._part(platform, name, rows, chosen, data)
+            given.append(data)
+        m.d.comb += self.data.eq(reduce(or_, given))
         return m
+
+    def _part(self, platform: Any, name: str, rows: range, chosen: Value, data: Value) -> Elaboratable:
+        address = self.address[:max(1, ceil_log2(len(rows)))]
+        part = RomPart(name, self.row_bits, self.rows[rows.start:rows.stop], self.latency_cycles, address, chosen, data)
+        return platform.rom(part) if isinstance(platform, EmitPlatform) else part.simulated()
