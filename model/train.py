@@ -71,9 +71,10 @@ class TrainConfig:
         Softmax loss: smoothing of the target; factor on the PSC sums.
     ties : "lowest_index" or "membrane"
         The readout's rule for equal scores. With "membrane" the output layer has one weight scale for all neurons, so
-        that their potentials are comparable, and the softmax loss sees the potentials.
+        that their potentials are comparable, and the softmax and mse losses see the potentials.
     potential_gain : float
-        Softmax loss with ties by membrane: what is added to a PSC sum per threshold of the last potential.
+        Softmax and mse loss with ties by membrane: what is added to a PSC sum for a last potential at the threshold, or
+        taken off for one as far below 0. What lies further out adds no more: else nobody would need to spike.
     wanted, unwanted : float
         Count and mse loss: PSC sum of the label; count loss: of the other classes.
     distill : float
@@ -230,7 +231,7 @@ class _Layer(torch.nn.Module):
     """A pool, synapses and their neurons; channels are behind the batch in every tensor."""
 
     def __init__(self, config: TrainConfig, shape: LayerShape, static: bool, generator: torch.Generator,
-                 start: FloatLayer | None = None) -> None:
+                 start: FloatLayer | Layer | None = None) -> None:
         super().__init__()
         if static and shape.pool is not None and shape.pool.kind == "or":
             raise SpikeloomError(f"training: hidden={config.hidden!r} begins with an OR pool, which needs spikes; "
@@ -240,15 +241,18 @@ class _Layer(torch.nn.Module):
         inputs = math.prod(dims[1:])
         weight = torch.randn(*dims, generator=generator) * math.sqrt(2 / inputs)  # A.5
         bias = torch.zeros(dims[0])
-        if start is not None:
-            weight = torch.tensor(start.weight)
-            bias = bias if start.bias is None or not config.bias else torch.tensor(start.bias)
-        self.weight = torch.nn.Parameter(weight)
-        self.bias = torch.nn.Parameter(bias, requires_grad=config.bias)
         self.levels = (1 << config.input_bits) - 1
         self.zero_point = round(config.mean * self.levels) if static else 0
         # One step of the input: a pixel level, or a spike; summed or averaged by the pool.
         self.unit = (1 / (self.levels * config.std) if static else 1.0) * shape.pool_gain
+        scale = None
+        if isinstance(start, Layer):
+            weight, bias, scale = self._real(start)
+        elif start is not None:
+            weight = torch.tensor(start.weight)
+            bias = bias if start.bias is None else torch.tensor(start.bias)
+        self.weight = torch.nn.Parameter(weight)
+        self.bias = torch.nn.Parameter(bias if config.bias else torch.zeros_like(bias), requires_grad=config.bias)
         self.synapse, self.membrane = decay_for_tau(config.tau_s), decay_for_tau(config.tau_m)
         if config.weight_bits is None:
             self.dynamics = tsslbp.Dynamics.real(config.tau_m, config.tau_s, fused=config.fused,
@@ -257,7 +261,8 @@ class _Layer(torch.nn.Module):
             return
         self.low, self.high = weight_range(config.weight_bits)
         granularity = "layer" if shape.name == "output" and config.ties == "membrane" else config.granularity
-        scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, granularity))
+        if scale is None or len(scale) != (1 if granularity == "layer" else len(weight)):
+            scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, granularity))
         # The logarithm keeps it positive, and lets AdamW change every scale at the same relative rate.
         self.log_scale = torch.nn.Parameter(scale.float().log().view(-1, *[1] * (len(dims) - 1)))
         drive = inputs * -self.low * (self.levels + abs(self.zero_point) if static else 1)
@@ -269,6 +274,17 @@ class _Layer(torch.nn.Module):
         wide = state.bit_length() + product > 30  # 31 bits, one of them for trained biases
         self.dynamics = tsslbp.Dynamics.exact(self.synapse, self.membrane, config.fraction_bits, wide=wide,
                                              fused=config.fused, surrogate=config.gradient == "surrogate")
+
+    def _real(self, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, biases and scales of a quantised layer as real numbers: :meth:`integers` the other way round."""
+        whole = torch.tensor(layer.connection.weight).double()
+        unit = self.config.tau_s * (1 << layer.neuron.fraction_bits) / torch.tensor(layer.neuron.threshold).double()
+        levels = torch.full((1, *(self.shape.geometry.input_shape if self.shape.geometry else (self.shape.inputs,))),
+                            float(self.pooled_zero_point), dtype=torch.double)
+        at_zero = self.sums(levels, whole)[0].flatten() + torch.tensor(layer.biases)
+        bias = at_zero.reshape(len(whole), -1)[:, 0] * unit
+        scale = unit / self.unit
+        return (whole * scale.view(-1, *[1] * (whole.dim() - 1))).float(), bias.float(), scale
 
     def integers(self) -> tuple[Tensor, Tensor, Tensor]:
         """Weights, biases (both in weight LSB) and thresholds (state LSB) of the forward pass and the export.
@@ -369,12 +385,13 @@ class _Layer(torch.nn.Module):
 class _Model(torch.nn.Module):
     """The layers in order; dropout between them."""
 
-    def __init__(self, config: TrainConfig, shape: tuple[int, ...], start: FloatNetwork | None = None) -> None:
+    def __init__(self, config: TrainConfig, shape: tuple[int, ...],
+                 start: FloatNetwork | Network | None = None) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(config.seed)
         self.config = config
         shapes = read_topology(config.hidden, shape, config.classes)
-        starts: list[FloatLayer | None] = [None] * len(shapes)
+        starts: list[FloatLayer | Layer | None] = [None] * len(shapes)
         if start is not None:
             _check_start(config, shapes, start)
             starts = list(start.layers)
@@ -399,7 +416,7 @@ class _Model(torch.nn.Module):
 
 
 def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], out_dir: str | Path, *,
-          teacher: npt.NDArray[np.floating[Any]] | None = None, start: FloatNetwork | None = None,
+          teacher: npt.NDArray[np.floating[Any]] | None = None, start: FloatNetwork | Network | None = None,
           resume: bool = False,
           progress: Callable[[int, int, float], None] | None = None,
           on_epoch: Callable[[EpochMetrics], None] | None = None) -> TrainResult:
@@ -418,8 +435,9 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         Made if missing.
     teacher : float array (N, classes), optional
         Class probabilities of a teacher for ``config.distill``.
-    start : FloatNetwork, optional
-        Weights and biases to start from, instead of random ones; of the same layers, pixel scaling and thresholds.
+    start : FloatNetwork or Network, optional
+        Weights and biases to start from, instead of random ones; of the same layers, pixel scaling and thresholds. A
+        quantised one must have been trained with the same time constants, mean and std.
     resume : bool
         Go on from ``out_dir``'s checkpoint, which must be of the same configuration (``epochs`` may grow if the
         schedule is constant); without a checkpoint, start.
@@ -580,8 +598,11 @@ def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.
     return torch.tensor(np.ascontiguousarray(maps)), torch.tensor(labels.astype(np.int64)), soft
 
 
-def _check_start(config: TrainConfig, shapes: list[LayerShape], start: FloatNetwork) -> None:
-    """That a float network's numbers mean the same in a training."""
+def _check_start(config: TrainConfig, shapes: list[LayerShape], start: FloatNetwork | Network) -> None:
+    """That a network's numbers mean the same in a training."""
+    if isinstance(start, Network):
+        _check_quantised_start(config, shapes, start)
+        return
     wanted = [(s.geometry.weight_shape if s.geometry else (s.outputs, s.inputs), s.pool, s.pool_gain, 1.0)
               for s in shapes]
     given = [(layer.weight.shape, layer.pool, layer.pool_gain, layer.theta) for layer in start.layers]
@@ -591,6 +612,20 @@ def _check_start(config: TrainConfig, shapes: list[LayerShape], start: FloatNetw
     if (start.mean, start.std) != (config.mean, config.std):
         raise SpikeloomError(f"training: the network to start from has mean={start.mean} and std={start.std}, "
                              f"not {config.mean} and {config.std}")
+
+
+def _check_quantised_start(config: TrainConfig, shapes: list[LayerShape], start: Network) -> None:
+    want = [(s.geometry, (s.outputs, s.inputs), s.pool) for s in shapes]
+    given = [(getattr(la.connection, "geometry", None), (la.connection.outputs, la.connection.inputs), la.pool)
+             for la in start.layers]
+    decays = {decay for la in start.layers for decay in (("tau_s", la.neuron.synapse), ("tau_m", la.neuron.membrane))}
+    if given != want or decays != {("tau_s", decay_for_tau(config.tau_s)), ("tau_m", decay_for_tau(config.tau_m))}:
+        raise SpikeloomError(f"training: the layers of network {start.name} to start from are not those of "
+                             f"hidden={config.hidden!r} with tau_s={config.tau_s} and tau_m={config.tau_m}")
+    how = start.metadata.get("training", {})
+    if (how.get("mean"), how.get("std")) != (config.mean, config.std):
+        raise SpikeloomError(f"training: the network to start from was trained with mean={how.get('mean')} and "
+                             f"std={how.get('std')}, not {config.mean} and {config.std}")
 
 
 def _learning_rate(config: TrainConfig, done: float) -> float:
@@ -603,12 +638,12 @@ def _loss(config: TrainConfig, out: Tensor, potential: Tensor, labels: Tensor, s
     if config.loss == "count":
         return tsslbp.count_loss(out, labels, config.tau_s, config.wanted, config.unwanted)
     label = functional.one_hot(labels, config.classes).to(out)
+    decides = config.potential_gain * potential.clamp(-1, 1) if config.ties == "membrane" else None
     if config.loss == "mse":
         target = label if soft is None else label.lerp(soft, config.distill)
-        return tsslbp.mse_loss(out, target, config.tau_s, config.wanted)
+        return tsslbp.mse_loss(out, target, config.tau_s, config.wanted, decides)
     target = label.lerp(torch.full_like(label, 1 / config.classes), config.label_smoothing)
     target = target if soft is None else target.lerp(soft, config.distill)
-    decides = config.potential_gain * potential if config.ties == "membrane" else None
     return tsslbp.softmax_loss(out, target, config.tau_s, config.gain, decides)
 
 

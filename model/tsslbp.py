@@ -289,18 +289,21 @@ def softmax_loss(spikes: Tensor, target: Tensor, tau_s: float, gain: float = 1.0
     above 1 lets the network be surer of itself. ``decides`` (B, classes), what decides between equal sums, is added
     to them.
     """
-    score = psc_sum(spikes, tau_s)
-    return functional.cross_entropy(gain * (score if decides is None else score + decides), target)
+    return functional.cross_entropy(gain * _decided(psc_sum(spikes, tau_s), decides), target)
 
 
-def mse_loss(spikes: Tensor, target: Tensor, tau_s: float, wanted: float) -> Tensor:
+def mse_loss(spikes: Tensor, target: Tensor, tau_s: float, wanted: float, decides: Tensor | None = None) -> Tensor:
     """Squared distance of the PSC sums from ``wanted * target``; sum over classes, mean over the batch.
 
     ``target`` is probabilities (B, classes). Unlike a softmax it fixes the level of every output: two
     classes that compete lie in the middle of the range, where few spike trains give equal sums, and not
-    both at its end, where they tie.
+    both at its end, where they tie. ``decides`` as in :func:`softmax_loss`.
     """
-    return (psc_sum(spikes, tau_s) - wanted * target).square().sum(-1).mean()
+    return (_decided(psc_sum(spikes, tau_s), decides) - wanted * target).square().sum(-1).mean()
+
+
+def _decided(score: Tensor, decides: Tensor | None) -> Tensor:
+    return score if decides is None else score + decides
 
 
 def sum_pool(x: Tensor, size: int, fused: bool = False) -> Tensor:

@@ -178,6 +178,23 @@ def test_a_teacher_teaches(data, tmp_path):
         train.train(replace(SMALL, distill=0.5), images, labels, tmp_path, teacher=teacher * np.nan)
 
 
+@pytest.mark.parametrize("changes", [
+    {}, {"granularity": "layer"}, {"mean": 0.3}, {"hidden": "3C3p1-P2-4C2-7", "mean": 0.3}, {"ties": "membrane"},
+], ids=str)
+def test_a_training_starts_where_another_ended(changes, data, tmp_path):
+    images, labels = data
+    config = replace(SMALL, **changes)
+    first = train.train(config, images, labels, tmp_path).network
+    model = train._Model(config, (1, *images.shape[1:]), first)
+    again = exported(config, model, images.shape[1:])
+    for ours, theirs in zip(numbers(again), numbers(first), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(SpikeloomError, match=r"to start from are not those of hidden='23' with tau_s=2\.0"):
+        train.train(replace(config, hidden="23"), images, labels, tmp_path / "b", start=first)
+    with pytest.raises(SpikeloomError, match=r"was trained with mean=.* and std=0\.3, not .* and 0\.5"):
+        train.train(replace(config, std=0.5), images, labels, tmp_path / "b", start=first)
+
+
 def test_a_training_starts_from_a_float_network(data, tmp_path):
     images, labels = data
     start = train.train(replace(SMALL, weight_bits=None, epochs=6), images, labels, tmp_path / "start").network
