@@ -189,23 +189,22 @@ class NeuronArray(wiring.Component):
         cfg = self.config
         layout = FlatArray(state_layout(cfg.neuron), cfg.units)
         m.submodules.state = memory = Memory(shape=layout, depth=memory_depth(cfg.beats), init=[])
-        read, write = memory.read_port(), memory.write_port()
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+        state_q = Signal(layout, reset_less=True)
         written_q = Signal(index_shape(cfg.beats))
-        later_q = Signal()
         # A stepping unit writes one cycle after its last phase, when the masks are offered.
         ready = Signal()
         if cfg.pipelined:
             m.d.comb += ready.eq(done)
         else:
             m.d.sync += ready.eq(done)
-        m.d.comb += [read.addr.eq(beat_q), read.en.eq(take), write.addr.eq(written_q), write.en.eq(ready)]
+        m.d.comb += [read.addr.eq(beat_q), write.addr.eq(written_q), write.en.eq(ready)]
+        # The zeros of a run's first window are the flip-flops' reset.
         with m.If(take):
-            m.d.sync += later_q.eq(window_q != 0)
+            m.d.sync += state_q.eq(Mux(window_q == 0, 0, read.data.as_value()))
         with m.If(ready):
             m.d.sync += written_q.eq(written_q + 1)
             with m.If(written_q == cfg.beats - 1):
                 m.d.sync += written_q.eq(0)
         for k, u in enumerate(units):
-            width = state_layout(cfg.neuron).size
-            m.d.comb += [u.state.as_value().eq(read.data[k].as_value() & later_q.replicate(width)),
-                         write.data[k].eq(u.next_state)]
+            m.d.comb += [u.state.eq(state_q[k]), write.data[k].eq(u.next_state)]
