@@ -305,7 +305,7 @@ def _memories(files: Mapping[str, int]) -> list[dict[str, Any]]:
     """Memory files, those of equal banks in one row."""
     rows: dict[tuple[str, int], list[str]] = {}
     for name, bits in files.items():
-        stem = re.sub(r"\d+(?=(_\d+)?\.hex$)", "*", name)
+        stem = re.sub(r"\d+(?=(_\d+)*\.hex$)", "*", name)
         rows.setdefault((stem, bits), []).append(name)
     return [{"name": names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}", "count": len(names), "bits": bits,
              "total": bits * len(names)} for (_, bits), names in rows.items()]

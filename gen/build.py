@@ -18,6 +18,7 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import StaticInput
 from spikeloom.model.network_file import save_network
 from spikeloom.rtl.neuron import constants_layout
+from spikeloom.rtl.share import Rom
 from spikeloom.rtl.weight_fetch import axi4_read, weight_table
 
 from .cycles import cycle_bounds
@@ -50,7 +51,8 @@ _READ_ME = """\
 
 {top}.v       synthesisable Verilog, top module {top}; yours: no licence is claimed on it
 *_table.bin     weight tables for external memory, if there are any: see interface.json
-*.hex           weight memories, read by $readmemh relative to the tool's working directory
+*.hex           weight memories (deep ones in parts of 16384 rows), read by $readmemh relative to the tool's
+                working directory
 lint.vlt        Verilator waivers, each with its reason
 interface.json  ports of {top}: name, direction, width, meaning
 manifest.json   network hash, fold, widths, memories, predicted cycles, versions
@@ -246,7 +248,7 @@ def _rom_bits(plan: Plan) -> dict[str, int]:
     sizes = {}
 
     def add(name: str, row_bits: int, depth: int) -> None:
-        sizes[f"{name}.hex"] = row_bits * depth
+        sizes.update({f"{part}.hex": row_bits * len(rows) for part, rows in Rom.parts(name, depth).items()})
 
     for config in plan.layers:
         synapse, neurons = config.synapse, config.neurons

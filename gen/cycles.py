@@ -157,7 +157,7 @@ class _Neurons:
         moved = marked + synapse.latency_cycles - 3
         for _ in range(synapse.group_beats):
             moved = moved + 1
-            if len(self.taken) == DRAIN_QUEUE_BEATS:
+            if synapse.queued and len(self.taken) == DRAIN_QUEUE_BEATS:
                 moved = np.maximum(moved, self.taken[0] + 1)
             take = np.maximum(moved + 2, self.took + 1)
             if not neurons.pipelined:
@@ -176,6 +176,9 @@ class _Neurons:
                 offer = np.maximum(offer, self.left[-1] + 1)
             self.left.append(self.sink.accept(offer))
             self.beat += 1
+        if not synapse.queued:
+            self.room_from = self.took + 1
+            return
         spare = DRAIN_QUEUE_BEATS - synapse.group_beats
         sure = marked + synapse.group_beats - 1
         if len(self.taken) > spare >= 0:

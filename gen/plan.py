@@ -186,7 +186,8 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
                                 weight_bits=_stored_bits(layer, channels[-1]),
-                                accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None)
+                                accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
+                                queued=_queued(lf, channels[-1].beats * windows))
         config = NeuronConfig(
             steps=window, static=static, synapse=neuron.synapse, membrane=neuron.membrane,
             fraction_bits=neuron.fraction_bits, inclusive=neuron.compare == ">=", reset=neuron.reset,
@@ -214,6 +215,12 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                                  f"{table.config.table_bytes} bytes from {table.base} on, but external_bytes is "
                                  f"{fold.external_bytes}")
     return plan
+
+
+def _queued(lf: LayerFold, beats: int) -> bool:
+    """Whether sums wait for neurons in a queue: not those of a run's only group, and not those for a stepping unit,
+    which takes longer for a beat than the next one is on its way."""
+    return lf.lanes != lf.neuron_units or (lf.pipelined and beats > 1)
 
 
 def _fetch(synapse: SynapseConfig, lf: LayerFold) -> WeightFetchConfig | None:

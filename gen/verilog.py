@@ -6,8 +6,10 @@ components become one module (:mod:`spikeloom.rtl.share`), weights become ``$rea
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +19,7 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Fragment, Insta
 from amaranth.lib import wiring
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.rtl.share import Rom
+from spikeloom.rtl.share import RomPart
 
 from .plan import Plan
 
@@ -28,7 +30,7 @@ ROM_MODULE = "snn_rom"
 
 # Yosys and Vivado both map an array of this form to block RAM.
 _ROM_VERILOG = f"""\
-// Read-only memory in block RAM: data is the row at address, LATENCY (1 or 2) cycles later.
+// Read-only memory in block RAM: LATENCY (1 or 2) cycles later, data is the row at address, or 0 if it was not chosen.
 module {ROM_MODULE} #(
   parameter WIDTH = 1,
   parameter DEPTH = 1,
@@ -38,6 +40,7 @@ module {ROM_MODULE} #(
 ) (
   input wire clk,
   input wire [ADDRESS_BITS-1:0] address,
+  input wire chosen,
   output reg [WIDTH-1:0] data
 );
   (* ram_style = "block", rom_style = "block" *)
@@ -45,14 +48,14 @@ module {ROM_MODULE} #(
   if (FILE != "") begin : contents
     initial $readmemh(FILE, rows);
   end
+  reg [WIDTH-1:0] row;
+  always @(posedge clk)
+    if (chosen) row <= rows[address];
+    else row <= {{WIDTH{{1'b0}}}};
   if (LATENCY == 1) begin : memory_output
-    always @(posedge clk) data <= rows[address];
+    always @* data = row;
   end else begin : register_output
-    reg [WIDTH-1:0] row;
-    always @(posedge clk) begin
-      row <= rows[address];
-      data <= row;
-    end
+    always @(posedge clk) data <= row;
   end
 endmodule
 """
@@ -86,14 +89,14 @@ class _Platform:
                  for path, member, value in component.signature.flatten(interface)}
         return interface, Instance(name, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
 
-    def rom(self, rom: Rom) -> Elaboratable:
-        digits = -(-rom.row_bits // 4)
-        file = f"{rom.name}.hex"
-        self.files[file] = "".join(f"{row:0{digits}x}\n" for row in rom.rows)
-        self.memory_bits[file] = rom.row_bits * len(rom.rows)
-        return Instance(ROM_MODULE, p_WIDTH=rom.row_bits, p_DEPTH=len(rom.rows), p_ADDRESS_BITS=len(rom.address),
-                        p_LATENCY=rom.latency_cycles, p_FILE=file, i_clk=ClockSignal(), i_address=rom.address,
-                        o_data=rom.data)
+    def rom(self, part: RomPart) -> Elaboratable:
+        digits = -(-part.row_bits // 4)
+        file = f"{part.name}.hex"
+        self.files[file] = "".join(f"{row:0{digits}x}\n" for row in part.rows)
+        self.memory_bits[file] = part.row_bits * len(part.rows)
+        return Instance(ROM_MODULE, p_WIDTH=part.row_bits, p_DEPTH=len(part.rows), p_ADDRESS_BITS=len(part.address),
+                        p_LATENCY=part.latency_cycles, p_FILE=file, i_clk=ClockSignal(), i_address=part.address,
+                        i_chosen=part.chosen, o_data=part.data)
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,20 @@ def emit(plan: Plan, progress: Callable[[str], None] | None = None) -> EmittedVe
     return EmittedVerilog(f"{head}\n{_ROM_VERILOG}\n{verilog}", platform.files, platform.memory_bits)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: of a netlist's millions of small objects none is garbage before its text is written,
+    and searching them again and again takes longer than all the rest."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_uncollected()
 def _to_rtlil(component: wiring.Component, name: str, platform: _Platform) -> str:
     """One component with explicit ``clk`` and ``rst`` ports, whether it uses them or not."""
     domain = ClockDomain("sync")

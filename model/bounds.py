@@ -1,8 +1,8 @@
 """Proved register widths: interval analysis over every possible input, from the actual weights.
 
 An accumulator sums a subset of one neuron's weights (times the largest value of a static input), so it stays between
-the sum of the negative and the sum of the positive ones, in every order of summation. Decays are monotone, so the states' bounds
-follow by running the two ends of the interval through the network's own equations, step by step.
+the sum of the negative and the sum of the positive ones, in every order of summation. Decays are monotone, so the
+states' bounds follow by running the two ends of the interval through the network's own equations, step by step.
 """
 
 from __future__ import annotations

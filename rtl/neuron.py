@@ -9,7 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from spikeloom.model.numerics import Decay
+from spikeloom.model.numerics import Decay, Shift
 
 from .decay import decay_value
 from .flat_array import FlatArray
@@ -127,7 +127,9 @@ def _drives(m: Module, cfg: NeuronConfig, sums: list[Any], bias: Any) -> list[An
 
 
 def _fires(cfg: NeuronConfig, membrane: Any, threshold: Any) -> Any:
-    return membrane >= threshold if cfg.inclusive else membrane > threshold
+    """By the sign of a difference: a comparison would be mapped with the wider of the two inverted, bit by bit."""
+    difference = membrane - threshold if cfg.inclusive else membrane + ~threshold
+    return ~difference[-1]
 
 
 def _delayed(m: Module, value: Any, cycles: int, name: str) -> Any:
@@ -290,29 +292,51 @@ class SteppingNeuron(wiring.Component):
         current = Signal(signed(cfg.current_bits), name="current_q", reset_less=True)
         membrane = Signal(signed(cfg.membrane_bits), name="membrane_q", reset_less=True)
         mask = Signal(cfg.steps, name="mask_q", reset_less=True)
-        fresh = Signal(name="fresh_q")  # the states are still those from before the window
-        kept_current: Any = self.state.current if cfg.keeps_state else 0
-        kept_membrane: Any = self.state.membrane if cfg.keeps_state else 0
-        with m.If(self.start):
-            m.d.sync += fresh.eq(1)
-        with m.If(self.phase[0]):
-            before = Mux(fresh, kept_current, current)
-            m.d.sync += current.eq(decay_value(cfg.synapse, before) + (drive << cfg.fraction_bits))
-        with m.If(self.phase[1]):
-            before = Mux(fresh, kept_membrane, membrane)
-            m.d.sync += [membrane.eq(decay_value(cfg.membrane, before) + current), fresh.eq(0)]
+        # The current's register decays after its use, the potential's before.
+        leaked: Any = current
+        rested: Any = membrane
+        if cfg.keeps_state:
+            fresh = Signal(name="fresh_q")  # the states are still those from before the window
+            last = Signal.like(current, name="current_last_q", reset_less=True)
+            with m.If(self.start):
+                m.d.sync += fresh.eq(1)
+            with m.If(self.phase[0]):
+                m.d.sync += fresh.eq(0)
+            with m.If(self.phase[1]):
+                m.d.sync += last.eq(current)
+            leaked = Mux(fresh, decay_value(cfg.synapse, self.state.current), current)
+            rested = Mux(fresh, self.state.membrane, membrane)
+            m.d.comb += [self.next_state.current.eq(last), self.next_state.membrane.eq(membrane)]
+        with m.If(self.phase[0] | self.phase[1]):
+            m.d.sync += [
+                current.eq(_decay_or_add(cfg.synapse, self.phase[1], leaked, drive << cfg.fraction_bits)),
+                membrane.eq(_decay_or_add(cfg.membrane, self.phase[0], rested, current)),
+            ]
+        spike = Signal()
+        m.d.comb += spike.eq(_fires(cfg, membrane, threshold) & self.phase[2])
         with m.If(self.phase[2]):
-            spike = Signal()
-            m.d.comb += spike.eq(_fires(cfg, membrane, threshold))
-            with m.If(spike):
-                m.d.sync += membrane.eq(0 if cfg.reset == "zero" else membrane - threshold)
             m.d.sync += mask.eq(Cat(mask[1:], spike))
+        if cfg.reset == "subtract":
+            with m.If(spike):
+                m.d.sync += membrane.eq(membrane - threshold)
+        # Last, and with a condition of their own, so that they become the flip-flops' resets.
+        with m.If(self.start):
+            m.d.sync += current.eq(0)
+        with m.If(self.start | spike if cfg.reset == "zero" else self.start):
+            m.d.sync += membrane.eq(0)
         m.d.comb += self.mask.eq(mask)
         if cfg.gives_potential:
             potential = Signal(signed(cfg.membrane_bits), name="potential_q", reset_less=True)
             with m.If(self.phase[2]):
                 m.d.sync += potential.eq(membrane)
             m.d.comb += self.potential.eq(potential)
-        if cfg.keeps_state:
-            m.d.comb += [self.next_state.current.eq(current), self.next_state.membrane.eq(membrane)]
         return m
+
+
+def _decay_or_add(decay: Decay, decays: Any, value: Any, addend: Any) -> Any:
+    """``decay(value)``, or else ``value + addend``: of a shift, with the same adder."""
+    if not isinstance(decay, Shift) or not decay.k:
+        return Mux(decays, decay_value(decay, value), value + addend)
+    # x - y = x + ~y + 1: the carry comes in by a bit below the others.
+    other = Mux(decays, ~(value >> decay.k), addend)
+    return (Cat(Const(1, 1), value).as_signed() + Cat(decays, other).as_signed()) >> 1

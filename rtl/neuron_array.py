@@ -15,7 +15,7 @@ from amaranth.utils import ceil_log2
 from .beat import beat_layout, beat_stream, index_shape, memory_depth
 from .fifo import Queue, occupancy
 from .flat_array import FlatArray
-from .neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, constants_layout, state_layout
+from .neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, constants_layout, drive_latency, state_layout
 from .share import Rom, add_instance
 
 __all__ = ["NeuronArray", "NeuronArrayConfig"]
@@ -104,9 +104,11 @@ class NeuronArray(wiring.Component):
 
         take = Signal()
         m.d.comb += take.eq(self.i.valid & self.i.ready)
+        # Which beat this is. Stepping units need its constants until they are done with it.
+        passed = Signal()
         beat_q = Signal(index_shape(cfg.beats))
         window_q = Signal(index_shape(cfg.windows))
-        with m.If(take):
+        with m.If(passed):
             m.d.sync += beat_q.eq(beat_q + 1)
             with m.If(beat_q == cfg.beats - 1):
                 m.d.sync += [beat_q.eq(0), window_q.eq(window_q + 1)]
@@ -122,38 +124,29 @@ class NeuronArray(wiring.Component):
         if cfg.neuron.gives_potential:
             beat = Cat(beat, *(u.potential for u in units))
 
-        self._constants(m, units, take, beat_q)
+        self._constants(m, units, passed, beat_q)
         if cfg.pipelined:
             done = self._pipeline(m, take, beat, (beat_q == 0) & (window_q != 0))
         else:
             done = self._stepping(m, take, beat, units)
+        m.d.comb += passed.eq(take if cfg.pipelined else done)
         if cfg.neuron.keeps_state:
             self._state(m, units, take, beat_q, window_q, done)
         return m
 
-    def _constants(self, m: Module, units: list[Any], take: Signal, beat_q: Signal) -> None:
+    def _constants(self, m: Module, units: list[Any], passed: Signal, beat_q: Signal) -> None:
         cfg = self.config
         if not cfg.neuron.has_constants:
             return
         if cfg.constant_beats < cfg.beats:
             beat_q = Signal(index_shape(cfg.constant_beats), name="constant_q")
-            with m.If(take):
+            with m.If(passed):
                 m.d.sync += beat_q.eq(Mux(beat_q == cfg.constant_beats - 1, 0, beat_q + 1))
         layout = constants_layout(cfg.neuron)
         m.submodules.constants = rom = Rom(f"{cfg.name}_constants", layout.size * cfg.units, self.constants)
         m.d.comb += rom.address.eq(beat_q)
-        if cfg.pipelined:
-            words: Any = rom.data
-        else:
-            # A stepping unit needs its constants for as long as it works; the beat counter has moved on by then.
-            held_q = Signal.like(rom.data, name="held_q")
-            taken_q = Signal()
-            m.d.sync += taken_q.eq(self.i.valid & self.i.ready)
-            with m.If(taken_q):
-                m.d.sync += held_q.eq(rom.data)
-            words = Mux(taken_q, rom.data, held_q)
         for k, u in enumerate(units):
-            m.d.comb += u.constants.as_value().eq(words[k * layout.size:(k + 1) * layout.size])
+            m.d.comb += u.constants.as_value().eq(rom.data[k * layout.size:(k + 1) * layout.size])
 
     def _pipeline(self, m: Module, take: Signal, beat: Any, window_starts: Any) -> Signal:
         """Free-running units, credits for the output queue. Returns when a beat comes out."""
@@ -176,28 +169,18 @@ class NeuronArray(wiring.Component):
     def _stepping(self, m: Module, take: Signal, beat: Any, units: list[Any]) -> Signal:
         """Units in lockstep, one beat at a time. Returns when it is ready."""
         cfg = self.config
-        latency = cfg.neuron.stepping_cycles
-        left_q = Signal(index_shape(latency))
-        phase_q = Signal(3)
-        full_q = Signal()
-        free = Signal()
-        done = Signal()
-        m.d.comb += [free.eq((left_q == 0) & ~full_q), self.i.ready.eq(free), done.eq(left_q == 1)]
-        with m.If(take):
-            m.d.sync += left_q.eq(latency - 1)
-        with m.If(left_q != 0):
-            m.d.sync += left_q.eq(left_q - 1)
-        m.d.sync += phase_q.eq(phase_q.rotate_left(1))
-        # The first step starts when the drive is ready, which is 3 * steps cycles before the end.
-        with m.If(take if latency - 1 == 3 * cfg.neuron.steps else left_q == 3 * cfg.neuron.steps + 1):
-            m.d.sync += phase_q.eq(0b001)
-        with m.If(done):
-            m.d.sync += [full_q.eq(1), phase_q.eq(0)]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += full_q.eq(0)
+        # Where the beat is, as a one that moves on: to the first step when the drive is ready, three cycles a step.
+        at_q = Signal(cfg.neuron.stepping_cycles - 1)
+        busy_q, full_q = Signal(), Signal()
+        done, given = Signal(), Signal()
+        first = drive_latency(cfg.neuron)
+        phase = Cat(at_q[first + k::3].any() for k in range(3))
+        m.d.comb += [done.eq(at_q[-1]), given.eq(self.o.valid & self.o.ready), self.i.ready.eq(~busy_q)]
+        m.d.sync += [at_q.eq(Cat(take, at_q[:-1])), busy_q.eq(take | (busy_q & ~given)),
+                     full_q.eq(done | (full_q & ~given))]
         m.d.comb += [self.o.valid.eq(full_q), self.o.payload.as_value().eq(beat)]
         for u in units:
-            m.d.comb += [u.start.eq(take), u.phase.eq(phase_q)]
+            m.d.comb += [u.start.eq(take), u.phase.eq(phase)]
         return done
 
     def _state(self, m: Module, units: list[Any], take: Signal, beat_q: Signal, window_q: Signal,
@@ -206,23 +189,22 @@ class NeuronArray(wiring.Component):
         cfg = self.config
         layout = FlatArray(state_layout(cfg.neuron), cfg.units)
         m.submodules.state = memory = Memory(shape=layout, depth=memory_depth(cfg.beats), init=[])
-        read, write = memory.read_port(), memory.write_port()
+        read, write = memory.read_port(domain="comb"), memory.write_port()
+        state_q = Signal(layout, reset_less=True)
         written_q = Signal(index_shape(cfg.beats))
-        later_q = Signal()
         # A stepping unit writes one cycle after its last phase, when the masks are offered.
         ready = Signal()
         if cfg.pipelined:
             m.d.comb += ready.eq(done)
         else:
             m.d.sync += ready.eq(done)
-        m.d.comb += [read.addr.eq(beat_q), read.en.eq(take), write.addr.eq(written_q), write.en.eq(ready)]
+        m.d.comb += [read.addr.eq(beat_q), write.addr.eq(written_q), write.en.eq(ready)]
+        # The zeros of a run's first window are the flip-flops' reset.
         with m.If(take):
-            m.d.sync += later_q.eq(window_q != 0)
+            m.d.sync += state_q.eq(Mux(window_q == 0, 0, read.data.as_value()))
         with m.If(ready):
             m.d.sync += written_q.eq(written_q + 1)
             with m.If(written_q == cfg.beats - 1):
                 m.d.sync += written_q.eq(0)
         for k, u in enumerate(units):
-            width = state_layout(cfg.neuron).size
-            m.d.comb += [u.state.as_value().eq(read.data[k].as_value() & later_q.replicate(width)),
-                         write.data[k].eq(u.next_state)]
+            m.d.comb += [u.state.eq(state_q[k]), write.data[k].eq(u.next_state)]

@@ -8,15 +8,21 @@ submodule, in emission it becomes one Verilog module that is instantiated many t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, Protocol, runtime_checkable
 
-from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.hdl import Const, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["EmitPlatform", "Relay", "Rom", "add_instance"]
+__all__ = ["EmitPlatform", "Relay", "Rom", "RomPart", "add_instance"]
+
+# Rows of a ROM's part: block RAMs of 16 or 18 Kbit can give a bit each of so many.
+PART_ADDRESS_BITS = 14
 
 
 @runtime_checkable
@@ -26,7 +32,7 @@ class EmitPlatform(Protocol):
     def instance(self, kind: type[wiring.Component], config: Any, module_name: str) -> tuple[Any, Elaboratable]:
         """Ports of, and an instance of, the module that ``kind(config)`` is emitted as."""
 
-    def rom(self, rom: Rom) -> Elaboratable:
+    def rom(self, part: RomPart) -> Elaboratable:
         """A read-only memory whose contents lie in a file named after it."""
 
 
@@ -72,15 +78,48 @@ class Relay(wiring.Component):
         return m
 
 
+@dataclass(frozen=True)
+class RomPart:
+    """One memory of a :class:`Rom`: ``data`` is the row that was at ``address`` ``latency_cycles`` earlier, or 0 if it
+    was not ``chosen`` then."""
+
+    name: str
+    row_bits: int
+    rows: Sequence[int]
+    latency_cycles: int
+    address: Value
+    chosen: Value
+    data: Value
+
+    def simulated(self) -> Module:
+        """For Amaranth's simulator."""
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
+        port = memory.read_port()
+        chosen_q = Signal()
+        m.d.sync += chosen_q.eq(self.chosen)
+        m.d.comb += port.addr.eq(self.address)
+        row: Any = Mux(chosen_q, port.data, 0)
+        for _ in range(self.latency_cycles - 1):
+            row, before = Signal(self.row_bits, name="row_q", reset_less=True), row
+            m.d.sync += row.eq(before)
+        m.d.comb += self.data.eq(row)
+        return m
+
+
 class Rom(wiring.Component):
     """A read-only memory in block RAM: ``data`` is the row at ``address`` ``latency_cycles`` earlier.
 
     One row per cycle, ``row_bits * len(rows)`` bits.
 
+    What is deeper than a block RAM is cut into :attr:`parts`, whose outputs meet in an OR, since all but one give 0.
+    Left to choose, synthesis takes the widest and shallowest form of the block RAM, as only this has parity bits: that
+    spares a tenth of the blocks, and spends many times the LUTs on choosing between their outputs.
+
     Parameters
     ----------
     name : str
-        Names the memory file.
+        Names the memory files.
     row_bits : int
         Bits of a row.
     rows : sequence of int
@@ -102,15 +141,29 @@ class Rom(wiring.Component):
         self.latency_cycles = latency_cycles
         super().__init__({"address": In(max(1, ceil_log2(len(rows)))), "data": Out(row_bits)})
 
+    @staticmethod
+    def parts(name: str, depth: int) -> dict[str, range]:
+        """The rows of each memory by its name: ``name``, or ``name_0``, ``name_1``, ... if there are several."""
+        size = 1 << PART_ADDRESS_BITS
+        if depth <= size:
+            return {name: range(depth)}
+        return {f"{name}_{first // size}": range(first, min(first + size, depth)) for first in range(0, depth, size)}
+
     def elaborate(self, platform: Any) -> Elaboratable:
-        if isinstance(platform, EmitPlatform):
-            return platform.rom(self)
+        parts = self.parts(self.name, len(self.rows))
+        if len(parts) == 1:
+            return self._part(platform, self.name, range(len(self.rows)), Const(1, 1), self.data)
         m = Module()
-        m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
-        port = memory.read_port()
-        row: Any = port.data
-        for _ in range(self.latency_cycles - 1):
-            row, before = Signal.like(self.data, name="row_q", reset_less=True), row
-            m.d.sync += row.eq(before)
-        m.d.comb += [port.addr.eq(self.address), self.data.eq(row)]
+        given = []
+        for index, (name, rows) in enumerate(parts.items()):
+            data = Signal(self.row_bits, name=f"data{index}")
+            chosen = self.address[PART_ADDRESS_BITS:] == index
+            m.submodules[f"part{index}"] = self._part(platform, name, rows, chosen, data)
+            given.append(data)
+        m.d.comb += self.data.eq(reduce(or_, given))
         return m
+
+    def _part(self, platform: Any, name: str, rows: range, chosen: Value, data: Value) -> Elaboratable:
+        address = self.address[:max(1, ceil_log2(len(rows)))]
+        part = RomPart(name, self.row_bits, self.rows[rows.start:rows.stop], self.latency_cycles, address, chosen, data)
+        return platform.rom(part) if isinstance(platform, EmitPlatform) else part.simulated()

@@ -45,6 +45,9 @@ class SynapseConfig:
     weight_bits, accumulator_bits : int
     external : bool
         Weights come with the events, from a weight fetch, and not from memories of the array.
+    queued : bool
+        Sums wait for the neurons in a queue. Without one, which takes ``lanes == units``, they wait in the drain
+        register, and the next pass does not end before they are taken.
     """
 
     name: str
@@ -55,6 +58,11 @@ class SynapseConfig:
     weight_bits: int
     accumulator_bits: int
     external: bool = False
+    queued: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.queued and self.lanes != self.units:
+            raise ValueError(f"units must be lanes={self.lanes} without a queue, not {self.units}")
 
     @property
     def group_beats(self) -> int:
@@ -106,7 +114,7 @@ class SynapseConfig:
     @property
     def latency_cycles(self) -> int:
         """From a slot's end mark on ``i`` to the first sums on ``o``."""
-        return self.address_cycles + self.memory_cycles + self.block(1).latency_cycles + 1
+        return self.address_cycles + self.memory_cycles + self.block(1).latency_cycles + self.queued
 
 
 def sums_layout(config: SynapseConfig) -> FlatArray:
@@ -126,13 +134,14 @@ class SynapseArray(wiring.Component):
     For each group and step: ``S[n, t] = sum over events of weight[row][n] * mask[t]``; of a static input ``S[n] = sum
     over events of weight[row][n] * mask``, the mask as a number. At the end of a pass
     the sums move to the drain register, and leave ``units`` lanes per beat, through a queue of ``DRAIN_QUEUE_BEATS``
-    beats, while the next group accumulates.
+    beats if there is one, while the next group accumulates.
 
     Each lane block has a weight memory per bank. It holds, at ``pass * rows + row``, the weights of the block's lanes.
     Memories stand next to their lanes, with address registers of their own: no net reaches all of them.
 
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
-    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * sums * accumulator_bits`` bits of LUT RAM.
+    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * sums * accumulator_bits`` bits of LUT RAM if there is
+    a queue.
 
     Parameters
     ----------
@@ -146,7 +155,8 @@ class SynapseArray(wiring.Component):
     o : Out(stream of sums_layout)
     room : Out(1), the next end of a pass may be given. Either the drain register has given its last beat to the queue
         and no end is under way; or the queue has room for all beats that are under way and one group more (so that
-        no beat will wait), and the last end was seen ``group_beats - 1`` cycles ago.
+        no beat will wait), and the last end was seen ``group_beats - 1`` cycles ago. Without a queue: the sums of all
+        ended passes have been taken.
     """
 
     def __init__(self, config: SynapseConfig, weights: Sequence[Sequence[int]]) -> None:
@@ -184,7 +194,7 @@ class SynapseArray(wiring.Component):
             m.d.sync += [mask.eq(mask_before), end.eq(end_before)]
 
         # Lanes, in blocks that share one Verilog module; the drain runs through all of them.
-        move, taken = Signal(), Signal()
+        move = Signal()
         tail: list[Any] = []
         for index, lanes in reversed(list(enumerate(cfg.blocks))):
             block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
@@ -209,12 +219,25 @@ class SynapseArray(wiring.Component):
             # Where blocks are smaller than a beat, what follows them belongs to it too.
             tail = [block.o_head.as_value(), *(tail if len(lanes) < cfg.units else [])]
 
-        # Drain: beats go from the drain register to a queue. That they do is decided one cycle ahead: the decision
-        # moves all lanes, and has that cycle to reach them.
         soon: Any = end
         for k in range(cfg.block(1).latency_cycles - 2):
             soon, before = Signal(name=f"soon{k}_q"), soon
             m.d.sync += soon.eq(before)
+        taken = Signal()
+        m.d.comb += taken.eq(self.o.valid & self.o.ready)
+        if cfg.queued:
+            self._queue(m, soon, move, taken, Cat(tail))
+        else:
+            arrives_q, owed_q = Signal(), Signal()
+            m.d.sync += [arrives_q.eq(soon), self.o.valid.eq(arrives_q | (self.o.valid & ~self.o.ready)),
+                         owed_q.eq(self.i.end | (owed_q & ~taken))]
+            m.d.comb += [self.o.payload.as_value().eq(Cat(tail)), self.room.eq(~owed_q)]
+        return m
+
+    def _queue(self, m: Module, soon: Any, move: Signal, taken: Signal, head: Any) -> None:
+        """Beats go from the drain register to a queue. That they do is decided one cycle ahead: the decision moves all
+        lanes, and has that cycle to reach them."""
+        cfg = self.config
         m.submodules.queue = beats = Queue(sums_layout(cfg), DRAIN_QUEUE_BEATS)
         wiring.connect(m, wiring.flipped(self.o), beats.o)
         # The queue must have room for what is under way to it too.
@@ -222,9 +245,8 @@ class SynapseArray(wiring.Component):
         left_q = Signal(index_shape(cfg.group_beats + 1))
         push_q = Signal()
         m.d.comb += move.eq((left_q != 0) & ~full)
-        m.d.comb += taken.eq(self.o.valid & self.o.ready)
         m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - move)), push_q.eq(move)]
-        m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(Cat(tail))]
+        m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(head)]
 
         # Beats of ended groups that are not in the queue yet, and that the neurons have not taken.
         most = cfg.group_beats + max(cfg.group_beats, DRAIN_QUEUE_BEATS)
@@ -250,4 +272,3 @@ class SynapseArray(wiring.Component):
             m.d.sync += room_q.eq(at_most(spare - cfg.group_beats) if cfg.group_beats <= 2 else 0)
         with m.Else():
             m.d.sync += room_q.eq((outside_q == 0) | (move & (outside_q == 1)) | (at_most(spare) & ~wait_q[1:].any()))
-        return m

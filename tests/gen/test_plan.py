@@ -157,3 +157,13 @@ def test_zero_biases_cost_nothing() -> None:
 def test_fold_is_checked(network: Network) -> None:
     with pytest.raises(SpikeloomError, match=r"layer layer2: lanes must be in 1\.\.4, not 5"):
         make_plan(network, Fold(layers=(LayerFold(), LayerFold(), LayerFold(lanes=5))))
+
+
+@pytest.mark.parametrize(("fold", "queued"), [
+    (LayerFold(lanes=1, pipelined=False), False), (LayerFold(lanes=4, neuron_units=4, pipelined=False), False),
+    (LayerFold(lanes=4, neuron_units=2, pipelined=False), True), (LayerFold(lanes=4, neuron_units=4), True),
+    (LayerFold(lanes=8, neuron_units=8), False), (LayerFold(lanes=8, neuron_units=4), True),
+])
+def test_sums_are_queued_where_the_next_ones_may_catch_up(fold: LayerFold, queued: bool) -> None:
+    network = random_network(np.random.default_rng(3), sizes=(4, 8), static=True, steps=2)
+    assert make_plan(network, Fold(layers=(fold,))).layers[0].synapse.queued == queued

@@ -14,11 +14,12 @@ import pytest
 from support.networks import random_fold, random_network
 
 from spikeloom.cosim.verilator import lint
-from spikeloom.gen.build import build
+from spikeloom.gen.build import build, manifest_of
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.verilog import TOP, EmittedVerilog, emit
 from spikeloom.model.network import Network
+from spikeloom.rtl import share
 
 FOLD = Fold(name="mixed", input_per_beat=4, layers=(
     LayerFold(lanes=10, neuron_units=5, inputs_per_cycle=4), LayerFold(lanes=3, pipelined=False), LayerFold(lanes=4)))
@@ -95,6 +96,19 @@ def test_each_block_has_its_part_of_a_row() -> None:
         parts = [[int(line, 16) for line in memories[f"layer0_weights{bank}_{block}.hex"].splitlines()]
                  for block in range(5)]
         assert [sum(part << 8 * bits * k for k, part in enumerate(row)) for row in zip(*parts, strict=True)] == rows
+
+
+def test_deep_memories_are_files_of_parts(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(share, "PART_ADDRESS_BITS", 3)
+    plan = make_plan(network, FOLD)
+    emitted = emit(plan)
+    assert set(re.findall(r'"([^"]+\.hex)"', emitted.verilog)) == set(emitted.memories)
+    assert manifest_of(plan)["memory_files"] == emitted.memory_bits
+    parts = [emitted.memories[f"layer1_weights0_0_{k}.hex"].splitlines() for k in range(8)]
+    assert [len(part) for part in parts] == [8] * 7 + [4]
+    assert [int(line, 16) for part in parts for line in part] == plan.weights(1)[0]
+    build(plan, tmp_path / "build")
+    lint(tmp_path / "build")
 
 
 def test_head(network: Network) -> None:

@@ -15,9 +15,9 @@ ACCUMULATOR_BITS = 16
 
 
 def config_of(lanes: int, units: int, *, banks: int = 1, passes: int = 1, weight_bits: int = 4,
-              beats: int = 6, static: bool = False) -> SynapseConfig:
+              beats: int = 6, static: bool = False, queued: bool = True) -> SynapseConfig:
     return SynapseConfig(name="layer", lanes=lanes, units=units, static=static, weight_bits=weight_bits,
-                         accumulator_bits=ACCUMULATOR_BITS,
+                         accumulator_bits=ACCUMULATOR_BITS, queued=queued,
                          queue=EventQueueConfig(items=banks, item_bits=3, beats=beats, banks=banks, passes=passes))
 
 
@@ -151,6 +151,27 @@ def test_stalls_hold_the_beat() -> None:
     begins = [end + case.config.latency_cycles for end in at["end"]]
     assert all(a >= b for a, b in zip(first, begins, strict=True))
     assert set(at["valid"]) == {c for begin, done in zip(begins, last, strict=True) for c in range(begin, done + 1)}
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.6, 0.9])
+@pytest.mark.parametrize(("lanes", "banks", "passes"), [(1, 1, 1), (1, 1, 4), (3, 2, 3), (9, 5, 2), (20, 1, 2)])
+def test_without_a_queue(lanes: int, banks: int, passes: int, stall: float) -> None:
+    """Sums come a cycle earlier, wait where they are, and let the next pass end when they are taken."""
+    config = config_of(lanes, lanes, banks=banks, passes=passes, queued=False)
+    assert config.latency_cycles == config_of(lanes, lanes, banks=banks, passes=passes).latency_cycles - 1
+    case = Case(config, seed=lanes, windows=4)
+    got, at = case.run(stall, seed=passes)
+    assert got == case.sums()
+    assert set(at["valid"]) == {cycle for end, taken in zip(at["end"], at["beat"], strict=True)
+                                for cycle in range(end + config.latency_cycles, taken + 1)}
+    busy = {cycle for end, taken in zip(at["end"], at["beat"], strict=True) for cycle in range(end + 1, taken + 1)}
+    assert at["room"] == [cycle for cycle in range(at["beat"][-1] + 2) if cycle not in busy]
+    assert memory_bits(SynapseArray(config, case.memories)) == banks * passes * config.queue.rows * lanes * 4
+
+
+def test_only_whole_groups_go_without_a_queue() -> None:
+    with pytest.raises(ValueError, match="units must be lanes=4 without a queue, not 2"):
+        config_of(4, 2, queued=False)
 
 
 @pytest.mark.parametrize(("lanes", "units"), LANES)
