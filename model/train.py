@@ -82,6 +82,7 @@ class TrainConfig:
     activity : float
         Added to the loss per spike of a hidden neuron, mean over the samples: fewer spikes, fewer cycles.
     epochs, batch : int
+        With 0 epochs what the training starts from is exported as this configuration wants it, e.g. for another readout.
     lr : float
         Of AdamW; ``schedule`` "cosine" lets it fall to 0, "constant" does not.
     weight_decay : float
@@ -152,8 +153,9 @@ class TrainConfig:
             if not good:
                 raise SpikeloomError(f"training: {key} must be {allowed}, not {getattr(self, key)!r}")
 
-        for key in ("classes", "steps", "epochs", "batch", "threads"):
+        for key in ("classes", "steps", "batch", "threads"):
             need(key, isinstance(getattr(self, key), int) and getattr(self, key) >= 1, "an integer above 0")
+        need("epochs", isinstance(self.epochs, int) and self.epochs >= 0, "an integer, at least 0")
         need("hidden", isinstance(self.hidden, str), "a topology such as '400-400'")
         for key in ("tau_m", "tau_s"):
             need(key, 1 <= getattr(self, key) < 1 << 15, "in 1..32767 steps")
@@ -518,7 +520,10 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         _write_metrics(out / "metrics.jsonl", metrics)
         if on_epoch is not None:
             on_epoch(metrics[-1])
-    network = _export(config, average, images.shape[1:], metrics)
+    accuracy = metrics[-1].validation_accuracy if metrics else None
+    if not metrics and len(held_back):
+        accuracy, _ = _evaluate(config, average, pixels[held_back], target_labels[held_back])
+    network = _export(config, average, images.shape[1:], accuracy)
     if isinstance(network, Network):
         path = out / "network.snn"
         save_network(network, path)
@@ -678,9 +683,8 @@ def _follow(average: _Model, model: _Model, decay: float) -> None:
 
 
 def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...],
-            metrics: list[EpochMetrics]) -> Network | FloatNetwork:
-    metadata = {"training": asdict(config), "torch": torch.__version__,
-                "validation_accuracy": metrics[-1].validation_accuracy}
+            accuracy: float | None) -> Network | FloatNetwork:
+    metadata = {"training": asdict(config), "torch": torch.__version__, "validation_accuracy": accuracy}
     layers = cast(Iterable[_Layer], model.layers)
     if config.weight_bits is None:
         return FloatNetwork(name=config.name, shape=shape, mean=config.mean, std=config.std, steps=config.steps,
