@@ -51,7 +51,7 @@ module {ROM_MODULE} #(
   reg [WIDTH-1:0] row;
   always @(posedge clk)
     if (chosen) row <= rows[address];
-    else row <= {{WIDTH{{1'b0}}}};
+    else row <= 0;
   if (LATENCY == 1) begin : memory_output
     always @* data = row;
   end else begin : register_output

@@ -138,6 +138,14 @@ def test_random_folds_are_free_of_lint(seed: int, tmp_path: Path) -> None:
     lint(tmp_path / "build")
 
 
+def test_wide_memories_are_free_of_lint(tmp_path: Path) -> None:
+    network = random_network(np.random.default_rng(0), sizes=(4, 900), static=True, steps=1)
+    plan = make_plan(network, PRESETS["full"](network))
+    assert max(len(rows.splitlines()[0]) * 4 for rows in emit(plan).memories.values()) > 8192  # Verilator's own limit
+    build(plan, tmp_path / "build")
+    lint(tmp_path / "build")
+
+
 def test_waivers_have_reasons(network: Network, tmp_path: Path) -> None:
     build(make_plan(network, FOLD), tmp_path / "build")
     lines = (tmp_path / "build" / "lint.vlt").read_text().splitlines()
