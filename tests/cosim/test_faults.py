@@ -91,9 +91,10 @@ def no_fault(plan: Plan, patch: Patch) -> Plan:
 
 
 def decay_rounds_to_zero(plan: Plan, patch: Patch) -> Plan:
-    def wrong(decay: Decay, x: Any) -> Any:
-        return x - Mux(x < 0, -(-x >> 2), x >> 2) if decay == Shift(2) else decay_value(decay, x)
-    patch.setattr(neuron, "decay_value", wrong)
+    def wrong(decay: Decay, decays: Any, x: Any, addend: Any) -> Any:
+        rounded = x - Mux(x < 0, -(-x >> 2), x >> 2) if decay == Shift(2) else decay_value(decay, x)
+        return Mux(decays, rounded, x + addend)
+    patch.setattr(neuron, "_decay_or_add", wrong)
     return plan
 
 

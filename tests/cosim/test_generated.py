@@ -62,7 +62,7 @@ def test_presets(tmp_path: Path, network: Network, preset: str) -> None:
 # (module, pattern in it, replacement, options that show it)
 FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "wrong decay": (r"snn_layer0_neuron", r"13'h0dbb", "13'h0cbb", {}),
-    "wrong threshold": (r"snn_layer0_neuron", r"(> \$signed\(\d+'h)\w+", r"\g<1>780", {}),
+    "wrong threshold": (r"snn_layer0_neuron", r"\+ \$signed\(13'h1447\)", "+ $signed(13'h187f)", {}),
     "dropped event": (r"\\snn_top\.layer0\.queue ", r"= \| i__payload;", "= | (i__payload & {7{beat_q != 5'd7}});", {}),
     "carry lost": (r"snn_layer1_lanes8", r"(accumulator\d+_2_q\)) \+ (\$signed\(sum\d+_2_q)", r"\1 ^ \2", {}),
     "one pass too few": (r"\\snn_top\.layer0\.queue ", r"pass_q == 2'h3", "pass_q == 2'h2", {}),
