@@ -82,7 +82,7 @@ class TrainConfig:
     activity : float
         Added to the loss per spike of a hidden neuron, mean over the samples: fewer spikes, fewer cycles.
     epochs, batch : int
-        With 0 epochs what the training starts from is exported as this configuration wants it, e.g. for another readout.
+        With 0 epochs what the training starts from is exported as it is, but for the readout and the scales.
     lr : float
         Of AdamW; ``schedule`` "cosine" lets it fall to 0, "constant" does not.
     weight_decay : float
