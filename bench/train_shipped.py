@@ -49,7 +49,7 @@ RECIPES = {
 # From the network that the recipe gives.
 TUNING = {"fashion-mnist-400-400": TIES | {"epochs": 10, "lr": 2e-4, "threads": 1},
           "fashion-mnist-15c5-40c5-300": TIES | {"epochs": 0},  # the rule alone, without training
-          "fashion-mnist-32c5-64c5-1024": TIES | {"epochs": 2, "lr": 1e-4}}
+          "fashion-mnist-32c5-64c5-1024": TIES | {"loss": "softmax", "epochs": 4, "lr": 3e-4}}
 
 
 def main() -> None:

@@ -520,10 +520,10 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         _write_metrics(out / "metrics.jsonl", metrics)
         if on_epoch is not None:
             on_epoch(metrics[-1])
-    accuracy = metrics[-1].validation_accuracy if metrics else None
+    reached = metrics[-1].validation_accuracy if metrics else None
     if not metrics and len(held_back):
-        accuracy, _ = _evaluate(config, average, pixels[held_back], target_labels[held_back])
-    network = _export(config, average, images.shape[1:], accuracy)
+        reached, _ = _evaluate(config, average, pixels[held_back], target_labels[held_back])
+    network = _export(config, average, images.shape[1:], reached)
     if isinstance(network, Network):
         path = out / "network.snn"
         save_network(network, path)
