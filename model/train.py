@@ -454,6 +454,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         If the data or ``start`` do not fit the configuration, the checkpoint is of another one or damaged, the loss
         stops being a number, or the folder cannot be written.
     """
+    if config.epochs == 0 and start is None:
+        raise SpikeloomError("training: epochs must be above 0 where there is no network to start from, not 0")
     pixels, target_labels, soft = _check_data(config, images, labels, teacher)
     model = _Model(config, pixels.shape[1:], start)
     average = _Model(config, pixels.shape[1:], start)
