@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -16,6 +16,10 @@ from .beat import beat_stream, index_shape, memory_depth
 from .flat_array import FlatArray
 
 __all__ = ["EventQueue", "EventQueueConfig", "EventSource", "credit_port", "slot_credit", "slot_layout"]
+
+# What is used once for every position of an entry gets a signal, if these are more than so many: the Verilog would grow
+# with their square.
+FEW_POSITIONS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,12 +327,16 @@ class EventQueue(wiring.Component):
         if not alone:
             open_q = Signal(cfg.positions - 1, name=f"open{bank}_q")
             left = [*(entry_q.some[:-1] & open_q), entry_q.some[-1]]
+            if cfg.positions > FEW_POSITIONS:
+                named = Signal(cfg.positions, name=f"left{bank}")
+                m.d.comb += named.eq(Cat(left))
+                left = list(named)
             with m.If(free):
                 m.d.sync += open_q.eq(fetched_q.replicate(cfg.positions - 1))
             with m.Elif(given):
                 m.d.sync += open_q.eq(Cat(Cat(left[:p]).any() for p in range(cfg.positions - 1)))
-        first = _first_of([_Choice(left[p], Const(0), Cat(entry_q.mask[p]), Const(p, index_shape(cfg.positions)))
-                           for p in range(cfg.positions)])
+        first = _first_of(m, [_Choice(left[p], Const(0), Cat(entry_q.mask[p]), Const(p, index_shape(cfg.positions)))
+                              for p in range(cfg.positions)])
         m.d.comb += more.eq(first.more)
         # A base is a multiple of the positions: if those are a power of two, there is nothing to carry.
         row = entry_q.base + first.offset if cfg.positions & (cfg.positions - 1) else entry_q.base | first.offset
@@ -344,11 +352,16 @@ class _Choice(NamedTuple):
     offset: Any
 
 
-def _first_of(choices: Sequence[_Choice]) -> _Choice:
+def _first_of(m: Module, choices: Sequence[_Choice]) -> _Choice:
     """Of all positions, as a balanced tree; the last one if none is left."""
     if len(choices) == 1:
         return choices[0]
     half = len(choices) // 2
-    low, high = _first_of(choices[:half]), _first_of(choices[half:])
-    return _Choice(low.any | high.any, low.more | high.more | (low.any & high.any),
+    low, high = _first_of(m, choices[:half]), _first_of(m, choices[half:])
+    both = _Choice(low.any | high.any, low.more | high.more | (low.any & high.any),
                    Mux(low.any, low.mask, high.mask), Mux(low.any, low.offset, high.offset))
+    if len(choices) <= FEW_POSITIONS:
+        return both
+    named = _Choice(*(Signal(Value.cast(value).shape(), name=f"first{len(choices)}") for value in both))
+    m.d.comb += [signal.eq(value) for signal, value in zip(named, both, strict=True)]
+    return named
