@@ -6,7 +6,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal
 
-__all__ = ["bit_weighted", "tree_depth", "tree_latency", "tree_sum"]
+__all__ = ["bit_weighted", "tree_depth", "tree_sum"]
 
 
 def tree_depth(terms: int) -> int:
@@ -38,7 +38,8 @@ def tree_sum(m: Module, terms: list[Any], name: str, levels_per_register: int, *
 def bit_weighted(m: Module, terms: list[Any], name: str, *, reset_less: bool = True) -> Any:
     """``sum_b 2**b * terms[b]`` of signed terms, by a balanced tree, a register after every level but the last.
 
-    What lies below the other term's lowest bit goes past an adder, not through it. Latency: ``tree_latency``.
+    What lies below the other term's lowest bit goes past an adder, not through it. Latency
+    ``max(0, tree_depth(len(terms)) - 1)`` cycles.
     """
     shift = 1
     while len(terms) > 1:
@@ -50,9 +51,3 @@ def bit_weighted(m: Module, terms: list[Any], name: str, *, reset_less: bool = T
             m.d.sync += [now.eq(t) for now, t in zip(level, before, strict=True)]
         terms, shift = level, 2 * shift
     return terms[0]
-
-
-def tree_latency(terms: int, levels_per_register: int) -> int:
-    """Registers on the way through :func:`tree_sum`."""
-    depth = tree_depth(terms)
-    return max(0, depth - 1) // levels_per_register

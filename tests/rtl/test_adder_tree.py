@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Module, Shape, Signal, signed
 from support.simulation import simulate
 
-from spikeloom.rtl.adder_tree import tree_depth, tree_latency, tree_sum
+from spikeloom.rtl.adder_tree import bit_weighted, tree_depth, tree_sum
 
 BITS = 4
 
@@ -24,9 +24,25 @@ def test_sums_and_latency(count: int, levels: int) -> None:
     m = Module()
     terms = [Signal(signed(BITS), name=f"term{k}") for k in range(count)]
     total, latency = tree_sum(m, list(terms), "tree", levels)
-    assert latency == tree_latency(count, levels) == max(0, tree_depth(count) - 1) // levels
+    assert latency == max(0, tree_depth(count) - 1) // levels
     assert total.shape() == signed(BITS + tree_depth(count))
+    stimulus, got = run(m, terms, total, latency)
+    assert got == [sum(values) for values in stimulus]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8])
+def test_bits_count_by_their_powers_of_two(count: int) -> None:
+    m = Module()
+    terms = [Signal(signed(BITS), name=f"term{k}") for k in range(count)]
+    total = bit_weighted(m, list(terms), "tree")
+    stimulus, got = run(m, terms, total, max(0, tree_depth(count) - 1))
+    assert got == [sum(value << b for b, value in enumerate(values)) for values in stimulus]
+
+
+def run(m: Module, terms: list[Signal], total: Any, latency: int) -> tuple[list[list[int]], list[int]]:
+    """Values of the terms, one set a cycle, and the total of each."""
     m.d.sync += Signal().eq(1)  # a clock, even for a tree without registers
+    count = len(terms)
     rng = np.random.default_rng(count)
     low, high = -(1 << BITS - 1), (1 << BITS - 1) - 1
     stimulus = [[low] * count, [high] * count, *rng.integers(low, high + 1, (20, count)).tolist()]
@@ -40,7 +56,7 @@ def test_sums_and_latency(count: int, levels: int) -> None:
             await ctx.tick()
 
     simulate(m, bench)
-    assert got[latency:] == [sum(values) for values in stimulus]
+    return stimulus, got[latency:]
 
 
 def test_unequal_widths() -> None:
