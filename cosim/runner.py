@@ -21,8 +21,8 @@ from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator as VerilatorRunner
 from filelock import FileLock
 
-from spikeloom.model.cache import cache_dir
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.cache import cache_dir
 
 from .verilator import Verilator, check_compiler, find_verilator
 

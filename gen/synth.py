@@ -37,8 +37,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from spikeloom.model.cache import cache_dir
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.cache import cache_dir
 
 from .build import MANIFEST, read_manifest
 from .devices import Device, Family, find_device

@@ -36,9 +36,9 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from .cache import cache_dir
 from .errors import SpikeloomError
 from .network import MAX_STEPS
+from .system.cache import cache_dir
 
 __all__ = ["EVENT_STEPS", "EVENT_WINDOW_US", "Dataset", "Progress", "Split", "load", "names"]
 
