@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.processes import run
+from spikeloom.model.system.processes import Children, run
 
 
 def _gone(pid: int, limit_s: float = 5) -> bool:
@@ -59,3 +60,25 @@ def test_a_parent_that_is_killed_leaves_nobody(tmp_path: Path, how: signal.Signa
         os.kill(pid, 0)
         process.send_signal(how)
     assert _gone(pid)
+
+
+def test_one_that_hangs() -> None:
+    began = time.monotonic()
+    with pytest.raises(SpikeloomError, match="hangs: has not used the processor for 1 s"):
+        run(["sleep", "60"], idle_s=1)
+    assert time.monotonic() - began < 10
+    assert run([sys.executable, "-c", "import time\nend = time.time() + 2\nwhile time.time() < end: pass"],
+               idle_s=1) == (0, "")
+
+
+def test_children_end_together() -> None:
+    with ThreadPoolExecutor() as pool:
+        with Children() as children:
+            running = [pool.submit(children.run, ["sleep", "60"]) for _ in range(3)]
+            time.sleep(0.5)
+        for each in running:
+            with pytest.raises(KeyboardInterrupt):
+                each.result(timeout=5)
+    with pytest.raises(KeyboardInterrupt):
+        children.run(["sleep", "60"])
+    assert run(["true"]) == (0, "")
