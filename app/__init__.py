@@ -28,6 +28,7 @@ from spikeloom.model.errors import SpikeloomError
 if TYPE_CHECKING:
     from spikeloom.cosim.simulate import SimResult
     from spikeloom.gen.fold import Fold
+    from spikeloom.gen.manifest import Manifest
     from spikeloom.gen.plan import Plan
     from spikeloom.gen.synth import SynthResult
     from spikeloom.model.datasets import Dataset
@@ -111,7 +112,7 @@ def compile(network: Network, fold: Fold | str = "balanced", device: str | None 
     return make_plan(network, fit_to_device(network, chosen, find_device(device), bus_bits) if device else chosen)
 
 
-def write(plan: Plan, folder: str | Path, **options: Any) -> dict[str, Any]:
+def write(plan: Plan, folder: str | Path, **options: Any) -> Manifest:
     """Generate a build folder: see :func:`spikeloom.gen.build.build`."""
     from spikeloom.gen.build import build
     return build(plan, folder, **options)

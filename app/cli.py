@@ -24,6 +24,7 @@ from spikeloom.model.errors import SpikeloomError
 
 if TYPE_CHECKING:
     from spikeloom.cosim.simulate import SimResult
+    from spikeloom.gen.manifest import Manifest
 
 __all__ = ["main"]
 
@@ -201,18 +202,18 @@ def demo(network: str, data: str, samples: int, fold: str, output: Path, clock_m
     plan = spikeloom.compile(net, fold)
     manifest = _write(plan, output, overwrite=True)
     result = _simulate(output, loaded)
-    value = result.to_json() | {"folder": str(output), "memory_bits": manifest["memory_bits"], "clock_mhz": clock_mhz,
+    value = result.to_json() | {"folder": str(output), "memory_bits": manifest.memory_bits, "clock_mhz": clock_mhz,
                                 "us_mean": result.cycles_mean / clock_mhz}
     _print(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}", [
         *_sim_rows(result, clock_mhz),
-        ("memory", f"{manifest['memory_bits']:,} bits"),
-        ("Verilog", output / f"{manifest['top']}.v"),
+        ("memory", f"{manifest.memory_bits:,} bits"),
+        ("Verilog", output / f"{manifest.top}.v"),
         ("next", f"spikeloom report {output} --data {data} -o report.html"),
     ])
     sys.exit(0 if result.ok else 1)
 
 
-def _write(plan: Any, folder: Path, overwrite: bool) -> dict[str, Any]:
+def _write(plan: Any, folder: Path, overwrite: bool) -> Manifest:
     with _bar("Verilog") as advance:
         manifest = spikeloom.write(plan, folder, overwrite=overwrite, progress=lambda what: advance(1, what=what))
         advance(what="Verilog", total=1, done=1)
@@ -292,11 +293,11 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str,
       spikeloom check fashion-mnist-400-400 --fold fast
       spikeloom check my.snn --fold my_fold.json --data my.npz --json
     """
-    from spikeloom.gen.build import manifest_of
+    from spikeloom.gen.build import describe
     from spikeloom.gen.cycles import count_cycles
     net = spikeloom.load(network)
     plan = spikeloom.compile(net, fold, device, bus_bits)
-    value = manifest_of(plan)
+    value = describe(plan).to_json()
     if not no_cycles:
         loaded = _dataset(data, samples)
         counts = count_cycles(plan, loaded.images)
@@ -364,8 +365,9 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
     net = spikeloom.load(network)
     plan = spikeloom.compile(net, fold, device, bus_bits)
     manifest = _write(plan, output, overwrite=force)
-    _print(as_json, manifest | {"folder": str(output)}, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
-        ("Verilog", output / f"{manifest['top']}.v"), ("memory", f"{manifest['memory_bits']:,} bits"),
+    value = manifest.to_json() | {"folder": str(output)}
+    _print(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
+        ("Verilog", output / f"{manifest.top}.v"), ("memory", f"{manifest.memory_bits:,} bits"),
         ("network hash", net.hash[:16]), ("next", f"spikeloom sim {output}"),
     ])
 
@@ -402,8 +404,8 @@ def sim(folder: Path, data: str, samples: int | None, jobs: int, stream: bool, i
       spikeloom sim build/fast --data fashion-mnist-demo --input-gap 0.3 --output-stall 0.3 --seed 7
       spikeloom sim build/fast --data fashion-mnist-demo --samples 2 --waves two.vcd
     """
-    from spikeloom.gen.build import read_manifest
     from spikeloom.gen.fetch_cycles import MemoryTiming
+    from spikeloom.gen.manifest import read_manifest
     read_manifest(folder)  # a wrong folder is told before any data are fetched
     loaded = _dataset(data, samples)
     memory = MemoryTiming(latency_cycles=memory_latency, beat_interval_cycles=memory_interval)
@@ -460,7 +462,7 @@ def report(folder: Path, data: str, samples: int, device: str | None, output: Pa
       spikeloom report build/fast -o report.html
       spikeloom report build/fast --data fashion-mnist-demo --samples 500 --device lfe5u-85f
     """
-    from spikeloom.gen.build import read_manifest
+    from spikeloom.gen.manifest import read_manifest
     read_manifest(folder)
     loaded = _dataset(data, samples)
     with _bar("report") as advance:

@@ -94,7 +94,8 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         raise SpikeloomError(f"clock_mhz must be above 0, not {clock_mhz!r}")
     build = BuildFolder.load(folder)
     network = build.network
-    plan = make_plan(network, fold_from_dict(build.manifest["fold"], f"{build.path / 'manifest.json'}"))
+    plan = make_plan(network, fold_from_dict(build.manifest.fold, f"{build.path / 'manifest.json'}"))
+    manifest = build.manifest.to_json()
     if device is not None:
         find_device(device)
     if not len(data):
@@ -103,15 +104,15 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         tell("golden model and cycle model")
         measured = _measure(plan, data, tell)
         context = {
-            "network": _network_facts(network), "data": data, "folder": build.path.name, "manifest": build.manifest,
+            "network": _network_facts(network), "data": data, "folder": build.path.name, "manifest": manifest,
             "clock_mhz": clock_mhz, "static": network.static, "windows": plan.windows,
             **_accuracy(measured, data, network),
             **_activity(measured, network),
-            **_cycles(measured, build.manifest, clock_mhz),
-            "layer_columns": _layer_columns(build.manifest["layers"]),
-            "memories": _memories(build.manifest["memory_files"]),
-            "fold_json": _fold_json(build.manifest["fold"]),
-            "versions": _versions(build.manifest["versions"]),
+            **_cycles(measured, manifest, clock_mhz),
+            "layer_columns": _layer_columns(manifest["layers"]),
+            "memories": _memories(manifest["memory_files"]),
+            "fold_json": _fold_json(manifest["fold"]),
+            "versions": _versions(manifest["versions"]),
         }
         tell("spikes of samples")
         context["rasters"] = _rasters(network, data, measured)

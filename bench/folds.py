@@ -28,7 +28,7 @@ def main() -> None:
             cycles = predict_latency(network, manifest, data.images)
             counts = spikeloom.synthesize(Path(folder) / "build", DEVICE)
         rows.append([name, f"{cycles.mean():,.0f} ({cycles.min():,}-{cycles.max():,})", f"{counts.lut:,}",
-                     f"{counts.ff:,}", str(counts.bram), str(counts.dsp), f"{manifest['memory_bits']:,}"])
+                     f"{counts.ff:,}", str(counts.bram), str(counts.dsp), f"{manifest.memory_bits:,}"])
         results.append({"fold": plan.fold.to_dict(), "cycles_mean": float(cycles.mean()),
                         "cycles_min": int(cycles.min()), "cycles_max": int(cycles.max()), "synth": counts.to_json()})
     save("folds", {"network": NETWORK, "hash": network.hash, "samples": len(data), "folds": results},

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import shutil
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 from xml.etree.ElementTree import ParseError
 
 import cocotb_tools.config
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import Verilator as VerilatorRunner
-from filelock import FileLock
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.cache import cache_dir
+from spikeloom.model.system.cache import cached, found
+from spikeloom.model.system.processes import Children, failure, run
 
 from .verilator import Verilator, check_compiler, find_verilator
 
@@ -34,7 +35,8 @@ __all__ = ["Program", "SimulationError", "compile_program", "run_program"]
 _SHARE_INSTANCES = ("--inline-mult", "1", "-fno-gate", "-fno-dfg")
 _VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", *_SHARE_INSTANCES)
 _MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2")
-_KEEP_SECONDS = 14 * 24 * 3600
+# A simulator that is alive computes. Verilator's writer of waveforms is known to wait for itself on a full disk.
+_IDLE_S = 60
 
 
 class SimulationError(SpikeloomError):
@@ -81,61 +83,52 @@ def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False
     tool = find_verilator()
     environment = repr((tool.version, str(tool.executable), compiler, importlib.metadata.version("cocotb"),
                         str(cocotb_tools.config.libs_dir), platform.machine(), _VERILATOR_FLAGS, _MAKE_FLAGS, waves))
-    key = hashlib.sha256(repr((environment, top, sorted(sources.items()))).encode()).hexdigest()[:32]
-    runtime = cache_dir() / "runtime" / hashlib.sha256(environment.encode()).hexdigest()[:32]
-    folder = cache_dir() / "programs" / key
-    stamp = folder / "complete"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        runtime.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not stamp.is_file():
-                shutil.rmtree(folder, ignore_errors=True)
-                _compile(folder, sources, top, waves, tool, runtime)
-                _forget_old(folder.parent)
-            stamp.touch()
-    except OSError as error:
-        raise SpikeloomError(f"{cache_dir()}: the build cache cannot be written ({error}): "
-                             "set SPIKELOOM_CACHE to a folder that can") from error
+    key = _key(repr((environment, top, sorted(sources.items()))))
+    folder = cached("programs", key, lambda part: _compile(part, sources, top, waves, tool, _key(environment)))
     return Program(folder=folder, top=top, waves=waves)
 
 
-def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, tool: Verilator, runtime: Path) -> None:
-    source_dir, object_dir = folder / "src", folder / "obj"
-    source_dir.mkdir(parents=True)
+def _key(everything: str) -> str:
+    return hashlib.sha256(everything.encode()).hexdigest()[:32]
+
+
+def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, tool: Verilator,
+             runtime_key: str) -> None:
+    """Leave the program and the log of its making in ``folder``."""
+    source_dir, object_dir, log = folder / "src", folder / "obj", folder / "compile.log"
+    source_dir.mkdir()
     object_dir.mkdir()
+    for name, text in sources.items():
+        (source_dir / name).write_text(text, encoding="utf-8")
     names = sorted(sources, key=lambda name: not name.endswith(".vlt"))  # waivers count from where they stand
-    for name in names:
-        (source_dir / name).write_text(sources[name], encoding="utf-8")
     # Verilator's own runtime is the same in every program, and most of the time that a small one takes.
-    ready = tuple(compiled.name for compiled in runtime.glob("*.o"))
-    for name in ready:
-        shutil.copy(runtime / name, object_dir)
-    log = folder / "compile.log"
+    runtime = found("runtime", runtime_key)
+    ready = sorted(runtime.glob("*.o")) if runtime else []
+    _copy(ready, object_dir)
     try:
-        _Runner(tool, ready).build(sources=[source_dir / name for name in names], hdl_toplevel=top,
-                            build_dir=object_dir, build_args=_VERILATOR_FLAGS, waves=waves, log_file=log)
+        _Runner(tool, [path.name for path in ready]).build(
+            sources=[source_dir / name for name in names], hdl_toplevel=top, build_dir=object_dir,
+            build_args=_VERILATOR_FLAGS, waves=waves, log_file=log)
     except (RuntimeError, SystemExit) as error:
         raise SimulationError(f"Verilator or the C++ compiler rejects {', '.join(sources)} ({error}):\n"
                               f"{_errors(log)}") from error
-    for compiled in object_dir.glob("verilated*.o"):
-        partial = runtime / f"{compiled.name}.{folder.name}"
-        shutil.copy(compiled, partial)
-        partial.replace(runtime / compiled.name)
+    if not (object_dir / top).is_file():
+        raise SimulationError(f"make ended well but made no program; its log:\n{_errors(log)}")
+    if not ready:
+        cached("runtime", runtime_key, lambda part: _copy(object_dir.glob("verilated*.o"), part))
     (object_dir / top).rename(folder / top)
     shutil.rmtree(object_dir)
+    shutil.rmtree(source_dir)
 
 
-def _forget_old(programs: Path) -> None:
-    """Remove programs that nobody has used for two weeks, so that the cache does not grow for ever."""
-    oldest = time.time() - _KEEP_SECONDS
-    for stamp in programs.glob("*/complete"):
-        if stamp.stat().st_mtime < oldest:
-            shutil.rmtree(stamp.parent, ignore_errors=True)
+def _copy(files: Iterable[Path], folder: Path) -> None:
+    for file in files:
+        shutil.copy(file, folder)
 
 
-def run_program(program: Program, test_module: str, run_dir: Path, *, plusargs: Sequence[str] = (),
-                environment: Mapping[str, str] | None = None, waves: Path | None = None) -> None:
+def run_program(program: Program, test_module: str, run_dir: Path, *, children: Children | None = None,
+                plusargs: Sequence[str] = (), environment: Mapping[str, str] | None = None,
+                waves: Path | None = None) -> None:
     """Run cocotb tests on a program; return if all of them pass.
 
     Parameters
@@ -144,6 +137,8 @@ def run_program(program: Program, test_module: str, run_dir: Path, *, plusargs: 
         Python module with the tests; imported in the simulator's process.
     run_dir : Path
         Working directory: relative file names in Verilog start here, and the log is written here.
+    children : Children, optional
+        Whom the simulator's process ends with.
     plusargs : sequence of str
         Verilog's run-time options, ``+name=value``.
     environment : mapping
@@ -155,12 +150,14 @@ def run_program(program: Program, test_module: str, run_dir: Path, *, plusargs: 
     ------
     SimulationError
         If a test fails or the simulator dies; the message quotes its log.
+    SpikeloomError
+        If it hangs.
     """
     log = run_dir / "simulation.log"
     results = run_dir / "results.xml"
     death: BaseException | None = None
     try:
-        _Runner().test(test_module=test_module, hdl_toplevel=program.top, hdl_toplevel_lang="verilog",
+        _Runner(children=children).test(test_module=test_module, hdl_toplevel=program.top, hdl_toplevel_lang="verilog",
                        build_dir=program.folder, test_dir=run_dir, plusargs=list(plusargs),
                        extra_env=dict(environment or {}), results_xml=str(results), waves=waves is not None,
                        log_file=log, test_args=[] if waves is None else ["--trace-file", str(waves)])
@@ -191,16 +188,18 @@ class _Runner(VerilatorRunner):
     That flag keeps every signal readable from outside, which makes a simulation 3-6 times slower.
     """
 
-    def __init__(self, tool: Verilator | None = None, ready: Sequence[str] = ()) -> None:
+    def __init__(self, tool: Verilator | None = None, ready: Sequence[str] = (),
+                 children: Children | None = None) -> None:
         self.tool = tool
+        self.run = run if children is None else children.run
         self.ready = ready  # objects that make must take as they are
         super().__init__()
 
     def _set_env_common(self) -> None:
+        os.environ.setdefault("PATH", os.defpath)  # what the system takes anyway; cocotb asks for the variable
         super()._set_env_common()
         # A make that runs us must not hand its flags and job server to the one that we run.
-        for variable in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
-            self.env.pop(variable, None)
+        self.env.update(MAKEFLAGS="", MFLAGS="", MAKELEVEL="")
         if self.tool is not None:
             self.env.update(self.tool.environment)
 
@@ -215,3 +214,15 @@ class _Runner(VerilatorRunner):
         make += [*_MAKE_FLAGS, *(f"--old-file={name}" for name in self.ready),
                  *(f"{name}={value}" for name, value in self.tool.make_variables.items())]
         return [verilate, make]
+
+    def _execute_cmds(self, cmds: Sequence[list[str]], cwd: str | os.PathLike[str],
+                      stdout: TextIO | None = None) -> None:
+        for command in cmds:
+            code, _ = self.run(command, folder=Path(cwd), environment=self.env, log=stdout,
+                               idle_s=_IDLE_S if self.tool is None else 0)
+            if code:
+                raise RuntimeError(f"{Path(command[0]).name} {failure(code, self._said())}")
+
+    def _said(self) -> str:
+        assert self.log_file is not None
+        return Path(self.log_file).read_text(encoding="utf-8", errors="replace")

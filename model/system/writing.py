@@ -14,15 +14,16 @@ import secrets
 import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import SpikeloomError
 from .paths import shown
 
-__all__ = ["check_file", "check_folder", "claimed_folder", "write_file", "write_folder"]
+__all__ = ["check_file", "check_folder", "claimed_folder", "new_file", "scratch_folder", "write_file", "write_folder"]
 
 IsOwn = Callable[[Path], bool]
 
@@ -72,19 +73,28 @@ def write_file(path: Path, content: bytes | str | Callable[[BinaryIO], object], 
     SpikeloomError
         As :func:`check_file`, or if the disk is full, read-only, ...
     """
-    real = check_file(path, is_own)
-    with _told(path), _claimed(real.parent, folder=False) as (part, descriptor):
-        with open(descriptor, "wb", closefd=False) as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content.encode("utf-8") if isinstance(content, str) else content)
-        os.fchmod(descriptor, 0o666 & ~_umask())
-        if real.exists():
-            check_file(path, is_own)
-            os.replace(part, real)
+    with _told(path), new_file(path, is_own) as part, part.open("wb") as file:
+        if callable(content):
+            content(file)
         else:
-            _move(part, real, _NO_REPLACE)
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_file(path: Path, is_own: IsOwn | None = None) -> Iterator[Path]:
+    """The same for whoever needs a name to write to: an empty file, which becomes ``path`` unless there is an error."""
+    real = check_file(path, is_own)
+    with ExitStack() as stack:
+        with _told(path):
+            part, descriptor = stack.enter_context(_claimed(real.parent, folder=False))
+        yield part
+        with _told(path):
+            os.fchmod(descriptor, 0o666 & ~_umask())
+            if real.exists():
+                check_file(path, is_own)
+                os.replace(part, real)
+            else:
+                _move(part, real, _NO_REPLACE)
 
 
 def check_folder(folder: Path, is_own: IsOwn | None = None) -> None:
@@ -119,7 +129,10 @@ def write_folder(folder: Path, fill: Callable[[Path], None], *, is_own: IsOwn | 
     check_folder(folder, is_own)
     real = Path(os.path.realpath(folder))
     with _told(folder):
-        real.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            real.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         with claimed_folder(real.parent) as part:
             fill(part)
             part.chmod(0o777 & ~_umask())
@@ -140,6 +153,13 @@ def write_folder(folder: Path, fill: Callable[[Path], None], *, is_own: IsOwn | 
 def claimed_folder(parent: Path) -> Iterator[Path]:
     """An empty folder in ``parent`` that is gone afterwards, whatever happens; clears what killed ones left there."""
     with _claimed(parent, folder=True) as (part, _):
+        yield part
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """The same, where the system keeps temporary files."""
+    with claimed_folder(Path(tempfile.gettempdir())) as part:
         yield part
 
 

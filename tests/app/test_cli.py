@@ -16,6 +16,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from support.stub_build import seal
 
 import spikeloom
 from spikeloom import shipped
@@ -119,7 +120,7 @@ def test_check(run: Run, files: Files, tmp_path: Path, fold: str) -> None:
 def test_check_needs_no_data(run: Run, files: Files) -> None:
     value = value_of(run("check", files.snn, "--no-cycles", "--json"))
     assert "cycles" not in value
-    assert value == spikeloom.gen.build.manifest_of(spikeloom.compile(files.network))
+    assert value == spikeloom.gen.build.describe(spikeloom.compile(files.network)).to_json()
 
 
 def test_build(run: Run, files: Files, tmp_path: Path) -> None:
@@ -152,6 +153,7 @@ def test_sim_that_differs(run: Run, files: Files, tmp_path: Path) -> None:
     shutil.copytree(files.build, broken)
     memory = broken / "layer0_weights0_0.hex"
     memory.write_text("".join("".join("0" for _ in line) + "\n" for line in memory.read_text().splitlines()))
+    seal(broken)
     value = value_of(run("sim", broken, "--data", files.data, "--json"), code=1)
     assert value["mismatches"] > 0
     assert set(value["first_mismatch"]) == {"sample", "layer", "step", "neuron", "got", "want"}
@@ -352,7 +354,7 @@ def test_output_in_the_way(run: Run, files: Files, tmp_path: Path) -> None:
     before = everything(tmp_path)
     for force in ((), ("--force",)):
         refused(run("build", files.snn, "-o", "thesis", *force), "thesis: exists already and is not a build")
-        refused(run("build", files.snn, "-o", "file", *force), "file: exists already and is not a build")
+        refused(run("build", files.snn, "-o", "file", *force), "file: exists already and is not a folder")
         refused(run("build", files.snn, "-o", "file/out", *force), "file/out: cannot be written")
     refused(run("demo", "--network", files.snn, "--data", files.data, "--samples", 1, "-o", "thesis"),
             "thesis: exists already and is not a build")

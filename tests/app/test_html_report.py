@@ -13,9 +13,9 @@ import pytest
 
 import spikeloom
 from spikeloom import html_report
-from spikeloom.gen.build import read_manifest
 from spikeloom.gen.cycles import predict_latency
 from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.manifest import read_manifest
 from spikeloom.gen.synth import SynthResult
 from spikeloom.model.datasets import Dataset
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
@@ -100,10 +100,10 @@ def test_says_what_was_measured(image_build: tuple[Path, Dataset], tmp_path: Pat
     accuracy = spikeloom.evaluate(network, data).accuracy
     for fact in (network.hash, network.topology, f"{100 * accuracy:.2f}\u202f%", f"<b>{latency.mean():,.1f}</b>",
                  f"<b>{latency.mean() / 50:.2f}</b>", "recipe.seed", "test_accuracy",
-                 f"{manifest['memory_bits']:,}", "amaranth", "Not synthesised", "accu\u00admulator",
+                 f"{manifest.memory_bits:,}", "amaranth", "Not synthesised", "accu\u00admulator",
                  "ties: lowest index"):
         assert fact in text, fact
-    for layer in manifest["layers"]:
+    for layer in manifest.to_json()["layers"]:
         assert f"<td>{layer['membrane_bits']}</td>" in text
     assert text.count("<figure>") == 5
     assert "&lt;i&gt;boot&lt;/i&gt;" in text
@@ -122,7 +122,7 @@ def test_same_input_same_bytes(image_build: tuple[Path, Dataset], tmp_path: Path
 def test_fold_in_the_page_is_a_fold_file(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
     from spikeloom.gen.fold import load_fold
     folder, _ = image_build
-    fold = read_manifest(folder)["fold"]
+    fold = read_manifest(folder).fold
     file = tmp_path / f"{fold['name']}.json"  # a fold is named by its file
     file.write_text(html_report._fold_json(fold))
     assert load_fold(str(file), spikeloom.load(folder)).to_dict() == fold

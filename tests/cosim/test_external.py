@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.networks import make_external, random_conv_network, random_fold, random_network, random_samples
+from support.stub_build import seal
 
 from spikeloom.cosim.simulate import simulate
 from spikeloom.cosim.verilator import lint
-from spikeloom.gen.build import build, read_manifest
+from spikeloom.gen.build import build
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.manifest import read_manifest
 from spikeloom.gen.plan import make_plan
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput
@@ -56,14 +59,14 @@ def test_a_bus_error_marks_its_inference_and_no_other(tmp_path: Path, network: N
     samples[:, :, 3] = 0
     failing = [20, 21, 39]
     samples[failing, 1, 3] = 1
-    table = read_manifest(tmp_path / "build")["external"][0]
+    table = read_manifest(tmp_path / "build").external[0]
     # Input 3 is item 1 of beat 1: row 3 of the only bank.
-    result = simulate(tmp_path / "build", samples, memory_error_address=table["base"] + 3 * 4)
+    result = simulate(tmp_path / "build", samples, memory_error_address=table.base + 3 * 4)
     assert np.flatnonzero(result.invalid).tolist() == failing
     assert result.cycles_mispredicted == 0
     assert (result.first_mismatch, result.mismatches) == (None, 0)  # this memory answers with the data all the same
     # Back to back those that are under way with them are marked too, but none of them is missed.
-    streamed = simulate(tmp_path / "build", samples, memory_error_address=table["base"] + 3 * 4, mode="stream", jobs=1)
+    streamed = simulate(tmp_path / "build", samples, memory_error_address=table.base + 3 * 4, mode="stream", jobs=1)
     marked = np.flatnonzero(streamed.invalid).tolist()
     assert set(failing) <= set(marked)
     assert not set(range(10)) & set(marked)
@@ -86,9 +89,32 @@ def test_bad_folds(network: Network, fields: dict[str, int], message: str) -> No
         make_plan(network, Fold(layers=(LayerFold(**fields), LayerFold()), input_per_beat=2))
 
 
-def test_a_missing_table(tmp_path: Path, network: Network) -> None:
+def test_a_short_table(tmp_path: Path, network: Network) -> None:
     fold = Fold(layers=(LayerFold(external_bus_bits=32), LayerFold()))
     build(make_plan(network, fold), tmp_path / "build")
     (tmp_path / "build" / "layer0_table.bin").write_bytes(b"")
+    seal(tmp_path / "build")
     with pytest.raises(SpikeloomError, match=r"layer0_table.bin: has 0 bytes, but the manifest says \d+"):
         simulate(tmp_path / "build", np.zeros((1, 4, 8), np.uint8))
+
+
+@pytest.mark.parametrize(("field", "value", "message"), [
+    ("base", 3, "base must be a multiple of row_bytes"),
+    ("base", -64, "greater than or equal to 0, not -64"),
+    ("base", None, r"external\[0\]\.base: .*integer, not None"),
+    ("base", 1 << 33, r"base \+ bytes must be within address_bits"),
+    ("bus_bits", 100_000_000, "less than or equal to 512, not 100000000"),
+    ("address_bits", 65, "less than or equal to 64, not 65"),
+    ("layer", "../../..", r"external\[0\]\.layer: .*match pattern"),
+    ("file", 5, r"external\[0\]\.file: .*string, not 5"),
+    ("file", "../a", r"external\[0\]\.file: .*match pattern"),
+    ("file", "other.bin", r"external names other\.bin, which is not one of files"),
+])
+def test_what_a_manifest_says_of_a_table(tmp_path: Path, network: Network, field: str, value: Any,
+                                         message: str) -> None:
+    build(make_plan(network, Fold(layers=(LayerFold(external_bus_bits=32), LayerFold()))), tmp_path / "build")
+    table = read_manifest(tmp_path / "build").to_json()["external"][0]
+    seal(tmp_path / "build", external=[table | {field: value}])
+    with pytest.raises(SpikeloomError, match=message) as caught:
+        simulate(tmp_path / "build", np.zeros((1, 4, 8), np.uint8))
+    assert "build/manifest.json: field external" in str(caught.value) or "names" in str(caught.value)

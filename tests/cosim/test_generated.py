@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.networks import random_fold, random_network, random_samples
+from support.stub_build import seal
 
 from spikeloom.cosim.runner import SimulationError
 from spikeloom.cosim.simulate import simulate
@@ -85,6 +86,7 @@ def test_faults_are_caught(tmp_path: Path, network: Network, fault: str) -> None
     changed = re.sub(pattern, replacement, body)
     assert changed != body
     verilog.write_text(before + changed + after)
+    seal(tmp_path / "build")
     try:
         found = str(simulate(tmp_path / "build", samples, max_idle_cycles=20_000, **options).first_mismatch)
     except SimulationError as error:

@@ -25,11 +25,10 @@ def check_protocol(folder: Path, samples: npt.NDArray[np.uint8], run_dir: Path, 
     """Run :mod:`support.protocol_bench` on a build folder."""
     design = BuildFolder.load(folder)
     public = "".join(f'public_flat_rw -module "{design.top}" -var "{port}"\n' for port in PORTS)
-    sources = {p.name: p.read_text() for p in (*design.waivers, *design.sources)}
-    program = compile_program({"public.vlt": f"`verilator_config\n{public}", **sources}, design.top)
+    program = compile_program({"public.vlt": f"`verilator_config\n{public}", **design.sources}, design.top)
     run_dir.mkdir()
-    for memory in design.memories:
-        (run_dir / memory.name).symlink_to(memory)
+    for name, contents in design.memories.items():
+        (run_dir / name).write_bytes(contents)
     beats = pack_samples(design, samples).reshape(-1, -(-design.beat_bits // 8))
     case = run_dir / "case.json"
     case.write_text(json.dumps({

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.stub_build import Stub, break_verilog, small_network, write_stub
+from support.stub_build import Stub, break_verilog, seal, small_network, write_stub
 
 from spikeloom.cosim.runner import SimulationError
 from spikeloom.cosim.simulate import SimResult, simulate
@@ -29,7 +30,7 @@ def run(stub: Stub, **options: Any) -> SimResult:
 def test_equal_and_on_time(stub: Stub) -> None:
     want = golden.run(stub.network, stub.samples)
     labels = want.classes.copy()
-    labels[:10] += 1
+    labels[:10] = (labels[:10] + 1) % 3
     seen: list[tuple[str, int, int]] = []
     result = run(stub, labels=labels, progress=lambda *report: seen.append(report))
     assert (result.mismatches, result.first_mismatch, result.cycles_mispredicted) == (0, None, 0)
@@ -148,11 +149,30 @@ def test_waves(static_stub: Stub, tmp_path: Path) -> None:
                       waves=tmp_path / "out.vcd")
     assert result.waves == tmp_path / "out.vcd"
     assert "spikes_hidden_payload" in result.waves.read_text()
+    for name, what in (("folder.vcd", "is a folder"), ("thesis.vcd", "not a file that this command wrote")):
+        (tmp_path / "folder.vcd").mkdir(exist_ok=True)
+        (tmp_path / "thesis.vcd").write_text("mine")
+        with pytest.raises(SpikeloomError, match=what):
+            run(static_stub, waves=tmp_path / name)
+    assert (tmp_path / "thesis.vcd").read_text() == "mine"
 
 
-def manifest_with(stub: Stub, **changes: Any) -> None:
-    file = stub.folder / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+def test_a_full_disk(static_stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulator itself would wait for ever."""
+    real, full = os.statvfs, os.statvfs_result((4096, 4096, 1000, 0, 0, 1000, 1000, 1000, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda folder: full if folder == tmp_path else real(folder))
+    with pytest.raises(SpikeloomError, match=f"{tmp_path}: the disk is full"):
+        run(static_stub, waves=tmp_path / "out.vcd")
+    assert not (tmp_path / "out.vcd").exists()
+
+
+def test_a_folder_that_is_rebuilt_meanwhile(static_stub: Stub) -> None:
+    def rebuild(stage: str, done: int, total: int) -> None:
+        (static_stub.folder / "hidden_weight.hex").write_text("0\n" * 42)
+
+    assert run(static_stub, progress=rebuild).ok
+    with pytest.raises(SpikeloomError, match=r"hidden_weight\.hex: is not the file that was built"):
+        run(static_stub)
 
 
 def test_no_build_folder(tmp_path: Path) -> None:
@@ -163,35 +183,40 @@ def test_no_build_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("changes", "message"), [
     ({"format": "other"}, "field format must be 'spikeloom-build'"),
     ({"version": 2}, "version is 2, this spikeloom reads 1"),
-    ({"windows": 2}, "windows is 2, but network and fold make it 1"),
-    ({"window_steps": 0}, "window_steps must be a positive integer, not 0"),
-    ({"sources": ["other.v"]}, r"other\.v is missing"),
-    ({"sources": ["../other.v"]}, "must lie in the folder itself"),
-    ({"layers": []}, "layers is"),
-    ({"layers": [3]}, "a field has the wrong type"),
-    ({"network": {"hash": "0" * 64}}, "was written for another network"),
-    ({"input": {}}, "field 'items_per_beat' is missing"),
+    ({"windows": 2}, r"manifest\.json: windows is 2, but network and fold make it 1"),
+    ({"window_steps": 0}, "field window_steps: .*greater than or equal to 1, not 0"),
+    ({"sources": ["other.v"]}, r"sources names other\.v, which is not one of files"),
+    ({"sources": ["../other.v"]}, r"field sources\[0\]: .*match pattern .*, not '\.\./other\.v'"),
+    ({"layers": []}, "field layers: .*at least 1 item"),
+    ({"layers": [3]}, r"field layers\[0\]: .*, not 3"),
+    ({"network": {"hash": "0" * 64}}, r"field network\.name is missing"),
+    ({"input": {}}, r"field input\.items_per_beat is missing"),
+    ({"top": "snn_top; tee -o x stat"}, "field top: .*match pattern .*, not 'snn_top; tee"),
+    ({"classes": 400}, "classes is 400, but network and fold make it 3"),
+    ({"extra": 1}, "field extra is unknown"),
 ], ids=str)
 def test_foreign_manifest(static_stub: Stub, changes: dict[str, Any], message: str) -> None:
-    manifest_with(static_stub, **changes)
+    seal(static_stub.folder, **changes)
     with pytest.raises(SpikeloomError, match=message):
         run(static_stub)
 
 
 def test_manifest_is_no_json(static_stub: Stub) -> None:
     (static_stub.folder / "manifest.json").write_text("{")
-    with pytest.raises(SpikeloomError, match="cannot be read as JSON"):
+    with pytest.raises(SpikeloomError, match="not valid JSON"):
         run(static_stub)
 
 
 def test_missing_memory(static_stub: Stub) -> None:
     (static_stub.folder / "out_1_bias.hex").unlink()
-    with pytest.raises(SpikeloomError, match=r"memory file out_1_bias\.hex is missing"):
+    with pytest.raises(SpikeloomError, match=r"out_1_bias\.hex: no such file"):
         run(static_stub)
 
 
 def test_other_network(static_stub: Stub) -> None:
+    (static_stub.folder / "network.snn").unlink()
     save_network(small_network(static=True, steps=5, seed=9), static_stub.folder / "network.snn")
+    seal(static_stub.folder)
     with pytest.raises(SpikeloomError, match=r"another network than network\.snn beside it"):
         run(static_stub)
 
@@ -200,9 +225,15 @@ def test_other_network(static_stub: Stub) -> None:
     ({"input_gap": 1.0}, r"input_gap must be in 0\.\.0\.99, not 1\.0"),
     ({"output_stall": float("nan")}, "output_stall must be"),
     ({"mode": "fast"}, "mode must be 'isolated' or 'stream', not 'fast'"),
-    ({"jobs": 0}, "jobs must be at least 1, not 0"),
-    ({"seed": -1}, "seed must not be negative"),
-    ({"reset_cycles": [-1]}, "reset_cycles must not be negative"),
+    ({"jobs": 0}, r"jobs must be an integer in 1\.\.1024, not 0"),
+    ({"seed": -1}, "seed must be an integer in 0"),
+    ({"reset_cycles": [-1]}, "reset_cycles must be an integer in 0"),
+    ({"reset_cycles": [10 ** 23]}, "reset_cycles must be an integer in 0"),
+    ({"reset_cycles": [1.5]}, "reset_cycles must be an integer in 0"),
+    ({"reset_cycles": 5}, "reset_cycles must be a sequence"),
+    ({"jobs": "2"}, "jobs must be an integer"),
+    ({"labels": ["a"] * 40}, r"labels must be integers in 0\.\.2"),
+    ({"labels": [99] * 40}, r"labels must be integers in 0\.\.2"),
     ({"waves": "out.fst"}, r"waveforms are written as \.vcd"),
     ({"waves": "nowhere/out.vcd"}, "does not exist"),
     ({"labels": [1, 2]}, r"labels have shape \(2,\), but there are 40 samples"),

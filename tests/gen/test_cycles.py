@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.networks import random_fold, random_network, random_samples
 
-from spikeloom.gen.build import manifest_of
+from spikeloom.gen.build import describe
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles, cycle_bounds, predict_latency
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold
 from spikeloom.gen.plan import make_plan
@@ -101,7 +101,7 @@ def test_prediction_from_a_manifest(network: Network, spiking: Network, count: i
     for net, plan in ((network, make_plan(network, PRESETS["balanced"](network))), (spiking, make_plan(spiking, fold))):
         samples = random_samples(rng, net, 3)[:count]
         done: list[int] = []
-        predicted = predict_latency(net, manifest_of(plan), samples, progress=done.append)
+        predicted = predict_latency(net, describe(plan), samples, progress=done.append)
         assert predicted.shape == (count,)
         assert sum(done) == count
         if count:
@@ -112,6 +112,6 @@ def test_many_samples_are_predicted_in_parts(network: Network) -> None:
     plan = make_plan(network, PRESETS["full"](network))
     samples = random_samples(np.random.default_rng(1), network, 1200)
     done: list[int] = []
-    predicted = predict_latency(network, manifest_of(plan), samples, progress=done.append)
+    predicted = predict_latency(network, describe(plan), samples, progress=done.append)
     assert done == [1000, 200]
     np.testing.assert_array_equal(predicted, count_cycles(plan, samples).latency)

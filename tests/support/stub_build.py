@@ -6,6 +6,7 @@ shares no code with `gen/`: what the co-simulation says about it depends on the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ import jinja2
 import numpy as np
 import numpy.typing as npt
 
+from spikeloom.gen.manifest import Manifest
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
 from spikeloom.model.network_file import save_network
 from spikeloom.model.numerics import Shift, unsigned_bits
 
-__all__ = ["Stub", "break_verilog", "small_network", "write_stub"]
+__all__ = ["Stub", "break_verilog", "seal", "small_network", "write_stub"]
 
 TEMPLATE = """\
 module snn_top (
@@ -169,9 +171,9 @@ class Stub:
     samples: npt.NDArray[np.uint8]
     latency: int
 
-    def predict(self, network: Network, manifest: dict[str, Any], samples: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def predict(self, network: Network, manifest: Manifest, samples: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The stub's cycle model."""
-        assert network.hash == manifest["network"]["hash"]
+        assert network.hash == manifest.network.hash
         return np.full(len(samples), self.latency)
 
 
@@ -219,14 +221,24 @@ def write_stub(folder: Path, network: Network, *, window: int, items: int = 2,
     (folder / "snn_top.v").write_text(text)
     (folder / "lint.vlt").write_text(LINT)
     save_network(network, folder / "network.snn")
-    (folder / "manifest.json").write_text(json.dumps({
+    memories = {path.name: 32 * len(path.read_text().split()) for path in folder.glob("*.hex")}
+    seal(folder, {
         "format": "spikeloom-build", "version": 1, "top": "snn_top", "sources": ["snn_top.v"],
-        "network": {"name": network.name, "hash": network.hash, "topology": network.topology, "steps": network.steps},
-        "window_steps": window, "windows": windows, "class_bits": class_bits,
+        "network": {"name": network.name, "hash": network.hash, "topology": network.topology, "steps": network.steps,
+                    "input": {"kind": "static" if network.static else "spikes", "shape": [network.input.size]}},
+        "fold": {}, "window_steps": window, "windows": windows, "classes": network.classes, "class_bits": class_bits,
         "input": {"items_per_beat": items, "item_bits": item_bits, "beats_per_window": beats},
         "layers": [{"name": la["name"], "neurons": la["neurons"], "lanes": la["lanes"], "units": la["units"],
-                    "groups": la["groups"], "beats_per_window": la["beats"], "item_bits": window} for la in layers],
-    }, indent=2))
+                    "groups": la["groups"], "beats_per_window": la["beats"], "item_bits": window,
+                    "kind": "dense", "input_shape": [la["inputs"]], "output_shape": [la["neurons"]],
+                    "inputs": la["inputs"], "tile": 1, "event_memory_bits": 0, "weights": "on chip",
+                    "pipelined": False, "inputs_per_cycle": 1, "weight_bits": 32, "accumulator_bits": 32,
+                    "drive_bits": 32, "current_bits": 32, "membrane_bits": 32, "accumulators": 1,
+                    "weight_memory_bits": memories[f"{la['name']}_weight.hex"]} for la in layers],
+        "external": [], "readout": {"kind": "psc_sum", "ties": "lowest_index"},
+        "memory_files": memories, "memory_bits": sum(memories.values()),
+        "predicted_cycles": {"min": 1, "max": None}, "versions": {},
+    })
     rng = np.random.default_rng(1)
     samples = (rng.integers(0, 256, (40, 7)) if network.static
                else rng.integers(0, 2, (40, network.steps, 7))).astype(np.uint8)
@@ -244,3 +256,17 @@ def break_verilog(folder: Path, old: str, new: str) -> None:
     text = file.read_text()
     assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times"
     file.write_text(text.replace(old, new))
+    seal(folder)
+
+
+def seal(folder: Path, fields: dict[str, Any] | None = None, **changes: Any) -> None:
+    """Write a build's manifest for the files that are there now, with these fields, or with changes of the old ones."""
+    file = folder / "manifest.json"
+    if fields is None:
+        fields = json.loads(file.read_text())
+        del fields["files"], fields["seal"]
+    fields = fields | changes
+    fields["files"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+                       for path in sorted(folder.iterdir()) if path != file}
+    fields["seal"] = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    file.write_text(json.dumps(fields))
