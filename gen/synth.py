@@ -244,7 +244,7 @@ def run_tool(package: str, function: str, arguments: Sequence[str], log: Path,
     """
     code = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
     status, said = run([sys.executable, "-c", code, "-l", log.name, *arguments], folder=log.parent,
-                       environment={**tool_environment(), "TMPDIR": str(log.parent)}, read_line=read_line)
+                       environment=tool_environment(log.parent), read_line=read_line)
     if status:
         raise SpikeloomError(f"{package} {failure(status, said)}; full log: {_kept(log, said)}\n{_tail(log, said)}")
 

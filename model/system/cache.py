@@ -18,7 +18,7 @@ import platformdirs
 from ..errors import SpikeloomError
 from .json_text import parse_json
 from .paths import path_of, shown
-from .reading import MIB, read_bytes
+from .reading import MIB, open_regular, read_bytes
 from .writing import claimed_folder
 
 __all__ = ["cache_dir", "cached", "found", "tool_environment"]
@@ -45,10 +45,16 @@ def cache_dir() -> Path:
     return folder
 
 
-def tool_environment() -> dict[str, str]:
-    """Environment variables by which the tools that we run keep their caches in ours."""
-    tools = str(cache_dir() / "tools")
-    return {"XDG_CACHE_HOME": tools, "YOWASP_CACHE_DIR": tools}
+def tool_environment(scratch: Path) -> dict[str, str]:
+    """Environment variables by which the tools that we run keep their caches in ours, or if that cannot be written in
+    ``scratch``; and their temporary files in ``scratch`` anyway."""
+    tools = cache_dir() / "tools"
+    try:
+        tools.mkdir(parents=True, exist_ok=True)
+        folder = tools if os.access(tools, os.W_OK) else scratch
+    except OSError:
+        folder = scratch
+    return {"XDG_CACHE_HOME": str(folder), "YOWASP_CACHE_DIR": str(folder), "TMPDIR": str(scratch)}
 
 
 def cached(kind: str, key: str, make: Callable[[Path], None], *, fresh: bool = False) -> Path:
@@ -106,7 +112,7 @@ def _is_sound(folder: Path) -> bool:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -14,10 +14,11 @@ import pytest
 from support.networks import random_fold, random_network
 
 from spikeloom.cosim.verilator import lint
-from spikeloom.gen.build import build, manifest_of
+from spikeloom.gen.build import build, describe
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.verilog import TOP, EmittedVerilog, emit
+from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.rtl import share
 
@@ -103,7 +104,7 @@ def test_deep_memories_are_files_of_parts(network: Network, monkeypatch: pytest.
     plan = make_plan(network, FOLD)
     emitted = emit(plan)
     assert set(re.findall(r'"([^"]+\.hex)"', emitted.verilog)) == set(emitted.memories)
-    assert manifest_of(plan)["memory_files"] == emitted.memory_bits
+    assert describe(plan).memory_files == emitted.memory_bits
     parts = [emitted.memories[f"layer1_weights0_0_{k}.hex"].splitlines() for k in range(8)]
     assert [len(part) for part in parts] == [8] * 7 + [4]
     assert [int(line, 16) for part in parts for line in part] == plan.weights(1)[0]
@@ -152,3 +153,9 @@ def test_waivers_have_reasons(network: Network, tmp_path: Path) -> None:
     assert waivers
     assert all(lines[n - 1].startswith("// ") for n in waivers)
     assert all(f'-file "*{TOP}.v"' in lines[n] for n in waivers)
+
+
+def test_a_yosys_that_fails(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeloom.gen.verilog.run", lambda command, **options: (1, "said\nlast"))
+    with pytest.raises(SpikeloomError, match=r"Yosys could not write the Verilog: it failed \(exit code 1\): last"):
+        emit(make_plan(network, PRESETS["small"](network)))
