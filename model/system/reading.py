@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import SpikeloomError
 from .paths import shown
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 @contextmanager
-def open_regular(path: Path, limit_bytes: int | None = None) -> Iterator[BinaryIO]:
+def open_regular(path: Path, limit_bytes: int | None = None) -> Iterator[BufferedReader]:
     """A regular file of at most ``limit_bytes``, open for reading.
 
     Raises

@@ -1,0 +1,18 @@
+"""The command ``spikeloom``, and ``python -m spikeloom``."""
+
+from __future__ import annotations
+
+from spikeloom.model.system.stopping import stoppable
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line so that a signal ends it, from before its imports on, which take a while."""
+    with stoppable():
+        from spikeloom.cli import main as command
+        command()
+
+
+if __name__ == "__main__":
+    main()
