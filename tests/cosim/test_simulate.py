@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,19 @@ def test_a_full_disk(static_stub: Stub, tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(SpikeloomError, match=f"{tmp_path}: the disk is full"):
         run(static_stub, waves=tmp_path / "out.vcd")
     assert not (tmp_path / "out.vcd").exists()
+
+
+def test_whatever_ends_it_ends_the_simulators(static_stub: Stub) -> None:
+    """Here the caller's progress bar; Ctrl-C likewise."""
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "simulate" and done:
+            raise KeyboardInterrupt
+
+    many = np.tile(static_stub.samples, (10_000, 1))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        simulate(static_stub.folder, many, progress=stop)
+    assert time.monotonic() - began < 30  # of minutes
 
 
 def test_a_folder_that_is_rebuilt_meanwhile(static_stub: Stub) -> None:
