@@ -169,7 +169,7 @@ class _Neurons:
                     take = np.maximum(take, self.left[0] + 1)
                 window, beat = divmod(self.beat, neurons.beats)
                 if neurons.neuron.keeps_state and beat == 0 and window % neurons.windows:
-                    take = np.maximum(take, self.took + neurons.neuron.pipeline_latency_cycles + 1)
+                    take = np.maximum(take, self.took + neurons.unit_cycles + 1)
             self.took = take
             self.taken.append(take)
             offer = take + neurons.latency_cycles

@@ -10,11 +10,11 @@ from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import Shape
 from spikeloom.model.network import Conv2d, Dense, IntArray, Layer, Network
-from spikeloom.model.numerics import signed_bits
+from spikeloom.model.neurons.intervals import Interval, run_bounds
 from spikeloom.rtl.accelerator import Accelerator
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.layer import LayerConfig, SpikingLayer
-from spikeloom.rtl.neuron import NeuronConfig
+from spikeloom.rtl.neuron import NeuronConfig, constants_layout
 from spikeloom.rtl.neuron_array import NeuronArrayConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
@@ -131,27 +131,23 @@ class Plan:
         return rows.transpose(1, 0, 2, 3).reshape(queue.banks, -1, config.lanes)
 
     def constants(self, index: int) -> list[int]:
-        """One word per beat: each unit's threshold and bias, as far as neurons have their own."""
-        config = self.layers[index].neurons.neuron
-        layer = self.network.layers[index]
-        # (values, what padding gets, bits), in the order of the hardware's layout
-        fields = []
-        if config.threshold is None:
-            fields.append((layer.thresholds, (1 << (config.threshold_bits - 1)) - 1, config.threshold_bits))
-        if config.has_bias:
-            fields.append((layer.biases, 0, config.bias_bits))
-        if not fields:
-            return []
+        """One word per beat: each unit's own constants."""
+        config, layer = self.layers[index].neurons.neuron, self.network.layers[index]
+        layout = constants_layout(config)
+        values = {**layer.constants, "exists": np.ones(layer.connection.outputs, np.int64)}
         words = []
-        for neurons in self.channels[index + 1].index[:self.layers[index].neurons.constant_beats]:
-            word, at = 0, 0
-            for neuron in neurons:
-                for values, padding, bits in fields:
-                    value = int(values[neuron]) if neuron >= 0 else padding
-                    word |= (value & ((1 << bits) - 1)) << at
-                    at += bits
+        for neurons in self.channels[index + 1].index[:self.layers[index].neurons.constant_beats] if layout.size else ():
+            word = 0
+            for unit, neuron in enumerate(neurons):
+                own = {name: int(values[name][neuron]) if neuron >= 0 else _PADDING.get(name, int(values[name][0]))
+                       for name in layout.members}
+                word |= layout.const(own).as_value().value << unit * layout.size
             words.append(word)
         return words
+
+
+# Constants of a unit that stands for no neuron; of others, it has the first neuron's.
+_PADDING = {"bias": 0, "exists": 0}
 
 
 def make_plan(network: Network, fold: Fold) -> Plan:
@@ -176,27 +172,18 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         neuron, bounds = layer.neuron, layer_bounds(network, index)
         static = network.static and index == 0
         planes = network.planes(0) if static else window
-        # Padding lanes must stay silent, but at threshold 0 with ">=" they would fire at rest, and a 1-bit weight
-        # cannot be 0: they then get a threshold of their own that is out of reach.
-        padded = bool((channels[-1].index < 0).any())
-        unruly = padded and (layer.connection.weight_bits == 1
-                             or (neuron.compare == ">=" and bool((layer.thresholds == 0).any())))
-        shared = len(set(layer.thresholds.tolist())) == 1 and not unruly
         has_bias = bool(layer.biases.any())
         queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
                                 weight_bits=_stored_bits(layer, channels[-1]),
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
                                 queued=_queued(lf, channels[-1].beats * windows))
-        config = NeuronConfig(
-            steps=window, static=static, synapse=neuron.synapse, membrane=neuron.membrane,
-            fraction_bits=neuron.fraction_bits, inclusive=neuron.compare == ">=", reset=neuron.reset,
-            threshold=int(layer.thresholds[0]) if shared else None, has_bias=has_bias, keeps_state=windows > 1,
-            gives_potential=by_membrane and index == len(network.layers) - 1,
-            accumulator_bits=bounds.accumulator_bits, drive_bits=bounds.drive_bits, current_bits=bounds.current_bits,
-            membrane_bits=bounds.membrane_bits,
-            threshold_bits=max(signed_bits(0, int(layer.thresholds.max())), unruly * (bounds.membrane_bits + 1)),
-            bias_bits=signed_bits(int(layer.biases.min()), int(layer.biases.max())))
+        padded = bool((channels[-1].index < 0).any())
+        program = neuron.recorded(has_bias=has_bias, has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, network.steps))
+        parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
+        config = NeuronConfig.proved(
+            program, bounds.sums, {**parameters, "exists": Interval.of(0, 1)}, steps=window, windows=windows,
+            static=static, gives_potential=by_membrane and index == len(network.layers) - 1)
         per_position = layer.connection.bias is not None and layer.connection.bias.ndim == 3
         layers.append(LayerConfig(
             synapse=synapse, or_pool=_or_pool(layer, planes, channels[index]), fetch=_fetch(synapse, lf),
@@ -215,6 +202,15 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                                  f"{table.config.table_bytes} bytes from {table.base} on, but external_bytes is "
                                  f"{fold.external_bytes}")
     return plan
+
+
+def _spikes_in_gaps(layer: Layer, sums: Interval, steps: int) -> bool:
+    """Whether a unit that stands for no neuron could spike: with weights of 0, or of one bit, which cannot be 0."""
+    total = sums if layer.connection.weight_bits == 1 else Interval(0 * sums.low, 0 * sums.high)
+    program = layer.neuron.program
+    first = {name: Interval.of(values[0], values[0]) for name, values in layer.constants.items()}
+    spans, _ = run_bounds(program, total, first, steps)
+    return spans[program.outputs["spike"]].ends[1] == 1
 
 
 def _queued(lf: LayerFold, beats: int) -> bool:

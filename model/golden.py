@@ -1,6 +1,7 @@
 """The golden model: the integer definition in NumPy, vectorised over samples.
 
-It shares nothing with the hardware but :mod:`.numerics` and the description, and decides what is right.
+It decides what is right. What it shares with the hardware are the description, and in it the neurons' programs; these
+are held against independent implementations by tests.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .bounds import layer_bounds
 from .errors import SpikeloomError
 from .geometry import as_map
 from .network import Dense, IntArray, Layer, Network, Readout, StaticInput
-from .numerics import signed_bits
+from .neurons.arrays import Population
 
 __all__ = ["GoldenResult", "batches", "encode_input", "run"]
 
@@ -134,12 +135,8 @@ def _done(pending: deque[Future[GoldenResult]], progress: Callable[[int], None] 
 
 
 def layer_state_dtype(network: Network, index: int) -> type[np.signedinteger[Any]]:
-    """int32 if the proved bounds (with a multiplied decay's product) fit in it, else int64."""
-    b = layer_bounds(network, index)
-    product_bits = 13 if any(type(d).__name__ == "Multiply" for d in
-                             (network.layers[index].neuron.synapse, network.layers[index].neuron.membrane)) else 1
-    widest = max(b.current_bits, b.membrane_bits, signed_bits(0, int(network.layers[index].thresholds.max())))
-    return np.int32 if widest + product_bits <= 31 else np.int64
+    """int32 if every operation's proved bounds fit in it, else int64."""
+    return np.int32 if layer_bounds(network, index).widest_bits <= 32 else np.int64
 
 
 def _synapses(network: Network, index: int, signal: npt.NDArray[Any]) -> IntArray:
@@ -177,24 +174,11 @@ def _neurons(layer: Layer, dtype: type[np.signedinteger[Any]], drive: IntArray,
 
     ``drive`` is (N, outputs) or (N, T, outputs).
     """
-    neuron = layer.neuron
-    threshold = layer.thresholds.astype(dtype)
     shape = (drive.shape[0], drive.shape[-1])
-    current = np.zeros(shape, dtype)
-    membrane = np.zeros(shape, dtype)
+    population = Population(layer.neuron.program, shape, dtype, layer.constants,
+                            constant_sum=drive.ndim == 2)
     spikes = np.empty((shape[0], steps, shape[1]), np.bool_)
     for t in range(steps):
-        x = drive if drive.ndim == 2 else drive[:, t]
-        current = neuron.synapse(current)
-        current += x << neuron.fraction_bits
-        membrane = neuron.membrane(membrane)
-        membrane += current
-        spike = spikes[:, t]
-        (np.greater if neuron.compare == ">" else np.greater_equal)(membrane, threshold, out=spike)
-        if t == steps - 1:
-            break  # no step sees the last reset
-        if neuron.reset == "zero":
-            membrane *= ~spike
-        else:
-            membrane -= threshold * spike
-    return spikes, membrane
+        potential = population.step(drive if drive.ndim == 2 else drive[:, t], spikes[:, t], last=t == steps - 1)
+    assert potential is not None
+    return spikes, potential

@@ -2,14 +2,8 @@
 
 Everything in it is an integer. One layer is one connection (synapses) followed by one population of
 LIF neurons with a first-order synapse (TSSL-BP, Zhang & Li, NeurIPS 2020), in the scaled form in which
-the synaptic filter stands behind the weights. Per neuron and step::
-
-    J <- decay(J, synapse)  + ((sum_j w_j * x_j[t] + bias) << fraction_bits)     # synaptic current
-    U <- decay(U, membrane) + J                                                  # membrane potential
-    s <- U > threshold                                                           # or >=
-    U <- 0, or U - threshold, where s
-
-``x_j`` are spike bits, or the unsigned integers of a static input that is repeated in every step.
+the synaptic filter stands behind the weights: :meth:`Neuron.step` of ``x = sum_j w_j * x_j[t] + bias``, where ``x_j``
+are spike bits, or the unsigned integers of a static input that is repeated in every step.
 """
 
 from __future__ import annotations
@@ -26,6 +20,9 @@ import numpy.typing as npt
 
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
+from .neurons.intervals import Interval
+from .neurons.neuron_type import NeuronType, Registers
+from .neurons.program import Number, select
 from .numerics import Decay, Multiply, Shift
 
 __all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
@@ -254,7 +251,7 @@ def weight_range(weight_bits: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Neuron:
+class Neuron(NeuronType):
     """A population of LIF neurons with a first-order synapse.
 
     Parameters
@@ -294,6 +291,15 @@ class Neuron:
         if self.reset not in ("zero", "subtract"):
             raise SpikeloomError(f"reset must be 'zero' or 'subtract', not {self.reset!r}")
 
+    registers = {"current": 0, "membrane": 0}
+
+    def step(self, x: Number, r: Registers) -> tuple[Number, Number]:
+        r.current = self.synapse(r.current) + (x << self.fraction_bits)
+        potential = self.membrane(r.membrane) + r.current
+        spike = potential > self.threshold if self.compare == ">" else potential >= self.threshold
+        r.membrane = select(spike, 0 if self.reset == "zero" else potential - self.threshold, potential)
+        return spike, potential
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
@@ -332,10 +338,22 @@ class Layer:
         return pool + ("dense" if isinstance(self.connection, Dense) else self.connection.geometry.notation)
 
     @property
+    def constants(self) -> dict[str, IntArray]:
+        """The neurons' own constants and biases, one value per neuron, by their names in the neuron's program."""
+        times = self.connection.outputs // self.connection.channels
+        own = {name: np.repeat(value, times) for name, value in self.neuron.own_constants.items()}
+        return {**own, "bias": self.biases}
+
+    @property
     def thresholds(self) -> IntArray:
         """Thresholds, one per neuron."""
         per_channel = np.broadcast_to(self.neuron.threshold, (self.connection.channels,))
         return np.repeat(per_channel, self.connection.outputs // self.connection.channels)
+
+    def per_channel(self, values: IntArray) -> Interval:
+        """Of values, one per neuron, the smallest and the largest of each output channel."""
+        rows = values.reshape(self.connection.channels, -1)
+        return Interval(rows.min(axis=1), rows.max(axis=1))
 
     @property
     def biases(self) -> IntArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
@@ -15,8 +16,10 @@ from amaranth.utils import ceil_log2
 from .beat import beat_layout, beat_stream, index_shape, memory_depth
 from .fifo import Queue, occupancy
 from .flat_array import FlatArray
-from .neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, constants_layout, drive_latency, state_layout
+from .neuron import NeuronConfig, constants_layout, state_layout
+from .neuron_pipeline import NeuronPipeline, pipeline_latency_cycles
 from .share import Rom, add_instance
+from .stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
 
 __all__ = ["NeuronArray", "NeuronArrayConfig"]
 
@@ -53,29 +56,34 @@ class NeuronArrayConfig:
     @property
     def potential_bits(self) -> int:
         """Of a membrane potential in a beat, 0 without."""
-        return self.neuron.membrane_bits if self.neuron.gives_potential else 0
+        return self.neuron.potential_bits
 
     @property
     def queue_depth(self) -> int:
         """Beats between the pipeline and the consumer: enough that the pipeline never waits for room it has."""
-        return 1 << int(ceil_log2(self.neuron.pipeline_latency_cycles + 3))
+        return 1 << int(ceil_log2(self.unit_cycles + 3))
+
+    @cached_property
+    def unit_cycles(self) -> int:
+        """From taking a beat of sums to the units' masks."""
+        return (pipeline_latency_cycles if self.pipelined else stepping_cycles)(self.neuron)
 
     @property
     def latency_cycles(self) -> int:
         """From taking a beat of sums to offering its masks."""
-        return self.neuron.pipeline_latency_cycles + 1 if self.pipelined else self.neuron.stepping_cycles
+        return self.unit_cycles + self.pipelined
 
 
 class NeuronArray(wiring.Component):
-    """``units`` neuron units side by side. Equations: :class:`.NeuronPipeline`.
+    """``units`` neuron units side by side. Equations: the population's program.
 
     Pipelined units never stop: a beat of sums is taken when its masks are sure of room in the output
     queue. Stepping units take a beat when they are free. States of several windows lie in a memory; the
     first beat of a window waits until the window before has been written back.
 
     Latency :attr:`NeuronArrayConfig.latency_cycles`. Throughput: one beat per cycle, or (stepping) per
-    ``stepping_cycles + 1`` cycles. Memory bits: ``queue_depth * units * (steps + potential_bits)`` (pipelined), plus
-    ``beats * units * (current_bits + membrane_bits)`` if there are several windows, plus ``constant_beats * units``
+    ``latency_cycles + 1`` cycles. Memory bits: ``queue_depth * units * (steps + potential_bits)`` (pipelined), plus
+    ``beats * units`` times the bits of a neuron's registers if there are several windows, plus ``constant_beats * units``
     constants if neurons have their own.
 
     Parameters
@@ -151,7 +159,7 @@ class NeuronArray(wiring.Component):
     def _pipeline(self, m: Module, take: Signal, beat: Any, window_starts: Any) -> Signal:
         """Free-running units, credits for the output queue. Returns when a beat comes out."""
         cfg = self.config
-        latency = cfg.neuron.pipeline_latency_cycles
+        latency = cfg.unit_cycles
         layout = beat_layout(cfg.units, cfg.neuron.steps, cfg.potential_bits)
         m.submodules.queue = queue = Queue(layout, cfg.queue_depth)
         wiring.connect(m, wiring.flipped(self.o), queue.o)
@@ -169,12 +177,13 @@ class NeuronArray(wiring.Component):
     def _stepping(self, m: Module, take: Signal, beat: Any, units: list[Any]) -> Signal:
         """Units in lockstep, one beat at a time. Returns when it is ready."""
         cfg = self.config
-        # Where the beat is, as a one that moves on: to the first step when the drive is ready, three cycles a step.
-        at_q = Signal(cfg.neuron.stepping_cycles - 1)
+        # Where the beat is, as a one that moves on.
+        at_q = Signal(cfg.unit_cycles - 1)
         busy_q, full_q = Signal(), Signal()
         done, given = Signal(), Signal()
-        first = drive_latency(cfg.neuron)
-        phase = Cat(at_q[first + k::3].any() for k in range(3))
+        plan = schedule_of(cfg.neuron)
+        phase = Cat(Cat(at_q[at] for at in range(k, len(at_q), plan.interval_cycles)
+                        if at - k < cfg.neuron.steps * plan.interval_cycles).any() for k in range(plan.depth_cycles))
         m.d.comb += [done.eq(at_q[-1]), given.eq(self.o.valid & self.o.ready), self.i.ready.eq(~busy_q)]
         m.d.sync += [at_q.eq(Cat(take, at_q[:-1])), busy_q.eq(take | (busy_q & ~given)),
                      full_q.eq(done | (full_q & ~given))]
@@ -190,7 +199,10 @@ class NeuronArray(wiring.Component):
         layout = FlatArray(state_layout(cfg.neuron), cfg.units)
         m.submodules.state = memory = Memory(shape=layout, depth=memory_depth(cfg.beats), init=[])
         read, write = memory.read_port(domain="comb"), memory.write_port()
-        state_q = Signal(layout, reset_less=True)
+        kept, start = Signal(layout), Signal(layout)
+        m.d.comb += [start[k][name].eq(int(reset)) for k in range(cfg.units)
+                     for name, reset in cfg.neuron.program.registers.items()]
+        m.d.comb += kept.as_value().eq(Mux(window_q == 0, start.as_value(), read.data.as_value()))
         written_q = Signal(index_shape(cfg.beats))
         # A stepping unit writes one cycle after its last phase, when the masks are offered.
         ready = Signal()
@@ -199,12 +211,14 @@ class NeuronArray(wiring.Component):
         else:
             m.d.sync += ready.eq(done)
         m.d.comb += [read.addr.eq(beat_q), write.addr.eq(written_q), write.en.eq(ready)]
-        # The zeros of a run's first window are the flip-flops' reset.
-        with m.If(take):
-            m.d.sync += state_q.eq(Mux(window_q == 0, 0, read.data.as_value()))
+        state: Any = kept
+        if cfg.pipelined:
+            state = Signal(layout, name="state_q", reset_less=True)
+            with m.If(take):
+                m.d.sync += state.eq(kept)
         with m.If(ready):
             m.d.sync += written_q.eq(written_q + 1)
             with m.If(written_q == cfg.beats - 1):
                 m.d.sync += written_q.eq(0)
         for k, u in enumerate(units):
-            m.d.comb += [u.state.eq(state_q[k]), write.data[k].eq(u.next_state)]
+            m.d.comb += [u.state.eq(state[k]), write.data[k].eq(u.next_state)]

@@ -10,241 +10,250 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.simulation import memory_bits, simulate
 
+from spikeloom.model.network import Neuron
+from spikeloom.model.neurons.intervals import Interval
 from spikeloom.model.numerics import Decay, Multiply, Shift
-from spikeloom.rtl.neuron import NeuronConfig, NeuronPipeline, SteppingNeuron, drive_latency
+from spikeloom.rtl.neuron import NeuronConfig
+from spikeloom.rtl.neuron_pipeline import NeuronPipeline, pipeline_latency_cycles
+from spikeloom.rtl.stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
 
-Outcome = tuple[int, tuple[int, int] | None, int | None]  # mask, next state, potential
+Outcome = tuple[int, int | None]  # mask, potential
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+REACH = 127  # of the sums
 
 
-def config_of(**changes: Any) -> NeuronConfig:
-    """Wide registers: exact widths are the business of whole networks."""
-    fields: dict[str, Any] = {
-        "steps": 4, "static": False, "synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 2,
-        "inclusive": False, "reset": "zero", "threshold": 40, "has_bias": False, "keeps_state": False,
-        "gives_potential": True, "accumulator_bits": 8, "drive_bits": 20, "current_bits": 30, "membrane_bits": 34,
-        "threshold_bits": 20, "bias_bits": 8}
-    return NeuronConfig(**fields | changes)
+class Case:
+    """One LIF population with random stimulus, and what the equations make of it."""
+
+    def __init__(self, rng: np.random.Generator, count: int = 12, **changes: Any) -> None:
+        f: dict[str, Any] = {
+            "steps": 4, "windows": 1, "static": False, "synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 2,
+            "compare": ">", "reset": "zero", "own": False, "threshold": 40, "bias": False, "gaps": False,
+            "potential": True} | changes
+        self.f = f
+        self.count, self.steps, self.windows = count, f["steps"], f["windows"]
+        self.thresholds = (rng.integers(0, 400, count) if f["own"] else np.full(count, f["threshold"]))
+        self.biases = rng.integers(-20, 60, count) if f["bias"] else np.zeros(count, int)
+        self.exists = rng.random(count) < 0.7 if f["gaps"] else np.ones(count, bool)
+        neuron = Neuron(synapse=f["synapse"], membrane=f["membrane"], threshold=self.thresholds,
+                        fraction_bits=f["fraction_bits"], compare=f["compare"], reset=f["reset"])
+        bounds = {"threshold": Interval.of(self.thresholds, self.thresholds),
+                  "bias": Interval.of(self.biases, self.biases), "exists": Interval.of(0, 1)}
+        self.config = NeuronConfig.proved(
+            neuron.recorded(has_bias=f["bias"], has_gaps=f["gaps"]),
+            Interval.of(np.full(count, -REACH), np.full(count, REACH)), bounds, steps=self.steps, windows=self.windows,
+            static=f["static"], gives_potential=f["potential"])
+        self.sums = rng.integers(-REACH // 2, REACH + 1, (self.windows, count, self.config.sums)).tolist()
+        self.want = self.equations()
+
+    def equations(self) -> list[list[Outcome]]:
+        """For each window, mask and potential of each neuron."""
+        f = self.f
+
+        def decayed(decay: Decay, x: int) -> int:
+            return x - x // 2**decay.k if isinstance(decay, Shift) else x * decay.c // 4096
+
+        want: list[list[Outcome]] = [[] for _ in range(self.windows)]
+        for n in range(self.count):
+            j = u = 0
+            theta = int(self.thresholds[n])
+            for window in range(self.windows):
+                mask = potential = 0
+                for t in range(self.steps):
+                    x = self.sums[window][n][0 if f["static"] else t] + int(self.biases[n])
+                    j = decayed(f["synapse"], j) + x * 2**f["fraction_bits"]
+                    u = potential = decayed(f["membrane"], u) + j
+                    if u > theta or (f["compare"] == ">=" and u == theta):
+                        mask |= int(self.exists[n]) << t
+                        u = 0 if f["reset"] == "zero" else u - theta
+                want[window].append((mask, potential if f["potential"] else None))
+        return want
+
+    def set_constants(self, ctx: Any, dut: Any, n: int | None) -> None:
+        """Constants of neuron ``n``, or noise."""
+        for name, values in (("threshold", self.thresholds), ("bias", self.biases), ("exists", self.exists)):
+            if name in self.config.program.parameters:
+                ctx.set(dut.constants[name], -1 if n is None else int(values[n]))
+
+    def outcome(self, ctx: Any, dut: Any) -> Outcome:
+        return ctx.get(dut.mask), ctx.get(dut.potential) if self.f["potential"] else None
+
+    def set_state(self, ctx: Any, dut: Any, states: list[dict[str, int]], n: int | None) -> None:
+        for name, reset in self.config.program.registers.items() if self.config.keeps_state else ():
+            ctx.set(dut.state[name], 1 if n is None else states[n][name] if states else int(reset))
+
+    def next_state(self, ctx: Any, dut: Any) -> dict[str, int]:
+        names = self.config.program.registers if self.config.keeps_state else ()
+        return {name: ctx.get(dut.next_state[name]) for name in names}
+
+    def pipeline(self) -> list[list[Outcome]]:
+        """One neuron per cycle; outcomes read ``pipeline_latency_cycles`` after their sums."""
+        dut = NeuronPipeline(self.config)
+        got: list[list[Outcome]] = []
+        latency = pipeline_latency_cycles(self.config)
+
+        async def bench(ctx: Any) -> None:
+            states: list[dict[str, int]] = []
+            for window in range(self.windows):
+                found: list[Outcome] = []
+                later: list[dict[str, int]] = []
+                for cycle in range(self.count + latency):
+                    if cycle < self.count:
+                        for plane, value in enumerate(self.sums[window][cycle]):
+                            ctx.set(dut.sums[plane], value)
+                    late = cycle - 1 if 0 < cycle <= self.count else None
+                    self.set_constants(ctx, dut, late)
+                    self.set_state(ctx, dut, states, late)
+                    if cycle >= latency:
+                        found.append(self.outcome(ctx, dut))
+                        later.append(self.next_state(ctx, dut))
+                    await ctx.tick()
+                got.append(found)
+                states = later
+
+        simulate(dut, bench)
+        return got
+
+    def stepping(self) -> list[list[Outcome]]:
+        """One neuron at a time; outcomes read ``stepping_cycles`` after their start, and once more later."""
+        dut = SteppingNeuron(self.config)
+        got: list[list[Outcome]] = []
+        cycles = stepping_cycles(self.config)
+
+        async def bench(ctx: Any) -> None:
+            states: list[dict[str, int]] = []
+            for window in range(self.windows):
+                found: list[Outcome] = []
+                later: list[dict[str, int]] = []
+                for n in range(self.count):
+                    for cycle in range(cycles + 3):
+                        for plane, value in enumerate(self.sums[window][n if cycle == 0 else (n + 1) % self.count]):
+                            ctx.set(dut.sums[plane], value)
+                        self.set_constants(ctx, dut, None if cycle == 0 else n)
+                        self.set_state(ctx, dut, states, n if cycle == 0 else None)
+                        ctx.set(dut.start, cycle == 0)
+                        ctx.set(dut.phase, self.phases(cycle - 1))
+                        if cycle == cycles:
+                            found.append(self.outcome(ctx, dut))
+                            later.append(self.next_state(ctx, dut))
+                        elif cycle > cycles:
+                            assert self.outcome(ctx, dut) == found[-1]
+                            assert self.next_state(ctx, dut) == later[-1]
+                        await ctx.tick()
+                got.append(found)
+                states = later
+
+        simulate(dut, bench)
+        return got
+
+    def phases(self, since: int) -> int:
+        """Which phases some step is in, so many cycles after the first step's beginning."""
+        plan = schedule_of(self.config)
+        begun = [since - step * plan.interval_cycles for step in range(self.steps)]
+        return sum(1 << phase for phase in begun if 0 <= phase < plan.depth_cycles)
 
 
-def decayed(decay: Decay, x: int) -> int:
-    return x - x // 2**decay.k if isinstance(decay, Shift) else x * decay.c // 4096
-
-
-def equations(cfg: NeuronConfig, sums: list[int], threshold: int, bias: int,
-              state: tuple[int, int] = (0, 0)) -> tuple[int, tuple[int, int], int]:
-    """Mask of spikes, the states (J, U) afterwards, and the last U before its reset."""
-    j, u = state
-    mask = potential = 0
-    for t in range(cfg.steps):
-        x = sums[0] if cfg.static else sums[t]
-        j = decayed(cfg.synapse, j) + (x + bias) * 2**cfg.fraction_bits
-        u = potential = decayed(cfg.membrane, u) + j
-        if u > threshold or (cfg.inclusive and u == threshold):
-            mask |= 1 << t
-            u = 0 if cfg.reset == "zero" else u - threshold
-    return mask, (j, u), potential
-
-
-def random_config(rng: np.random.Generator) -> NeuronConfig:
-    static = bool(rng.random() < 0.5)
-    steps = int(rng.integers(1, 7))
+def random_case(seed: int) -> Case:
+    rng = np.random.default_rng(seed)
 
     def decay() -> Decay:
         return Shift(int(rng.integers(0, 6))) if rng.random() < 0.5 else Multiply(int(rng.integers(0, 4097)))
 
-    return config_of(
-        static=static, steps=steps, synapse=decay(), membrane=decay(),
-        fraction_bits=int(rng.integers(0, 5)), inclusive=bool(rng.random() < 0.5),
-        reset=str(rng.choice(["zero", "subtract"])), has_bias=bool(rng.random() < 0.5),
-        threshold=int(rng.integers(0, 200)) if rng.random() < 0.5 else None,
-        keeps_state=not static and bool(rng.random() < 0.5), gives_potential=bool(rng.random() < 0.5))
+    static = bool(rng.random() < 0.4)
+    return Case(rng, static=static, steps=int(rng.integers(1, 7)), windows=1 if static else int(rng.integers(1, 4)),
+                synapse=decay(), membrane=decay(), fraction_bits=int(rng.integers(0, 5)),
+                compare=str(rng.choice([">", ">="])), reset=str(rng.choice(["zero", "subtract"])),
+                bias=bool(rng.random() < 0.5), own=bool(rng.random() < 0.5), gaps=bool(rng.random() < 0.3),
+                threshold=int(rng.integers(0, 200)), potential=bool(rng.random() < 0.5))
 
 
-class Neurons:
-    """Random stimulus for some neurons, and what the equations make of it."""
-
-    def __init__(self, cfg: NeuronConfig, rng: np.random.Generator, count: int = 12) -> None:
-        self.cfg = cfg
-        reach = 1 << cfg.accumulator_bits - 1
-        self.sums = rng.integers(-reach // 2, reach, (count, cfg.sums)).tolist()
-        self.thresholds = (rng.integers(0, 400, count) if cfg.threshold is None
-                           else np.full(count, cfg.threshold)).tolist()
-        self.biases = (rng.integers(-20, 60, count) if cfg.has_bias else np.zeros(count, int)).tolist()
-        self.states = [(int(j), int(u)) if cfg.keeps_state else (0, 0) for j, u in rng.integers(-300, 300, (count, 2))]
-        want = [equations(cfg, *each) for each in zip(self.sums, self.thresholds, self.biases, self.states,
-                                                      strict=True)]
-        self.masks = [mask for mask, _, _ in want]
-        self.next_states = [state if cfg.keeps_state else None for _, state, _ in want]
-        self.potentials = [potential if cfg.gives_potential else None for _, _, potential in want]
-
-    def set_sums(self, ctx: Any, dut: Any, n: int) -> None:
-        for plane, value in enumerate(self.sums[n]):
-            ctx.set(dut.sums[plane], value)
-
-    def set_late(self, ctx: Any, dut: Any, n: int | None) -> None:
-        """Constants and state of neuron ``n``, or noise."""
-        if self.cfg.threshold is None:
-            ctx.set(dut.constants.threshold, -7 if n is None else self.thresholds[n])
-        if self.cfg.has_bias:
-            ctx.set(dut.constants.bias, -99 if n is None else self.biases[n])
-        if self.cfg.keeps_state:
-            j, u = (1234, -4321) if n is None else self.states[n]
-            ctx.set(dut.state.current, j)
-            ctx.set(dut.state.membrane, u)
-
-    def outcome(self, ctx: Any, dut: Any) -> Outcome:
-        state = ((ctx.get(dut.next_state.current), ctx.get(dut.next_state.membrane)) if self.cfg.keeps_state
-                 else None)
-        return ctx.get(dut.mask), state, ctx.get(dut.potential) if self.cfg.gives_potential else None
-
-    def pipeline(self) -> list[Outcome]:
-        """One neuron per cycle; outcomes read ``pipeline_latency_cycles`` after their sums."""
-        dut = NeuronPipeline(self.cfg)
-        got: list[Outcome] = []
-        count, latency = len(self.sums), self.cfg.pipeline_latency_cycles
-
-        async def bench(ctx: Any) -> None:
-            for cycle in range(count + latency):
-                if cycle < count:
-                    self.set_sums(ctx, dut, cycle)
-                self.set_late(ctx, dut, cycle - 1 if 0 < cycle <= count else None)
-                if cycle >= latency:
-                    got.append(self.outcome(ctx, dut))
-                await ctx.tick()
-
-        simulate(dut, bench)
-        return got
-
-    def stepping(self) -> list[Outcome]:
-        """One neuron at a time; outcomes read ``stepping_cycles`` after their start, and once more later."""
-        dut = SteppingNeuron(self.cfg)
-        got: list[Outcome] = []
-        cycles, steps = self.cfg.stepping_cycles, self.cfg.steps
-
-        async def bench(ctx: Any) -> None:
-            for n in range(len(self.sums)):
-                for cycle in range(cycles + 3):
-                    self.set_sums(ctx, dut, n if cycle == 0 else (n + 1) % len(self.sums))
-                    self.set_late(ctx, dut, None if cycle == 0 else n)
-                    ctx.set(dut.start, cycle == 0)
-                    since = cycle - (cycles - 3 * steps)
-                    ctx.set(dut.phase, 1 << since % 3 if 0 <= since < 3 * steps else 0)
-                    if cycle == cycles:
-                        got.append(self.outcome(ctx, dut))
-                    elif cycle > cycles:
-                        assert self.outcome(ctx, dut) == got[-1]
-                    await ctx.tick()
-
-        simulate(dut, bench)
-        return got
-
-    @property
-    def want(self) -> list[Outcome]:
-        return list(zip(self.masks, self.next_states, self.potentials, strict=True))
-
-
-@settings(max_examples=40, deadline=None, derandomize=True, phases=PHASES)
+@settings(max_examples=60, deadline=None, derandomize=True, phases=PHASES)
 @given(st.integers(0, 10**9))
 def test_random_neurons(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    neurons = Neurons(random_config(rng), rng)
-    assert neurons.pipeline() == neurons.want, f"seed {seed}"
-    assert neurons.stepping() == neurons.want, f"seed {seed}"
+    case = random_case(seed)
+    assert case.pipeline() == case.want, f"seed {seed}"
+    assert case.stepping() == case.want, f"seed {seed}"
 
 
 CHOICES = [
     {"synapse": Multiply(3000), "membrane": Shift(0)}, {"synapse": Shift(0), "membrane": Multiply(4096)},
-    {"inclusive": True}, {"reset": "subtract"}, {"threshold": None}, {"has_bias": True},
-    {"keeps_state": True}, {"keeps_state": True, "reset": "subtract", "has_bias": True, "threshold": None},
-    {"static": True}, {"static": True, "has_bias": True, "steps": 5},
-    {"gives_potential": False}, {"gives_potential": False, "keeps_state": True},
-    {"steps": 1}, {"steps": 1, "keeps_state": True, "inclusive": True},
+    {"compare": ">="}, {"reset": "subtract"}, {"own": True}, {"bias": True}, {"gaps": True},
+    {"windows": 3}, {"windows": 3, "reset": "subtract", "bias": True, "own": True},
+    {"static": True}, {"static": True, "bias": True, "steps": 5},
+    {"potential": False}, {"potential": False, "windows": 2},
+    {"steps": 1}, {"steps": 1, "windows": 4, "compare": ">="},
 ]
 
 
 @pytest.mark.parametrize("changes", CHOICES, ids=str)
 def test_each_choice(changes: dict[str, Any]) -> None:
-    neurons = Neurons(config_of(**changes), np.random.default_rng(5), count=30)
-    assert len(set(neurons.masks)) > 1, "neurons that do all the same show nothing"
-    assert neurons.pipeline() == neurons.want
-    assert neurons.stepping() == neurons.want
+    case = Case(np.random.default_rng(5), count=30, **changes)
+    assert len({mask for window in case.want for mask, _ in window}) > 1, "neurons that do all the same show nothing"
+    assert case.pipeline() == case.want
+    assert case.stepping() == case.want
 
 
 @pytest.mark.parametrize("reset", ["zero", "subtract"])
-@pytest.mark.parametrize("inclusive", [False, True])
-def test_exactly_at_the_threshold(inclusive: bool, reset: str) -> None:
-    cfg = config_of(threshold=40, fraction_bits=0, steps=1, inclusive=inclusive, reset=reset)
-    neurons = Neurons(cfg, np.random.default_rng(0), count=3)
-    neurons.sums = [[39], [40], [41]]
-    want = [(0, None, 39), (int(inclusive), None, 40), (1, None, 41)]
-    assert neurons.pipeline() == want
-    assert neurons.stepping() == want
+@pytest.mark.parametrize("compare", [">", ">="])
+def test_exactly_at_the_threshold(compare: str, reset: str) -> None:
+    case = Case(np.random.default_rng(0), count=3, threshold=40, fraction_bits=0, steps=1, compare=compare, reset=reset)
+    case.sums = [[[39], [40], [41]]]
+    want = [[(0, 39), (int(compare == ">="), 40), (1, 41)]]
+    assert case.pipeline() == want
+    assert case.stepping() == want
 
 
-@pytest.mark.parametrize("reset", ["zero", "subtract"])
-def test_windows_in_a_row_are_one_long_run(reset: str) -> None:
-    """Two windows of three steps with kept state are six steps."""
-    rng = np.random.default_rng(4)
-    whole = Neurons(config_of(steps=6, reset=reset), rng, count=20)
-    halves: list[Neurons] = []
-    states = [(0, 0)] * 20
-    for first in (0, 3):
-        half = Neurons(config_of(steps=3, keeps_state=True, reset=reset), rng, count=20)
-        half.sums, half.states = [sums[first:first + 3] for sums in whole.sums], states
-        outcomes = half.pipeline()
-        assert outcomes == half.stepping()
-        states = [state for _, state, _ in outcomes if state is not None]
-        half.masks = [mask for mask, _, _ in outcomes]
-        half.potentials = [potential for _, _, potential in outcomes]
-        halves.append(half)
-    masks = [low | high << 3 for low, high in zip(halves[0].masks, halves[1].masks, strict=True)]
-    assert (list(zip(masks, [None] * 20, halves[1].potentials, strict=True)) == whole.pipeline() == whole.stepping()
-            == whole.want)
-
-
-@pytest.mark.parametrize(("changes", "drive"), [
-    ({}, 0), ({"has_bias": True}, 1), ({"static": True}, 0), ({"static": True, "has_bias": True}, 1),
+@pytest.mark.parametrize(("changes", "pipeline", "stepping"), [
+    ({}, (1, 2), (2, 2)), ({"bias": True}, (2, 2), (3, 2)), ({"static": True}, (1, 2), (2, 2)), ({"own": True}, (1, 2), (2, 2)),
+    ({"synapse": Multiply(3000), "membrane": Multiply(3000)}, (1, 2), (2, 2)), ({"windows": 2}, (2, 2), (2, 2)),
+    ({"reset": "subtract"}, (-1, 3), (1, 3)), ({"reset": "subtract", "windows": 2}, (2, 3), (2, 3)),
 ], ids=str)
-def test_latency_formulas(changes: dict[str, Any], drive: int) -> None:
-    for steps in (1, 5):
-        cfg = config_of(**{"steps": steps} | changes)
-        assert drive_latency(cfg) == drive
-        assert cfg.pipeline_latency_cycles == 1 + drive + 2 * steps
-        assert cfg.stepping_cycles == 1 + drive + 3 * steps
+def test_latency_formulas(changes: dict[str, Any], pipeline: tuple[int, int], stepping: tuple[int, int]) -> None:
+    """So many cycles, and so many more a step."""
+    for steps in (2, 3, 5):
+        config = Case(np.random.default_rng(0), **{"steps": steps} | changes).config
+        assert pipeline_latency_cycles(config) == pipeline[0] + pipeline[1] * steps
+        assert stepping_cycles(config) == stepping[0] + stepping[1] * steps
 
 
-def first_change(neurons: Neurons, dut: Any, latency: int, start: bool) -> int:
+def test_a_register_has_one_adder() -> None:
+    """Of LIF's five additions and subtractions of a step, a stepping unit has two, and one for the comparison."""
+    plan = schedule_of(Case(np.random.default_rng(0), reset="subtract").config)
+    assert {w.register for w in plan.writes} == set(plan.homes.values()) == {0, 1}
+
+
+def first_change(case: Case, dut: Any, latency: int, start: bool) -> int:
     """The cycle in which the full mask of one active neuron among silent ones is seen first."""
     seen = []
 
     async def bench(ctx: Any) -> None:
-        neurons.set_late(ctx, dut, 0)
+        case.set_constants(ctx, dut, 0)
         for cycle in range(latency + 4):
-            for plane in range(neurons.cfg.sums):
+            if not start or cycle == 0:
+                case.set_state(ctx, dut, [], 0)
+            for plane in range(case.config.sums):
                 ctx.set(dut.sums[plane], 100 if cycle == 0 else -100)
             if start:
                 ctx.set(dut.start, cycle == 0)
-                since = cycle - (latency - 3 * neurons.cfg.steps)
-                ctx.set(dut.phase, 1 << since % 3 if 0 <= since < 3 * neurons.cfg.steps else 0)
+                ctx.set(dut.phase, case.phases(cycle - 1))
             seen.append(ctx.get(dut.mask))
             await ctx.tick()
 
     simulate(dut, bench)
-    return seen.index((1 << neurons.cfg.steps) - 1)
+    return seen.index((1 << case.steps) - 1)
 
 
 @pytest.mark.parametrize("changes", CHOICES, ids=str)
 def test_latency_is_neither_more_nor_less(changes: dict[str, Any]) -> None:
-    neurons = Neurons(config_of(**changes), np.random.default_rng(5), count=1)
-    neurons.thresholds, neurons.biases, neurons.states = [40], [1], [(0, 0)]
-    cfg = neurons.cfg
-    latency = cfg.pipeline_latency_cycles
-    assert first_change(neurons, NeuronPipeline(cfg), latency, start=False) == latency
-    assert first_change(neurons, SteppingNeuron(cfg), cfg.stepping_cycles, start=True) == cfg.stepping_cycles
+    case = Case(np.random.default_rng(5), count=1, **changes | {"threshold": 40, "own": False})
+    case.exists[:] = True
+    config = case.config
+    latency = pipeline_latency_cycles(config)
+    assert first_change(case, NeuronPipeline(config), latency, start=False) == latency
+    assert first_change(case, SteppingNeuron(config), stepping_cycles(config), start=True) == stepping_cycles(config)
 
 
 def test_no_memory() -> None:
-    cfg = config_of(keeps_state=True, threshold=None, has_bias=True)
-    assert memory_bits(NeuronPipeline(cfg)) == memory_bits(SteppingNeuron(cfg)) == 0
+    config = Case(np.random.default_rng(0), windows=2, own=True, bias=True).config
+    assert memory_bits(NeuronPipeline(config)) == memory_bits(SteppingNeuron(config)) == 0

@@ -1,0 +1,162 @@
+"""When a stepping unit does what, and where it keeps it: one step of a program in turns over few adders.
+
+An operation with a carry chain takes a *phase* (a cycle) and leaves its result in a register for later phases; comparisons
+and multiplexers act in the phase of what they work on. A step begins ``interval_cycles`` after the one before, the fewest
+that no register's contents outlive; so the end of a step and the beginning of the next share phases. A result goes into the
+register of what it was added to, as far as that is not read any more: then that register's adder, with another operand in
+each phase, is all there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from spikeloom.model.neurons.program import CHAINS, Program
+
+__all__ = ["SteppingSchedule", "Write", "schedule"]
+
+_COMPARES = frozenset({"greater", "at_least"})
+_WIRES = frozenset({"shift_left", "shift_right", "not"})
+
+
+@dataclass(frozen=True)
+class Write:
+    """A result that is kept: operation ``position`` is written into register number ``register`` in ``phase``."""
+
+    position: int
+    phase: int
+    register: int
+
+
+@dataclass(frozen=True)
+class SteppingSchedule:
+    """Schedule of a program's step.
+
+    Attributes
+    ----------
+    phases : tuple of int
+        The phase in which each operation acts; leaves: 0.
+    depth_cycles : int
+        Phases of a step.
+    interval_cycles : int
+        From a step's beginning to the next one's.
+    homes : mapping of str to int
+        Register number of each of the program's registers.
+    writes : tuple of Write
+    """
+
+    phases: tuple[int, ...]
+    depth_cycles: int
+    interval_cycles: int
+    homes: dict[str, int]
+    writes: tuple[Write, ...]
+
+
+def behind_wires(program: Program, position: int) -> int:
+    """The operation whose value this one passes on shifted, inverted, or as it is."""
+    while program.operations[position].name in _WIRES:
+        position = program.operations[position].arguments[0]
+    return position
+
+
+def schedule(program: Program, *, constant_sum: bool) -> SteppingSchedule:
+    """The schedule with the shortest interval between steps."""
+    phases = _phases(program)
+    depth = 1 + max(phases)
+    for interval in range(1, depth + 1):
+        found = _kept(program, phases, interval, constant_sum)
+        if found is not None:
+            homes, writes = found
+            return SteppingSchedule(tuple(phases), depth, interval, homes, tuple(writes))
+    raise AssertionError("steps one after the other always fit")
+
+
+def _phases(program: Program) -> list[int]:
+    """As early as may be; but a register's next value not before its last one has been read."""
+    least = [0] * len(program.operations)
+    while True:
+        phases: list[int] = []
+        for position, operation in enumerate(program.operations):
+            phase = least[position]
+            for argument in operation.arguments:
+                # What a chain works on comes out of a register; a truth value, or what is merely chosen, is used at once.
+                source = behind_wires(program, argument)
+                later = (operation.name in CHAINS and source not in program.truths
+                         and program.operations[source].name in CHAINS | {"select"})
+                phase = max(phase, phases[argument] + later)
+            phases.append(phase)
+        late = False
+        for name, position in program.leaves("register").items():
+            following = program.outputs[f"next {name}"]
+            last = max(uses(program, phases, position), default=0)
+            if program.operations[following].arguments and phases[following] < last:
+                least[following], late = last, True
+        if not late:
+            return phases
+
+
+def uses(program: Program, phases: Sequence[int], position: int) -> list[int]:
+    """Phases in which an operation's value is read, through wires."""
+    return [phases[user] for user, operation in enumerate(program.operations)
+            if operation.name not in _WIRES and any(behind_wires(program, a) == position for a in operation.arguments)]
+
+
+def _kept(program: Program, phases: list[int], interval: int,
+          constant_sum: bool) -> tuple[dict[str, int], list[Write]] | None:
+    """Registers and what is written into them, or None if something would be overwritten before its use."""
+    total = program.leaves("sum").get(0)
+    if total is not None and not constant_sum and max(uses(program, phases, total), default=0) >= interval:
+        return None
+    homes = {name: number for number, name in enumerate(program.registers)}
+    held: list[tuple[int, int, int]] = []  # register number, first cycle in which the value is there, last of its use
+    writes = []
+    place: dict[int, int] = {}  # of what registers hold after the step
+    for name, number in homes.items():
+        start, following = program.leaves("register").get(name), program.outputs[f"next {name}"]
+        if following == start:
+            held.append((number, 0, interval - 1))
+            continue
+        there = phases[following] + 1
+        read = [] if start is None else uses(program, phases, start)
+        if read and interval + min(read) < there:
+            return None
+        last = max([interval + max(read, default=0), *uses(program, phases, following)])
+        if last - there >= interval:
+            return None
+        held.append((number, there, max(there, last)))
+        writes.append(Write(following, phases[following], number))
+        place[following] = number
+    count = len(homes)
+    for position, operation in enumerate(program.operations):
+        last = max(uses(program, phases, position), default=0)
+        there = phases[position] + 1
+        if not operation.arguments or operation.name in _WIRES or position in place or last < there:
+            continue
+        if last - there >= interval:
+            return None
+        number = next((n for n in _wanted(program, position, homes, writes)
+                       if _free(held, n, there, last, interval)), count)
+        count = max(count, number + 1)
+        held.append((number, there, last))
+        writes.append(Write(position, phases[position], number))
+    return homes, sorted(writes, key=lambda w: (w.register, w.phase))
+
+
+def _wanted(program: Program, position: int, homes: dict[str, int], writes: list[Write]) -> Iterator[int]:
+    """Registers that hold what the result is added to."""
+    if position in program.truths:
+        return
+    operation = program.operations[position]
+    arguments = operation.arguments[1:] if operation.name == "select" else operation.arguments
+    for argument in arguments if operation.name != "subtract" else arguments[:1]:
+        inner = program.operations[argument]
+        if inner.name == "register" and argument not in program.truths:
+            yield homes[str(inner.value)]
+        yield from (w.register for w in writes if w.position == argument)
+
+
+def _free(held: list[tuple[int, int, int]], number: int, there: int, last: int, interval: int) -> bool:
+    """Whether a register is unused in these cycles, step after step."""
+    wanted = {cycle % interval for cycle in range(there, last + 1)}
+    return all(n != number or not wanted & {cycle % interval for cycle in range(t, e + 1)} for n, t, e in held)
