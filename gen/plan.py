@@ -25,7 +25,7 @@ from spikeloom.rtl.window_queue import WindowQueueConfig
 from .channels import Channels, input_channels
 from .fold import Fold, LayerFold, check_fold
 
-__all__ = ["Plan", "Table", "make_plan", "queue_channels"]
+__all__ = ["Plan", "Table", "make_plan", "neuron_config", "queue_channels"]
 
 SLOT_CREDITS = 16  # slots between a queue and its weight fetch: what one LUT RAM holds in any case
 
@@ -169,21 +169,16 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     by_membrane = network.readout.ties == "membrane"
     for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
         channels.append(Channels(layer.connection.output_shape, lf.lanes, lf.neuron_units))
-        neuron, bounds = layer.neuron, layer_bounds(network, index)
+        bounds = layer_bounds(network, index)
         static = network.static and index == 0
         planes = network.planes(0) if static else window
-        has_bias = bool(layer.biases.any())
         queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
                                 weight_bits=_stored_bits(layer, channels[-1]),
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
                                 queued=_queued(lf, channels[-1].beats * windows))
-        padded = bool((channels[-1].index < 0).any())
-        program = neuron.recorded(has_bias=has_bias, has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, network.steps))
-        parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
-        config = NeuronConfig.proved(
-            program, bounds.sums, {**parameters, "exists": Interval.of(0, 1)}, steps=window, windows=windows,
-            static=static, gives_potential=by_membrane and index == len(network.layers) - 1)
+        config = neuron_config(network, index, channels[-1], window,
+                               gives_potential=by_membrane and index == len(network.layers) - 1)
         per_position = layer.connection.bias is not None and layer.connection.bias.ndim == 3
         layers.append(LayerConfig(
             synapse=synapse, or_pool=_or_pool(layer, planes, channels[index]), fetch=_fetch(synapse, lf),
@@ -202,6 +197,19 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                                  f"{table.config.table_bytes} bytes from {table.base} on, but external_bytes is "
                                  f"{fold.external_bytes}")
     return plan
+
+
+def neuron_config(network: Network, index: int, after: Channels, window_steps: int, *,
+                  gives_potential: bool) -> NeuronConfig:
+    """Program and widths of a layer's neurons, whose outputs lie in the order ``after``."""
+    layer, bounds = network.layers[index], layer_bounds(network, index)
+    padded = bool((after.index < 0).any())
+    program = layer.neuron.recorded(has_bias=bool(layer.biases.any()),
+                                    has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, network.steps))
+    parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
+    return NeuronConfig.proved(
+        program, bounds.sums, {**parameters, "exists": Interval.of(0, 1)}, steps=window_steps,
+        windows=-(-network.steps // window_steps), static=network.static and index == 0, gives_potential=gives_potential)
 
 
 def _spikes_in_gaps(layer: Layer, sums: Interval, steps: int) -> bool:

@@ -28,8 +28,8 @@ class LayerBounds:
     sums, drives : Interval of arrays (channels,)
         Of the weighted sum; of that with bias.
     accumulator, drive, current, membrane : (low, high)
-        Smallest and largest value: of the weighted sum; of that with bias; of the synaptic current; of the membrane
-        potential before reset.
+        Smallest and largest value: of the weighted sum; of that with bias; of the synaptic current and of the membrane
+        potential before reset, both with the 0 that they start from.
     widest_bits : int
         Of all operations of the neuron's step.
     """
@@ -98,7 +98,7 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     except TooWideError as error:
         raise SpikeloomError(f"layer {layer.name}: with {layer.connection.weight[0].size} inputs of "
                              f"{layer.connection.weight_bits}-bit weights, the biases and fraction_bits="
-                             f"{layer.neuron.fraction_bits}, {error}, allowed are {MAX_STATE_BITS}; use fewer inputs, "
-                             "narrower weights or fewer fraction_bits") from None
-    return LayerBounds(sums, drives, spans[program.outputs["next current"]].ends,
-                       spans[program.outputs["potential"]].ends, max(signed_bits(*s.ends) for s in spans))
+                             f"{layer.neuron.fraction_bits} the states need {error.bits} bits or more, allowed are "
+                             f"{MAX_STATE_BITS}; use fewer inputs, narrower weights or fewer fraction_bits") from None
+    current, membrane = ((spans[program.outputs[name]] | Interval.of(0, 0)).ends for name in ("next current", "potential"))
+    return LayerBounds(sums, drives, current, membrane, max(signed_bits(*span.ends) for span in spans))

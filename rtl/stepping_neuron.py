@@ -186,7 +186,8 @@ class _Reader:
         if operation.name == "register":
             return plan.homes[str(operation.value)]
         if operation.arguments and phase > plan.phases[position]:
-            return next((w.register for w in plan.writes if w.position == position), None)
+            written = [w for w in plan.writes if w.position == position and w.phase < phase]
+            return min(written, key=lambda w: w.phase).register if written else None
         return None
 
     def __call__(self, position: int, phase: int) -> Any:

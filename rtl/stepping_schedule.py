@@ -22,7 +22,8 @@ _WIRES = frozenset({"shift_left", "shift_right", "not"})
 
 @dataclass(frozen=True)
 class Write:
-    """A result that is kept: operation ``position`` is written into register number ``register`` in ``phase``."""
+    """A result that is kept: operation ``position`` is written into register number ``register`` in ``phase``, in which it
+    is worked out, or later, out of another register."""
 
     position: int
     phase: int
@@ -73,27 +74,18 @@ def schedule(program: Program, *, constant_sum: bool) -> SteppingSchedule:
 
 
 def _phases(program: Program) -> list[int]:
-    """As early as may be; but a register's next value not before its last one has been read."""
-    least = [0] * len(program.operations)
-    while True:
-        phases: list[int] = []
-        for position, operation in enumerate(program.operations):
-            phase = least[position]
-            for argument in operation.arguments:
-                # What a chain works on comes out of a register; a truth value, or what is merely chosen, is used at once.
-                source = behind_wires(program, argument)
-                later = (operation.name in CHAINS and source not in program.truths
-                         and program.operations[source].name in CHAINS | {"select"})
-                phase = max(phase, phases[argument] + later)
-            phases.append(phase)
-        late = False
-        for name, position in program.leaves("register").items():
-            following = program.outputs[f"next {name}"]
-            last = max(uses(program, phases, position), default=0)
-            if program.operations[following].arguments and phases[following] < last:
-                least[following], late = last, True
-        if not late:
-            return phases
+    """As early as may be."""
+    phases: list[int] = []
+    for operation in program.operations:
+        phase = 0
+        for argument in operation.arguments:
+            # What a chain works on comes out of a register; a truth value, or what is merely chosen, is used at once.
+            source = behind_wires(program, argument)
+            later = (operation.name in CHAINS and source not in program.truths
+                     and program.operations[source].name in CHAINS | {"select"})
+            phase = max(phase, phases[argument] + later)
+        phases.append(phase)
+    return phases
 
 
 def uses(program: Program, phases: Sequence[int], position: int) -> list[int]:
@@ -111,25 +103,30 @@ def _kept(program: Program, phases: list[int], interval: int,
     homes = {name: number for number, name in enumerate(program.registers)}
     held: list[tuple[int, int, int]] = []  # register number, first cycle in which the value is there, last of its use
     writes = []
-    place: dict[int, int] = {}  # of what registers hold after the step
+    place: dict[int, int] = {}  # where a register's next value is as soon as it is worked out
+    moved: dict[int, int] = {}  # until when it has to wait elsewhere for the register to be free
     for name, number in homes.items():
         start, following = program.leaves("register").get(name), program.outputs[f"next {name}"]
         if following == start:
             held.append((number, 0, interval - 1))
             continue
-        there = phases[following] + 1
         read = [] if start is None else uses(program, phases, start)
-        if read and interval + min(read) < there:
+        written = max([phases[following], *read])
+        if read and interval + min(read) <= written:
             return None
-        last = max([interval + max(read, default=0), *uses(program, phases, following)])
-        if last - there >= interval:
+        last = interval + max(read, default=0)
+        if written == phases[following]:
+            place[following] = number
+            last = max([last, *uses(program, phases, following)])
+        else:
+            moved[following] = max(written, moved.get(following, 0))
+        if last - written > interval:
             return None
-        held.append((number, there, max(there, last)))
-        writes.append(Write(following, phases[following], number))
-        place[following] = number
+        held.append((number, written + 1, last))
+        writes.append(Write(following, written, number))
     count = len(homes)
     for position, operation in enumerate(program.operations):
-        last = max(uses(program, phases, position), default=0)
+        last = max([*uses(program, phases, position), moved.get(position, 0)])
         there = phases[position] + 1
         if not operation.arguments or operation.name in _WIRES or position in place or last < there:
             continue

@@ -17,12 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SpikeloomError
+from ..numerics import signed_bits
 from .program import Graph, Operation, Program
 
 __all__ = ["MAX_BITS", "Interval", "bounds", "run_bounds"]
 
 MAX_BITS = 48
 _FAR = 1 << MAX_BITS
+
+# Branches within branches in which conditions are taken for known: each level doubles the work.
+_MAX_DEPTH = 2
 
 Ends = npt.NDArray[np.int64]
 
@@ -49,7 +53,18 @@ class Interval:
 
 
 class TooWideError(SpikeloomError):
-    """An operation needs more than 48 bits."""
+    """An operation needs more than 48 bits.
+
+    Attributes
+    ----------
+    bits : int
+        That it needs.
+    """
+
+    def __init__(self, bits: int, step: int | None = None) -> None:
+        when = "" if step is None else f"in step {step} "
+        super().__init__(f"{when}an operation needs {bits} bits, allowed are {MAX_BITS}")
+        self.bits = bits
 
 
 class _Facts:
@@ -60,6 +75,7 @@ class _Facts:
         self.known: dict[int, Interval] = {}
         self.differences: dict[tuple[int, int], Interval] = {}
         self.touched = above.touched if above is not None else 0
+        self.depth: int = above.depth + 1 if above is not None else 0
         self.memo: dict[int, Interval] = {}
 
     # Learning
@@ -133,11 +149,12 @@ class _Facts:
             case "subtract":
                 out = self._subtract(*operation.arguments)
             case "multiply":
-                _check(max(_reach(a) * _reach(rest[0]), 0))
+                # A product is only on its way to a shift: what it may not do is wrap.
+                _check(_reach(a) * _reach(rest[0]), -_reach(a) * _reach(rest[0]), 63)
                 products = [x * y for x in (a.low, a.high) for y in (rest[0].low, rest[0].high)]
                 out = Interval(np.minimum.reduce(products), np.maximum.reduce(products))
             case "shift_left":
-                _check(_reach(a) << value)
+                _check(int(a.low.min()) << value, int(a.high.max()) << value, MAX_BITS)
                 out = Interval(a.low << value, a.high << value)
             case "shift_right":
                 out = Interval(a.low >> value, a.high >> value)
@@ -153,7 +170,7 @@ class _Facts:
                 out = Interval(a.low | rest[0].low, a.high | rest[0].high)
             case name:
                 raise AssertionError(name)
-        _check(_reach(out))
+        _check(*out.ends, 63 if operation.name == "multiply" else MAX_BITS)
         return out
 
     def _subtract(self, a: int, b: int) -> Interval:
@@ -170,6 +187,9 @@ class _Facts:
         of = self.of(condition)
         branches = []
         for holds, wanted in ((True, if_true), (False, if_false)):
+            if self.depth == _MAX_DEPTH:
+                branches.append(self.of(wanted))
+                continue
             facts = _Facts(self.graph, self.leaves, self)
             facts.assume(condition, holds)
             branches.append(facts.of(wanted))
@@ -191,9 +211,10 @@ def _reach(interval: Interval) -> int:
                abs(int(interval.low.max(initial=0))), abs(int(interval.high.min(initial=0))))
 
 
-def _check(reach: int) -> None:
-    if reach > _FAR:  # 64-bit integers cannot wrap before this is noticed
-        raise TooWideError(f"an operation reaches {reach:,}, more than {MAX_BITS} bits hold")
+def _check(low: int, high: int, bits: int) -> None:
+    """Refuse what is too wide, before the 64-bit integers of this analysis could wrap."""
+    if (needed := signed_bits(low, high)) > bits:
+        raise TooWideError(needed)
 
 
 def bounds(graph: Graph, leaves: Mapping[int, Interval]) -> list[Interval]:
@@ -248,7 +269,7 @@ def run_bounds(program: Program, total: Interval, parameters: Mapping[str, Inter
         try:
             found = bounds(program, {**fixed, **now})
         except TooWideError as error:
-            raise TooWideError(f"in step {step + 1} {error}") from None
+            raise TooWideError(error.bits, step + 1) from None
         overall = found if overall is None else [a | b for a, b in zip(overall, found, strict=True)]
         following = {name: found[program.outputs[f"next {name}"]] for name in registers}
         settled = all(np.array_equal(f.low, registers[name][-1].low) and np.array_equal(f.high, registers[name][-1].high)

@@ -221,6 +221,8 @@ class Recorder:
             return None
         branches = [[Number(self, a.operation.arguments[branch]) if a.operation.name == "select" else a
                      for a in arguments] for branch in (1, 2)]
+        if any(b.operation.name == "select" for branch in branches for b in branch):
+            return None  # of several selects in a row there would be a copy for each combination
         if self.spread == "constants" and all(any(a.known is None for a in branch) for branch in branches):
             return None
         if_true, if_false = (self.record(name, tuple(branch), value) for branch in branches)

@@ -20,14 +20,16 @@ from spikeloom.cosim.compare import CLASS
 from spikeloom.cosim.simulate import SimResult, simulate
 from spikeloom.gen.build import build
 from spikeloom.gen.fold import Fold, LayerFold
-from spikeloom.gen.plan import Plan, make_plan
+from spikeloom.gen.plan import Plan, make_plan, neuron_config
 from spikeloom.model import golden
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
-from spikeloom.model.numerics import Decay, Multiply, Shift
-from spikeloom.rtl import accelerator, layer, neuron
-from spikeloom.rtl.decay import decay_value
+from spikeloom.model.neurons.program import Operation
+from spikeloom.model.neurons.transform import unrolled
+from spikeloom.model.numerics import Decay, Multiply, Shift, signed_bits
+from spikeloom.rtl import accelerator, layer, stepping_neuron
 from spikeloom.rtl.event_queue import EventQueue
 from spikeloom.rtl.fifo import Queue
+from spikeloom.rtl.neuron import NeuronConfig, operation_value
 from spikeloom.rtl.readout import Readout as ReadoutHardware
 
 Patch = pytest.MonkeyPatch
@@ -78,12 +80,24 @@ def run(network: Network, fold: Fold, folder: Path, fault: Callable[[Plan, Patch
     return simulate(folder, samples_of(network))
 
 
-def changed(plan: Plan, index: int, *, sums: dict[str, Any] | None = None, **neuron_fields: Any) -> Plan:
-    """A plan in which one layer's synapses (``sums``) and neurons have other fields."""
+def changed(plan: Plan, index: int, neuron: NeuronConfig, **synapse_fields: Any) -> Plan:
+    """A plan in which one layer has other neurons, and fields of its synapses are others."""
     layer = plan.layers[index]
-    neurons = dataclasses.replace(layer.neurons, neuron=dataclasses.replace(layer.neurons.neuron, **neuron_fields))
-    layer = dataclasses.replace(layer, neurons=neurons, synapse=dataclasses.replace(layer.synapse, **(sums or {})))
+    layer = dataclasses.replace(layer, neurons=dataclasses.replace(layer.neurons, neuron=neuron),
+                                synapse=dataclasses.replace(layer.synapse, **synapse_fields))
     return dataclasses.replace(plan, layers=(*plan.layers[:index], layer, *plan.layers[index + 1:]))
+
+
+def other(plan: Plan, index: int, *, window_steps: int | None = None, gives_potential: bool | None = None,
+          **neuron_fields: Any) -> Plan:
+    """A plan in which one layer's neurons have other equations, all else as it is."""
+    network, layer, now = plan.network, plan.network.layers[index], plan.layers[index].neurons.neuron
+    layers = list(network.layers)
+    layers[index] = dataclasses.replace(layer, neuron=dataclasses.replace(layer.neuron, **neuron_fields))
+    return changed(plan, index, neuron_config(
+        dataclasses.replace(network, layers=tuple(layers)), index, plan.channels[index + 1],
+        plan.window_steps if window_steps is None else window_steps,
+        gives_potential=now.gives_potential if gives_potential is None else gives_potential))
 
 
 def no_fault(plan: Plan, patch: Patch) -> Plan:
@@ -91,41 +105,56 @@ def no_fault(plan: Plan, patch: Patch) -> Plan:
 
 
 def decay_rounds_to_zero(plan: Plan, patch: Patch) -> Plan:
-    def wrong(decay: Decay, decays: Any, x: Any, addend: Any) -> Any:
-        rounded = x - Mux(x < 0, -(-x >> 2), x >> 2) if decay == Shift(2) else decay_value(decay, x)
-        return Mux(decays, rounded, x + addend)
-    patch.setattr(neuron, "_decay_or_add", wrong)
+    def wrong(operation: Operation, arguments: list[Any]) -> Any:
+        x = arguments[0]
+        if operation.name == "shift_right" and operation.value == 2:
+            return Mux(x < 0, -(-x >> 2), x >> 2)
+        return operation_value(operation, arguments)
+    patch.setattr(stepping_neuron, "operation_value", wrong)
     return plan
 
 
 def decays_swapped(plan: Plan, patch: Patch) -> Plan:
-    n = plan.layers[1].neurons.neuron
-    return changed(plan, 1, synapse=n.membrane, membrane=n.synapse)
+    n = plan.network.layers[1].neuron
+    return other(plan, 1, synapse=n.membrane, membrane=n.synapse)
 
 
 def accumulator_too_narrow(plan: Plan, patch: Patch) -> Plan:
-    bits = plan.layers[0].synapse.accumulator_bits - 1
-    return changed(plan, 0, sums={"accumulator_bits": bits}, accumulator_bits=bits)
+    bits, neuron = plan.layers[0].synapse.accumulator_bits - 1, plan.layers[0].neurons.neuron
+    narrow = dataclasses.replace(neuron, accumulator=(-(1 << bits - 1), (1 << bits - 1) - 1))
+    return changed(plan, 0, narrow, accumulator_bits=bits)
 
 
 def drive_too_narrow(plan: Plan, patch: Patch) -> Plan:
-    return changed(plan, 0, drive_bits=plan.layers[0].neurons.neuron.drive_bits - 1)
+    neuron = plan.layers[0].neurons.neuron
+    graph, spans = neuron.graph, list(neuron.graph_spans)
+    biased = [p for p, op in enumerate(graph.operations) if op.name == "add"
+              and {graph.operations[a].name for a in op.arguments} == {"sum", "parameter"}]
+    for position in biased:
+        bits = signed_bits(*spans[position]) - 1
+        spans[position] = (-(1 << bits - 1), (1 << bits - 1) - 1)
+    assert biased
+    return changed(plan, 0, dataclasses.replace(neuron, graph_spans=tuple(spans)))
 
 
 def equal_fires(plan: Plan, patch: Patch) -> Plan:
-    return changed(plan, 0, inclusive=True)
+    return other(plan, 0, compare=">=")
 
 
 def equal_does_not_fire(plan: Plan, patch: Patch) -> Plan:
-    return changed(plan, 1, inclusive=False)
+    return other(plan, 1, compare=">")
 
 
 def resets_to_zero(plan: Plan, patch: Patch) -> Plan:
-    return changed(plan, 0, reset="zero")
+    return other(plan, 0, reset="zero")
 
 
 def state_forgotten(plan: Plan, patch: Patch) -> Plan:
-    return changed(plan, 0, keeps_state=False)
+    """Each window starts from the reset values."""
+    neuron = plan.layers[0].neurons.neuron
+    graph = unrolled(neuron.program, neuron.steps, constant_sum=False, keeps_state=False).without("potential")
+    wide = tuple((-(1 << 40), 1 << 40) for _ in graph.operations)
+    return changed(plan, 0, dataclasses.replace(neuron, keeps_state=False, graph=graph, graph_spans=wide))
 
 
 def of_layer(index: int, wrong: Callable[..., Any], method: str) -> Callable[[Plan, Patch], Plan]:
@@ -159,7 +188,7 @@ def wrong_readout_weight(plan: Plan, patch: Patch) -> Plan:
 
 
 def ties_to_the_lowest_index(plan: Plan, patch: Patch) -> Plan:
-    plan = changed(plan, 1, gives_potential=False)
+    plan = other(plan, 1, gives_potential=False)
     return dataclasses.replace(plan, readout=dataclasses.replace(plan.readout, membrane_bits=0))
 
 

@@ -64,7 +64,8 @@ def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
     """Thresholds and biases out of the constants' memory, or those that all neurons share."""
     layer, neuron = plan.network.layers[index], plan.layers[index].neurons.neuron
     channels, words = plan.channels[index + 1], plan.constants(index)
-    thresholds = [0 if neuron.threshold is None else neuron.threshold] * layer.connection.outputs
+    own = set(neuron.program.parameters)
+    thresholds = [int(layer.thresholds[0])] * layer.connection.outputs
     biases = [0] * layer.connection.outputs
     if not neuron.has_constants:
         assert words == []
@@ -76,12 +77,12 @@ def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
         for unit, channel in enumerate(channels.index[beat]):
             view: Any = layout.from_bits(word >> unit * layout.size & ((1 << layout.size) - 1))
             if channel >= 0:
-                if neuron.threshold is None:
+                if "threshold" in own:
                     thresholds[channel] = view.threshold
-                if neuron.has_bias:
+                if "bias" in own:
                     biases[channel] = view.bias
-            elif neuron.threshold is None:
-                assert view.threshold == (1 << neuron.threshold_bits - 1) - 1  # out of reach
+            if "exists" in own:
+                assert view.exists == (channel >= 0)
     return thresholds, biases
 
 
@@ -139,13 +140,14 @@ def single(weight_bits: int, threshold: list[int], compare: Any, bias: list[int]
 
 @pytest.mark.parametrize(("weight_bits", "threshold", "compare", "lanes", "own"), [
     (4, [5], ">", 2, False), (4, [5, 5, 5], ">", 2, False), (4, [5, 6, 5], ">", 3, True),
-    (1, [5], ">", 3, False), (1, [5], ">", 2, True),       # padding adds up weights that cannot be 0
+    (1, [1], ">", 3, False), (1, [1], ">", 2, True),       # padding adds up weights that cannot be 0
+    (1, [2], ">", 2, False),                               # but only two of them
     (4, [0], ">=", 3, False), (4, [0], ">=", 2, True),     # padding would fire at rest
     (4, [0], ">", 2, False), (4, [1], ">=", 2, False),
 ])
-def test_padding_is_out_of_reach(weight_bits: int, threshold: list[int], compare: str, lanes: int, own: bool) -> None:
+def test_padding_stays_silent(weight_bits: int, threshold: list[int], compare: str, lanes: int, own: bool) -> None:
     plan = make_plan(single(weight_bits, threshold, compare), Fold(layers=(LayerFold(lanes=lanes),)))
-    assert (plan.layers[0].neurons.neuron.threshold is None) == own
+    assert plan.layers[0].neurons.neuron.has_constants == own
     assert bool(plan.constants(0)) == own
 
 

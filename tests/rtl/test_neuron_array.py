@@ -9,20 +9,27 @@ import pytest
 from support.simulation import memory_bits, simulate
 from support.stream_bench import run_streams
 
+from spikeloom.model.network import Neuron
+from spikeloom.model.neurons.intervals import Interval
 from spikeloom.model.numerics import Shift
-from spikeloom.rtl.neuron import NeuronConfig
+from spikeloom.rtl.neuron import NeuronConfig, constants_layout, state_layout
 from spikeloom.rtl.neuron_array import NeuronArray, NeuronArrayConfig
+from spikeloom.rtl.neuron_pipeline import pipeline_latency_cycles
+from spikeloom.rtl.stepping_neuron import stepping_cycles
 
-THRESHOLD_BITS, BIAS_BITS, SUM_BITS = 12, 8, 8
+SUM_BITS = 8
+THRESHOLDS, BIASES = (0, 199), (-20, 59)
 
 
 def config_of(*, units: int = 2, beats: int = 5, windows: int = 1, pipelined: bool = True, steps: int = 3,
               own: bool = False, potential: bool = False) -> NeuronArrayConfig:
-    neuron = NeuronConfig(
-        steps=steps, static=False, synapse=Shift(1), membrane=Shift(2), fraction_bits=1,
-        inclusive=False, reset="subtract", threshold=None if own else 60, has_bias=own, keeps_state=windows > 1,
-        gives_potential=potential, accumulator_bits=SUM_BITS, drive_bits=10, current_bits=16, membrane_bits=20,
-        threshold_bits=THRESHOLD_BITS, bias_bits=BIAS_BITS)
+    kind = Neuron(synapse=Shift(1), membrane=Shift(2), threshold=np.array(THRESHOLDS if own else [60]), fraction_bits=1,
+                  reset="subtract")
+    one = Interval.of([-128], [127])
+    neuron = NeuronConfig.proved(
+        kind.recorded(has_bias=own), one,
+        {"threshold": Interval.of([THRESHOLDS[0]], [THRESHOLDS[1]]), "bias": Interval.of([BIASES[0]], [BIASES[1]])},
+        steps=steps, windows=windows, static=False, gives_potential=potential)
     return NeuronArrayConfig(name="layer", neuron=neuron, units=units, beats=beats, constant_beats=beats,
                              windows=windows, pipelined=pipelined)
 
@@ -36,11 +43,11 @@ class Case:
         rng = np.random.default_rng(seed)
         shape = (runs, c.windows, c.beats, c.units)
         sums = rng.integers(-40, 80, (*shape, n.steps))
-        own = n.threshold is None
-        thresholds = rng.integers(0, 200, shape[2:]) if own else np.full(shape[2:], n.threshold)
-        biases = rng.integers(-20, 60, shape[2:]) if own else np.zeros(shape[2:], int)
-        self.constants = [sum(((int(t) & (1 << THRESHOLD_BITS) - 1) | (int(b) & (1 << BIAS_BITS) - 1) << THRESHOLD_BITS)
-                              << k * (THRESHOLD_BITS + BIAS_BITS) for k, (t, b) in enumerate(zip(ts, bs, strict=True)))
+        own, layout = n.has_constants, constants_layout(n)
+        thresholds = rng.integers(THRESHOLDS[0], THRESHOLDS[1] + 1, shape[2:]) if own else np.full(shape[2:], 60)
+        biases = rng.integers(BIASES[0], BIASES[1] + 1, shape[2:]) if own else np.zeros(shape[2:], int)
+        self.constants = [sum(layout.const({"threshold": int(t), "bias": int(b)}).as_value().value << k * layout.size
+                              for k, (t, b) in enumerate(zip(ts, bs, strict=True)))
                           for ts, bs in zip(thresholds, biases, strict=True)] if own else []
         masks, potentials = np.zeros((2, *shape), int)
         for run in range(runs):  # states start anew with every run, and live through its windows
@@ -58,7 +65,7 @@ class Case:
         self.want = [sum(int(mask) << k * n.steps for k, mask in enumerate(beat))
                      for beat in masks.reshape(-1, c.units)]
         if n.gives_potential:  # the units' potentials, above their masks
-            bits = n.membrane_bits
+            bits = n.potential_bits
             self.want = [beat | sum(int(v) % (1 << bits) << c.units * n.steps + k * bits for k, v in enumerate(values))
                          for beat, values in zip(self.want, potentials.reshape(-1, c.units), strict=True)]
 
@@ -89,7 +96,7 @@ def test_no_beat_is_lost(changes: dict[str, Any], pipelined: bool, gap: float, s
 @pytest.mark.parametrize("steps", [1, 3, 6])
 def test_pipelined_throughput(steps: int) -> None:
     config = config_of(steps=steps, beats=60)
-    assert config.latency_cycles == config.neuron.pipeline_latency_cycles + 1
+    assert config.latency_cycles == pipeline_latency_cycles(config.neuron) + 1
     sent, received, _ = Case(config, runs=1).run()
     assert sent == list(range(60))
     assert received == [cycle + config.latency_cycles for cycle in sent]
@@ -99,9 +106,9 @@ def test_pipelined_throughput(steps: int) -> None:
 @pytest.mark.parametrize("steps", [1, 3, 6])
 def test_stepping_throughput(steps: int, own: bool) -> None:
     config = config_of(steps=steps, own=own, pipelined=False)
-    assert config.latency_cycles == config.neuron.stepping_cycles
+    assert config.latency_cycles == stepping_cycles(config.neuron)
     sent, received, _ = Case(config).run()
-    assert sent == [k * (config.neuron.stepping_cycles + 1) for k in range(10)]
+    assert sent == [k * (stepping_cycles(config.neuron) + 1) for k in range(10)]
     assert received == [cycle + config.latency_cycles for cycle in sent]
 
 
@@ -112,7 +119,7 @@ def test_a_window_waits_for_the_one_before(beats: int) -> None:
     sent, _, _ = Case(config, runs=1).run()
     starts = [sent[k * beats] for k in range(3)]
     ends = [sent[(k + 1) * beats - 1] for k in range(3)]
-    wait = config.neuron.pipeline_latency_cycles + 1
+    wait = config.unit_cycles + 1
     assert starts == [0, ends[0] + wait, ends[1] + wait]
     assert [end - start for start, end in zip(starts, ends, strict=True)] == [beats - 1] * 3
 
@@ -141,7 +148,7 @@ def test_takes_what_it_can_keep(pipelined: bool, steps: int) -> None:
     simulate(dut, bench)
     assert taken == (config.queue_depth if pipelined else 1)
     assert got == case.want[:taken]
-    assert config.queue_depth >= config.neuron.pipeline_latency_cycles + 3
+    assert config.queue_depth >= config.unit_cycles + 3
 
 
 @pytest.mark.parametrize("pipelined", [True, False])
@@ -150,8 +157,8 @@ def test_takes_what_it_can_keep(pipelined: bool, steps: int) -> None:
 def test_memory(pipelined: bool, windows: int, own: bool, potential: bool) -> None:
     config = config_of(units=3, beats=7, windows=windows, own=own, pipelined=pipelined, potential=potential)
     n = config.neuron
-    assert config.potential_bits == n.membrane_bits * potential
+    assert (config.potential_bits > 0) == potential
     want = config.queue_depth * 3 * (n.steps + config.potential_bits) if pipelined else 0
-    want += 7 * 3 * (n.current_bits + n.membrane_bits) * (windows > 1)
-    want += 7 * 3 * (THRESHOLD_BITS + BIAS_BITS) * own
+    want += 7 * 3 * state_layout(n).size * (windows > 1)
+    want += 7 * 3 * constants_layout(n).size
     assert memory_bits(Case(config).dut()) == want
