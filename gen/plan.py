@@ -136,7 +136,8 @@ class Plan:
         layout = constants_layout(config)
         values = {**layer.constants, "exists": np.ones(layer.connection.outputs, np.int64)}
         words = []
-        for neurons in self.channels[index + 1].index[:self.layers[index].neurons.constant_beats] if layout.size else ():
+        beats = self.layers[index].neurons.constant_beats if layout.size else 0
+        for neurons in self.channels[index + 1].index[:beats]:
             word = 0
             for unit, neuron in enumerate(neurons):
                 own = {name: int(values[name][neuron]) if neuron >= 0 else _PADDING.get(name, int(values[name][0]))
@@ -209,7 +210,8 @@ def neuron_config(network: Network, index: int, after: Channels, window_steps: i
     parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
     return NeuronConfig.proved(
         program, bounds.sums, {**parameters, "exists": Interval.of(0, 1)}, steps=window_steps,
-        windows=-(-network.steps // window_steps), static=network.static and index == 0, gives_potential=gives_potential)
+        windows=-(-network.steps // window_steps), static=network.static and index == 0,
+        gives_potential=gives_potential)
 
 
 def _spikes_in_gaps(layer: Layer, sums: Interval, steps: int) -> bool:

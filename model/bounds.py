@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import SpikeloomError
-from .network import MAX_STATE_BITS, Layer, Network
+from .network import MAX_STATE_BITS, Network
 from .neurons.intervals import Interval, TooWideError, run_bounds
 from .numerics import signed_bits
 
@@ -100,5 +100,6 @@ def _analyse(network: Network, index: int) -> LayerBounds:
                              f"{layer.connection.weight_bits}-bit weights, the biases and fraction_bits="
                              f"{layer.neuron.fraction_bits} the states need {error.bits} bits or more, allowed are "
                              f"{MAX_STATE_BITS}; use fewer inputs, narrower weights or fewer fraction_bits") from None
-    current, membrane = ((spans[program.outputs[name]] | Interval.of(0, 0)).ends for name in ("next current", "potential"))
+    start = Interval.of(0, 0)
+    current, membrane = ((spans[program.outputs[name]] | start).ends for name in ("next current", "potential"))
     return LayerBounds(sums, drives, current, membrane, max(signed_bits(*span.ends) for span in spans))

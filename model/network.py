@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -291,7 +291,7 @@ class Neuron(NeuronType):
         if self.reset not in ("zero", "subtract"):
             raise SpikeloomError(f"reset must be 'zero' or 'subtract', not {self.reset!r}")
 
-    registers = {"current": 0, "membrane": 0}
+    registers: ClassVar[Mapping[str, int | bool]] = {"current": 0, "membrane": 0}
 
     def step(self, x: Number, r: Registers) -> tuple[Number, Number]:
         r.current = self.synapse(r.current) + (x << self.fraction_bits)

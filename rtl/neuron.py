@@ -85,7 +85,7 @@ class NeuronConfig:
         graph = unrolled(program, steps, constant_sum=static, keeps_state=windows > 1)
         if not gives_potential:
             graph = graph.without("potential")
-        leaves = {position: total for position in graph.leaves("sum").values()}
+        leaves = dict.fromkeys(graph.leaves("sum").values(), total)
         leaves |= {position: parameters[name] for name, position in graph.leaves("parameter").items()}
         for name, position in graph.leaves("register").items():
             kept = registers[name][0]

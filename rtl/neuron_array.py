@@ -83,8 +83,8 @@ class NeuronArray(wiring.Component):
 
     Latency :attr:`NeuronArrayConfig.latency_cycles`. Throughput: one beat per cycle, or (stepping) per
     ``latency_cycles + 1`` cycles. Memory bits: ``queue_depth * units * (steps + potential_bits)`` (pipelined), plus
-    ``beats * units`` times the bits of a neuron's registers if there are several windows, plus ``constant_beats * units``
-    constants if neurons have their own.
+    ``beats * units`` times the bits of a neuron's registers if there are several windows, plus ``constant_beats *
+    units`` constants if neurons have their own.
 
     Parameters
     ----------

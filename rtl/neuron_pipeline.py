@@ -41,8 +41,8 @@ class NeuronPipeline(wiring.Component):
     """One neuron per cycle through all steps of a window.
 
     Equations: the population's program (``spikeloom check`` prints it), once for each step. A multiplexer behind a
-    comparison is worked out for both outcomes beside it, so that each stage has one carry chain; each operation has as many
-    bits as its own bounds need.
+    comparison is worked out for both outcomes beside it, so that each stage has one carry chain; each operation has as
+    many bits as its own bounds need.
 
     Latency :func:`pipeline_latency_cycles`; one neuron per cycle; no memory.
 

@@ -33,7 +33,7 @@ def stepping_cycles(config: NeuronConfig) -> int:
 
 
 def _potential_phase(config: NeuronConfig, plan: SteppingSchedule) -> int:
-    """The phase in which the potential is taken, 0 if it is not: where a register holds it already, as soon as it does."""
+    """The phase in which the potential is taken: where a register holds it already, as soon as it does; else 0."""
     if not config.gives_potential:
         return 0
     given = config.program.outputs["potential"]
@@ -43,8 +43,8 @@ def _potential_phase(config: NeuronConfig, plan: SteppingSchedule) -> int:
 
 
 class _Change(NamedTuple):
-    """What a write does to its register: ``adds`` (operand, subtracted), or loads ``value``; only where ``enable``, and with
-    ``cleared`` (condition, constant) in its place."""
+    """What a write does to its register: ``adds`` (operand, subtracted), or loads ``value``; only where ``enable``,
+    and with ``cleared`` (condition, constant) in its place."""
 
     phase: int
     adds: tuple[Any, bool] | None
@@ -56,8 +56,8 @@ class _Change(NamedTuple):
 class SteppingNeuron(wiring.Component):
     """A step every ``interval_cycles`` of its :class:`.SteppingSchedule`. Equations: the population's program.
 
-    ``start`` takes the sums; :func:`stepping_cycles` later ``mask`` (and ``next_state``, ``potential``) are valid and stay
-    until the next start. One neuron at a time; no memory.
+    ``start`` takes the sums; :func:`stepping_cycles` later ``mask`` (and ``next_state``, ``potential``) are valid and
+    stay until the next start. One neuron at a time; no memory.
 
     Members
     -------
@@ -119,7 +119,8 @@ class SteppingNeuron(wiring.Component):
                 truths.add(w.register)
             bits[w.register] = max(bits.get(w.register, 1), signed_bits(*cfg.spans[w.position]))
         return {number: Signal(1 if number in truths else signed(bits[number]),
-                               name=f"{names.get(number, f'kept{number}')}_q", reset_less=True) for number in sorted(bits)}
+                               name=f"{names.get(number, f'kept{number}')}_q", reset_less=True) for number in
+                               sorted(bits)}
 
     def _change(self, read: _Reader, w: Write) -> _Change:
         program, operations = self.config.program, self.config.program.operations

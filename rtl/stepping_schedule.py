@@ -1,10 +1,10 @@
 """When a stepping unit does what, and where it keeps it: one step of a program in turns over few adders.
 
-An operation with a carry chain takes a *phase* (a cycle) and leaves its result in a register for later phases; comparisons
-and multiplexers act in the phase of what they work on. A step begins ``interval_cycles`` after the one before, the fewest
-that no register's contents outlive; so the end of a step and the beginning of the next share phases. A result goes into the
-register of what it was added to, as far as that is not read any more: then that register's adder, with another operand in
-each phase, is all there is.
+An operation with a carry chain takes a *phase* (a cycle) and leaves its result in a register for later phases;
+comparisons and multiplexers act in the phase of what they work on. A step begins ``interval_cycles`` after the one
+before, the fewest that no register's contents outlive; so the end of a step and the beginning of the next share
+phases. A result goes into the register of what it was added to, as far as that is not read any more: then that
+register's adder, with another operand in each phase, is all there is.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _WIRES = frozenset({"shift_left", "shift_right", "not"})
 
 @dataclass(frozen=True)
 class Write:
-    """A result that is kept: operation ``position`` is written into register number ``register`` in ``phase``, in which it
-    is worked out, or later, out of another register."""
+    """A result that is kept: operation ``position`` is written into register number ``register`` in ``phase``, in
+    which it is worked out, or later, out of another register."""
 
     position: int
     phase: int

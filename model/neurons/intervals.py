@@ -1,8 +1,10 @@
 """Programs over intervals: what every operation can give at most, over all inputs.
 
-Bounds are arrays, one entry a channel, so that each neuron's own weights count. Two kinds of knowledge keep them narrow:
+Bounds are arrays, one entry a channel, so that each neuron's own weights count. Two kinds of knowledge keep them
+narrow:
 
-* in each branch of a select the condition is known: where ``v > theta`` was false, ``v`` is at most ``theta``, and where it
+* in each branch of a select the condition is known: where ``v > theta`` was false, ``v`` is at most ``theta``, and
+where it
   was true, ``v - theta`` is at least 1;
 * ``x - (x >> k)`` grows with ``x``, so that its bounds are those of the ends.
 """
@@ -74,7 +76,7 @@ class _Facts:
         self.graph, self.leaves, self.above = graph, leaves, above
         self.known: dict[int, Interval] = {}
         self.differences: dict[tuple[int, int], Interval] = {}
-        self.touched = above.touched if above is not None else 0
+        self.touched: int = above.touched if above is not None else 0
         self.depth: int = above.depth + 1 if above is not None else 0
         self.memo: dict[int, Interval] = {}
 
@@ -259,7 +261,7 @@ def run_bounds(program: Program, total: Interval, parameters: Mapping[str, Inter
     SpikeloomError
         If an operation needs more than 48 bits, after as many steps as it takes.
     """
-    fixed = {position: total for position in program.leaves("sum").values()}
+    fixed = dict.fromkeys(program.leaves("sum").values(), total)
     fixed |= {position: parameters[name] for name, position in program.leaves("parameter").items()}
     registers = {name: [Interval.of(np.full_like(total.low, int(reset)), np.full_like(total.low, int(reset)))]
                  for name, reset in program.registers.items()}
@@ -272,8 +274,8 @@ def run_bounds(program: Program, total: Interval, parameters: Mapping[str, Inter
             raise TooWideError(error.bits, step + 1) from None
         overall = found if overall is None else [a | b for a, b in zip(overall, found, strict=True)]
         following = {name: found[program.outputs[f"next {name}"]] for name in registers}
-        settled = all(np.array_equal(f.low, registers[name][-1].low) and np.array_equal(f.high, registers[name][-1].high)
-                      for name, f in following.items())
+        settled = all(np.array_equal(f.low, before.low) and np.array_equal(f.high, before.high)
+                      for f, before in ((f, registers[name][-1]) for name, f in following.items()))
         for name, f in following.items():
             registers[name].append(f)
         if settled:

@@ -20,6 +20,8 @@ __all__ = ["NeuronType", "Registers"]
 class Registers:
     """A neuron's registers while its step is recorded: reading gives the value so far, writing a new one."""
 
+    _values: dict[str, Number]
+
     def __init__(self, values: Mapping[str, Number]) -> None:
         object.__setattr__(self, "_values", dict(values))
 
@@ -42,9 +44,9 @@ class Registers:
 class NeuronType:
     """Base of neuron types: a frozen dataclass whose fields are the constants.
 
-    A subclass declares ``registers`` (names and values after a reset; a truth value is one bit) and writes :meth:`step`.
-    A field that holds an integer array of different values is a constant of each neuron's own; in ``step`` it is a
-    :class:`.Number`, as is the one value of an array whose values are equal.
+    A subclass declares ``registers`` (names and values after a reset; a truth value is one bit) and writes
+    :meth:`step`. A field that holds an integer array of different values is a constant of each neuron's own; in
+    ``step`` it is a :class:`.Number`, as is the one value of an array whose values are equal.
     """
 
     registers: ClassVar[Mapping[str, int | bool]] = {}
@@ -82,8 +84,8 @@ class NeuronType:
     def recorded(self, *, has_bias: bool = False, has_gaps: bool = False) -> Program:
         """The step as a list of operations.
 
-        With a bias, ``x`` is ``sum + parameter bias``. With gaps, a neuron spikes only where its parameter ``exists`` is
-        true: for units that stand for no neuron now and then.
+        With a bias, ``x`` is ``sum + parameter bias``. With gaps, a neuron spikes only where its parameter ``exists``
+        is true: for units that stand for no neuron now and then.
 
         Raises
         ------

@@ -41,8 +41,8 @@ def unrolled(program: Program, steps: int, *, constant_sum: bool, keeps_state: b
     """All steps of a window as one graph, ready to be scheduled.
 
     Leaves: ``sum`` 0, 1, ... (or only 0 if it is constant); ``register`` if the state is kept between windows, else the
-    reset values are worked in. Outputs: ``spike 0``, ``spike 1``, ...; ``potential`` of the last step; ``next <register>``
-    if the state is kept.
+    reset values are worked in. Outputs: ``spike 0``, ``spike 1``, ...; ``potential`` of the last step; ``next
+    <register>`` if the state is kept.
     """
     recorder = Recorder(spread="always")
     registers = {name: recorder.record("register", (), name, truth=isinstance(reset, bool)) if keeps_state
@@ -64,9 +64,9 @@ def unrolled(program: Program, steps: int, *, constant_sum: bool, keeps_state: b
 def rotated(program: Program) -> Program:
     """The same neuron with its registers one piece of work ahead.
 
-    What of a step needs registers and constants only (a decay) can be done at the end of the step before, and its result be
-    kept in the register's place; then a step begins with the addition of its input. Done for each register of which one such
-    piece is all that is read.
+    What of a step needs registers and constants only (a decay) can be done at the end of the step before, and its
+    result be kept in the register's place; then a step begins with the addition of its input. Done for each register
+    of which one such piece is all that is read.
     """
     operations = program.operations
     ahead = {name: piece for name, start in program.leaves("register").items()

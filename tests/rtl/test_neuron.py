@@ -205,7 +205,8 @@ def test_exactly_at_the_threshold(compare: str, reset: str) -> None:
 
 
 @pytest.mark.parametrize(("changes", "pipeline", "stepping"), [
-    ({}, (1, 2), (2, 2)), ({"bias": True}, (2, 2), (3, 2)), ({"static": True}, (1, 2), (2, 2)), ({"own": True}, (1, 2), (2, 2)),
+    ({}, (1, 2), (2, 2)), ({"bias": True}, (2, 2), (3, 2)), ({"static": True}, (1, 2), (2, 2)),
+    ({"own": True}, (1, 2), (2, 2)),
     ({"synapse": Multiply(3000), "membrane": Multiply(3000)}, (1, 2), (2, 2)), ({"windows": 2}, (2, 2), (2, 2)),
     ({"reset": "subtract"}, (-1, 3), (1, 3)), ({"reset": "subtract", "windows": 2}, (2, 3), (2, 3)),
 ], ids=str)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class RandomNeuron(NeuronType):
     seed: int
     threshold: np.ndarray
     gain: np.ndarray
-    registers = {"a": 0, "b": 3, "c": -5, "late": False}
+    registers: ClassVar[Mapping[str, int | bool]] = {"a": 0, "b": 3, "c": -5, "late": False}
 
     def step(self, x: Number, r: Registers) -> tuple[Number, Number]:
         rng = np.random.default_rng(self.seed)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -168,7 +168,7 @@ def test_truth_values_count_as_0_and_1() -> None:
 class Integrator(NeuronType):
     """Leaks nothing."""
 
-    registers = {"membrane": 0}
+    registers: ClassVar[Mapping[str, int | bool]] = {"membrane": 0}
     limit: int | None = None
 
     def step(self, x: Number, r: Registers) -> tuple[Number, Number]:
@@ -202,7 +202,7 @@ def test_a_known_difference_narrows_the_reset() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Bad(NeuronType):
-    registers = {"a": 0, "b": False}
+    registers: ClassVar[Mapping[str, int | bool]] = {"a": 0, "b": False}
     kind: str
 
     def step(self, x: Number, r: Registers) -> Any:
@@ -227,7 +227,7 @@ def test_bad_types(kind: str, why: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Adaptive(NeuronType):
-    registers = {"current": 0, "membrane": 0, "adaptation": 0}
+    registers: ClassVar[Mapping[str, int | bool]] = {"current": 0, "membrane": 0, "adaptation": 0}
 
     def step(self, x: Number, r: Registers) -> tuple[Number, Number]:
         r.current = Shift(1)(r.current) + (x << 4)
