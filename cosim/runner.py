@@ -17,15 +17,20 @@ from pathlib import Path
 from typing import TextIO
 from xml.etree.ElementTree import ParseError
 
-import cocotb_tools.config
-from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import Verilator as VerilatorRunner
-
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.cache import cached, found
 from spikeloom.model.system.processes import Children, failure, run
+from spikeloom.model.system.writing import check_space
 
 from .verilator import Verilator, check_compiler, find_verilator
+
+try:
+    import cocotb_tools.config
+    from cocotb_tools.check_results import get_results
+    from cocotb_tools.runner import Verilator as VerilatorRunner
+except (Exception, SystemExit) as error:  # whatever a module does that has the same name
+    raise SpikeloomError(f"cocotb cannot be imported: {error!r}; is another module of this name on the PYTHONPATH?"
+                         ) from error
 
 __all__ = ["Program", "SimulationError", "compile_program", "run_program"]
 
@@ -110,8 +115,8 @@ def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, to
             sources=[source_dir / name for name in names], hdl_toplevel=top, build_dir=object_dir,
             build_args=_VERILATOR_FLAGS, waves=waves, log_file=log)
     except (RuntimeError, SystemExit) as error:
-        raise SimulationError(f"Verilator or the C++ compiler rejects {', '.join(sources)} ({error}):\n"
-                              f"{_errors(log)}") from error
+        check_space(folder.parent)
+        raise SimulationError(f"{', '.join(sources)} cannot be compiled: {error}:\n{_errors(log)}") from error
     if not (object_dir / top).is_file():
         raise SimulationError(f"make ended well but made no program; its log:\n{_errors(log)}")
     if not ready:

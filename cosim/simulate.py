@@ -28,8 +28,8 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.processes import Children
-from spikeloom.model.system.reading import MIB, open_regular
-from spikeloom.model.system.writing import check_file, new_file, scratch_folder
+from spikeloom.model.system.reading import open_regular
+from spikeloom.model.system.writing import check_file, check_space, new_file, scratch_folder
 
 from .build_folder import BuildFolder
 from .capture import Results, read_results, results_record_bytes, stream_record_bytes
@@ -353,17 +353,10 @@ def _simulate_all(build: BuildFolder, program: Program, samples: npt.NDArray[Any
         while pending:
             done, pending = wait(pending, _POLL_SECONDS, FIRST_EXCEPTION)
             report("simulate", sum(_completed(build, share) for share in shares), total)
-            for folder in folders:  # the simulator does not say when it cannot write
-                _check_space(folder)
+            for folder in folders:
+                check_space(folder)
             for future in done:
                 future.result()
-
-
-def _check_space(folder: Path) -> None:
-    disk = os.statvfs(folder)
-    free = (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
-    if disk.f_blocks and free < MIB:
-        raise SpikeloomError(f"{shown(folder)}: the disk is full")
 
 
 def _completed(build: BuildFolder, share: _Job) -> int:

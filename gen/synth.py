@@ -33,6 +33,7 @@ from typing import Any
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.cache import cache_dir, cached, tool_environment
 from spikeloom.model.system.processes import failure, run
+from spikeloom.model.system.writing import check_space
 
 from .devices import Device, Family, find_device
 from .manifest import Manifest, read_build
@@ -246,6 +247,7 @@ def run_tool(package: str, function: str, arguments: Sequence[str], log: Path,
     status, said = run([sys.executable, "-c", code, "-l", log.name, *arguments], folder=log.parent,
                        environment=tool_environment(log.parent), read_line=read_line)
     if status:
+        check_space(log.parent.parent)
         raise SpikeloomError(f"{package} {failure(status, said)}; full log: {_kept(log, said)}\n{_tail(log, said)}")
 
 

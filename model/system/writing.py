@@ -22,8 +22,10 @@ from typing import BinaryIO
 
 from ..errors import SpikeloomError
 from .paths import shown
+from .reading import MIB
 
-__all__ = ["check_file", "check_folder", "claimed_folder", "new_file", "scratch_folder", "write_file", "write_folder"]
+__all__ = ["check_file", "check_folder", "check_space", "claimed_folder", "new_file", "scratch_folder",
+           "write_file", "write_folder"]
 
 IsOwn = Callable[[Path], bool]
 
@@ -149,6 +151,14 @@ def write_folder(folder: Path, fill: Callable[[Path], None], *, is_own: IsOwn | 
                 check_folder(folder, is_own)
 
 
+def check_space(folder: Path) -> None:
+    """Raise :class:`.SpikeloomError` if the disk with ``folder`` is full: the programs that we run do not tell."""
+    disk = os.statvfs(folder)
+    free = (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
+    if disk.f_blocks and free < MIB:
+        raise SpikeloomError(f"{shown(folder)}: the disk is full")
+
+
 @contextmanager
 def claimed_folder(parent: Path) -> Iterator[Path]:
     """An empty folder in ``parent`` that is gone afterwards, whatever happens; clears what killed ones left there."""
@@ -159,8 +169,14 @@ def claimed_folder(parent: Path) -> Iterator[Path]:
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """The same, where the system keeps temporary files."""
-    with claimed_folder(Path(tempfile.gettempdir())) as part:
-        yield part
+    folder = Path(tempfile.gettempdir())
+    try:
+        with claimed_folder(folder) as part:
+            yield part
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise SpikeloomError(f"{shown(folder)}: the disk is full") from error
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,13 @@ def test_a_make_that_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_without_a_path(static_stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PATH")
     assert simulate(static_stub.folder, static_stub.samples[:2], predict=static_stub.predict).ok
+
+
+@pytest.mark.parametrize("body", ["import sys; sys.exit(3)", "raise RuntimeError('broken')"])
+def test_another_module_named_cocotb(tmp_path: Path, body: str) -> None:
+    (tmp_path / "cocotb").mkdir()
+    (tmp_path / "cocotb" / "__init__.py").write_text(body)
+    code = "import spikeloom; spikeloom.simulate('nowhere', [])"
+    said = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+                          capture_output=True, text=True)
+    assert "SpikeloomError: cocotb cannot be imported" in said.stderr.splitlines()[-1]
