@@ -134,6 +134,13 @@ class BuildFolder:
         _same(where, [("layers", [(layer.name, layer.neurons) for layer in manifest.layers],
                        [(layer.name, layer.connection.outputs) for layer in network.layers]),
                       ("classes", manifest.classes, network.classes)])
+        for name, value, most in (
+                ("window_steps", manifest.window_steps, network.steps),
+                ("input.items_per_beat", manifest.input.items_per_beat, network.input.size),
+                *((f"layers[{k}].lanes", layer.lanes, layer.neurons) for k, layer in enumerate(manifest.layers)),
+                *((f"layers[{k}].units", layer.units, layer.lanes) for k, layer in enumerate(manifest.layers))):
+            if value > most:
+                raise SpikeloomError(f"{where}: {name} must be at most {most}, not {value}")
         waivers = [name for name in built.files if name.endswith(".vlt")]
         build = cls(
             path=built.path, manifest=manifest, network=network, top=manifest.top,

@@ -66,11 +66,13 @@ _READ_ME = """\
                 working directory
 lint.vlt        Verilator waivers, each with its reason
 interface.json  ports of {top}: name, direction, width, meaning
-manifest.json   network hash, fold, widths, memories, predicted cycles, versions
+manifest.json   network hash, fold, widths, memories, predicted cycles, versions; SHA-256 of every other file
 network.snn     the network
 
 Lint:  verilator --lint-only -Wall lint.vlt {top}.v
 Prove: spikeloom sim <this folder>
+
+Verilog can run programs ($system): simulate a folder from somebody else as you would run a program of theirs.
 """
 
 

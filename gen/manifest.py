@@ -133,7 +133,7 @@ class Description(Record):
     layers: Annotated[tuple[LayerDescription, ...], Field(min_length=1)]
     external: tuple[TableDescription, ...]
     classes: Count
-    class_bits: Bits
+    class_bits: Annotated[int, Field(ge=1, le=31)]
     readout: ReadoutDescription
     memory_files: dict[FileName, Size]
     predicted_cycles: CycleRange

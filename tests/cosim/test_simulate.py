@@ -14,6 +14,7 @@ from support.stub_build import Stub, break_verilog, seal, small_network, write_s
 
 from spikeloom.cosim.runner import SimulationError
 from spikeloom.cosim.simulate import SimResult, simulate
+from spikeloom.gen.manifest import read_manifest
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network_file import save_network
@@ -207,11 +208,23 @@ def test_no_build_folder(tmp_path: Path) -> None:
     ({"input": {}}, r"field input\.items_per_beat is missing"),
     ({"top": "snn_top; tee -o x stat"}, "field top: .*match pattern .*, not 'snn_top; tee"),
     ({"classes": 400}, "classes is 400, but network and fold make it 3"),
+    ({"window_steps": 6}, "window_steps must be at most 5, not 6"),
+    ({"class_bits": 1 << 20}, "field class_bits: .*less than or equal to 31"),
+    ({"input": {"items_per_beat": 1 << 30, "item_bits": 3, "beats_per_window": 1}},
+     r"input\.items_per_beat must be at most 7"),
     ({"extra": 1}, "field extra is unknown"),
 ], ids=str)
 def test_foreign_manifest(static_stub: Stub, changes: dict[str, Any], message: str) -> None:
     seal(static_stub.folder, **changes)
     with pytest.raises(SpikeloomError, match=message):
+        run(static_stub)
+
+
+@pytest.mark.parametrize(("field", "message"), [("lanes", "must be at most 6"), ("units", "must be at most 4")])
+def test_huge_layers(static_stub: Stub, field: str, message: str) -> None:
+    first, *others = read_manifest(static_stub.folder).to_json()["layers"]
+    seal(static_stub.folder, layers=[first | {field: 1 << 30}, *others])
+    with pytest.raises(SpikeloomError, match=rf"layers\[0\]\.{field} {message}"):
         run(static_stub)
 
 
