@@ -8,20 +8,23 @@ The journey, one call a step::
     data = spikeloom.dataset("fashion-mnist-demo")
     print(spikeloom.evaluate(network, data).accuracy)       # integer golden model
     plan = spikeloom.compile(network, "fast")               # a fold by name, file or Fold
-    spikeloom.write(plan, "build/fast")                     # Verilog, memories, manifest
-    print(spikeloom.simulate("build/fast", data.images, data.labels))
-    print(spikeloom.synthesize("build/fast", "lfe5u-85f"))
-    spikeloom.report("build/fast", "report.html", data)
+    spikeloom.write(plan, "build/api")                      # Verilog, memories, manifest
+    print(spikeloom.simulate("build/api", data.images, data.labels))
+    print(spikeloom.synthesize("build/api", "lfe5u-85f"))
+    spikeloom.report("build/api", "report.html", data)
 
-Each call imports what it needs: evaluating needs no hardware library, and only training needs PyTorch.
+Each call imports what it needs: evaluating needs no hardware library, and only training needs PyTorch. Whatever is
+wrong with an argument ends as one :class:`SpikeloomError`.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from spikeloom.model.errors import SpikeloomError
 
@@ -32,12 +35,31 @@ if TYPE_CHECKING:
     from spikeloom.gen.plan import Plan
     from spikeloom.gen.synth import SynthResult
     from spikeloom.model.datasets import Dataset
+    from spikeloom.model.float_network import FloatNetwork
     from spikeloom.model.network import Network
     from spikeloom.model.train import TrainConfig, TrainResult
 
 __version__ = "0.1.0"
 __all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "load", "quantize", "report", "simulate",
            "synthesize", "train", "write"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _door(verb: Callable[P, R]) -> Callable[P, R]:
+    """Arguments that the verb does not take end as a :class:`SpikeloomError`, too."""
+    signature = inspect.signature(verb)
+
+    @functools.wraps(verb)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise SpikeloomError(f"{verb.__name__}: {error}; it takes {', '.join(signature.parameters)}") from None
+        return verb(*args, **kwargs)
+
+    return call
 
 
 @dataclass(frozen=True)
@@ -58,79 +80,139 @@ class Evaluation:
     active: list[float]
 
 
+@_door
 def load(name_or_path: str | Path) -> Network:
     """A network: by shipped name, from a network file, or from a build folder."""
     from spikeloom import shipped
     return shipped.load(name_or_path)
 
 
-def dataset(name_or_path: str | Path, samples: int | None = None, **options: Any) -> Dataset:
+@_door
+def dataset(name_or_path: str | Path, samples: int | None = None, *, split: Any = "test", fetch: bool = True,
+            steps: int | None = None, progress: Any = None) -> Dataset:
     """A data set: see :func:`spikeloom.model.datasets.load`."""
     from spikeloom.model import datasets
-    return datasets.load(name_or_path, samples=samples, **options)
+    return datasets.load(name_or_path, samples=samples, split=split, fetch=fetch, progress=progress,
+                         steps=datasets.EVENT_STEPS if steps is None else steps)
 
 
+@_door
 def train(config: TrainConfig, data: Dataset, out_dir: str | Path, **options: Any) -> TrainResult:
     """Train a network: see :func:`spikeloom.model.train.train`. Needs PyTorch."""
+    from spikeloom.model.datasets import Dataset
+    from spikeloom.model.system.arguments import an
     from spikeloom.model.train import train as run
+    an(Dataset, data, "data")
     return run(config, data.images, data.labels, out_dir, **options)
 
 
-def quantize(name_or_path: str | Path, **options: Any) -> Network:
-    """Quantise a float network file: see :func:`spikeloom.model.quantize.quantize`."""
+@_door
+def quantize(network: FloatNetwork | str | Path, *, weight_bits: int, granularity: Any = "channel",
+             fraction_bits: int = 4, input_bits: int = 4, calibration: Any = None) -> Network:
+    """Quantise a float network, or the file of one: see :func:`spikeloom.model.quantize.quantize`."""
     from spikeloom import shipped
-    from spikeloom.model.float_network import load_float_network
+    from spikeloom.model.float_network import FloatNetwork, load_float_network
     from spikeloom.model.quantize import quantize as run
-    return run(load_float_network(shipped.find(name_or_path, ".fsnn")), **options)
+    if not isinstance(network, FloatNetwork):
+        path = shipped.find(network, ".fsnn")
+        try:
+            return quantize(load_float_network(path), weight_bits=weight_bits, granularity=granularity,
+                            fraction_bits=fraction_bits, input_bits=input_bits, calibration=calibration)
+        except SpikeloomError as error:
+            raise SpikeloomError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    return run(network, weight_bits=weight_bits, granularity=granularity, fraction_bits=fraction_bits,
+               input_bits=input_bits, calibration=calibration)
 
 
+@_door
 def evaluate(network: Network, data: Dataset, progress: Callable[[int], None] | None = None) -> Evaluation:
-    """Accuracy and activity of the integer golden model."""
+    """Accuracy and activity of the integer golden model.
+
+    Raises
+    ------
+    SpikeloomError
+        If the samples do not fit the network, or a label is none of its classes.
+    """
     import numpy as np
 
     from spikeloom.model import golden
+    from spikeloom.model.datasets import Dataset, check_labels
+    from spikeloom.model.network import Network
+    from spikeloom.model.system.arguments import an
+    an(Network, network, "network")
+    an(Dataset, data, "data")
+    given = check_labels(data.labels, len(data.images), network.classes, f"network {network.name}, data {data.name}")
     right, active = 0, np.zeros(len(network.layers))
     start = 0
     for result in golden.batches(network, data.images, progress=progress):
-        labels = data.labels[start:start + len(result.classes)]
+        labels = given[start:start + len(result.classes)]
         right += int((result.classes == labels).sum())
         active += [spikes.any(axis=1).mean() * len(labels) for spikes in result.spikes]
         start += len(labels)
     return Evaluation(len(data), right / len(data), (active / len(data)).tolist())
 
 
-def compile(network: Network, fold: Fold | str = "balanced", device: str | None = None, bus_bits: int = 64) -> Plan:
+@_door
+def compile(network: Network, fold: Fold | str | Path = "balanced", device: str | None = None,
+            bus_bits: int = 64) -> Plan:
     """Shapes, widths and memories of the hardware; ``fold`` is a preset, a JSON file or a Fold.
 
     With a ``device``, weights that its block RAM cannot hold go to external memory, behind buses of ``bus_bits``.
     """
     from spikeloom.gen.devices import find_device
     from spikeloom.gen.external import fit_to_device
-    from spikeloom.gen.fold import load_fold
+    from spikeloom.gen.fold import Fold, load_fold
     from spikeloom.gen.plan import make_plan
-    chosen = load_fold(fold, network) if isinstance(fold, str) else fold
-    return make_plan(network, fit_to_device(network, chosen, find_device(device), bus_bits) if device else chosen)
+    from spikeloom.model.network import Network
+    from spikeloom.model.system.arguments import an, whole
+    an(Network, network, "network")
+    chosen = fold if isinstance(fold, Fold) else load_fold(fold, network)
+    whole(bus_bits, "bus_bits", 32, 512)
+    if device is None:
+        return make_plan(network, chosen)
+    return make_plan(network, fit_to_device(network, chosen, find_device(an(str, device, "device")), bus_bits))
 
 
-def write(plan: Plan, folder: str | Path, **options: Any) -> Manifest:
+@_door
+def write(plan: Plan, folder: str | Path, *, overwrite: bool = False,
+          progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate a build folder: see :func:`spikeloom.gen.build.build`."""
     from spikeloom.gen.build import build
-    return build(plan, folder, **options)
+    from spikeloom.gen.plan import Plan
+    from spikeloom.model.system.arguments import an
+    from spikeloom.model.system.paths import path_of
+    return build(an(Plan, plan, "plan"), path_of(folder, "folder"), overwrite=overwrite, progress=progress)
 
 
+@_door
 def simulate(folder: str | Path, samples: Any, labels: Any = None, **options: Any) -> SimResult:
     """Co-simulate a build folder: see :func:`spikeloom.cosim.simulate.simulate`."""
     from spikeloom.cosim.simulate import simulate as run
-    return run(folder, samples, labels, **options)
+    from spikeloom.model.system.paths import path_of
+    try:
+        inspect.signature(run).bind(folder, samples, labels, **options)
+    except TypeError as error:
+        raise SpikeloomError(f"simulate: {error}; it takes {', '.join(inspect.signature(run).parameters)}") from None
+    return run(path_of(folder, "folder"), samples, labels, **options)
 
 
-def synthesize(folder: str | Path, device: str, **options: Any) -> SynthResult:
+@_door
+def synthesize(folder: str | Path, device: str, *, progress: Callable[[str], None] | None = None,
+               cache: bool = True) -> SynthResult:
     """Synthesise a build folder: see :func:`spikeloom.gen.synth.synthesize`."""
     from spikeloom.gen.synth import synthesize as run
-    return run(folder, device, **options)
+    from spikeloom.model.system.arguments import an
+    from spikeloom.model.system.paths import path_of
+    return run(path_of(folder, "folder"), an(str, device, "device"), progress=progress, cache=cache)
 
 
-def report(folder: str | Path, file: str | Path, data: Dataset, **options: Any) -> Path:
+@_door
+def report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None, clock_mhz: float = 100.0,
+           progress: Callable[[str], None] | None = None) -> Path:
     """Write one self-contained HTML page: see :func:`spikeloom.html_report.write_report`."""
     from spikeloom.html_report import write_report
-    return write_report(folder, file, data, **options)
+    from spikeloom.model.datasets import Dataset
+    from spikeloom.model.system.arguments import an, real
+    from spikeloom.model.system.paths import path_of
+    return write_report(path_of(folder, "folder"), path_of(file, "file"), an(Dataset, data, "data"), device=device,
+                        clock_mhz=real(clock_mhz, "clock_mhz", 1e-3, 1e6), progress=progress)

@@ -7,17 +7,14 @@ What it says is measured when it is written: accuracy and spikes by the golden m
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -31,10 +28,13 @@ from spikeloom.gen.fold import fold_from_dict
 from spikeloom.gen.plan import Plan, make_plan
 from spikeloom.gen.synth import synthesize
 from spikeloom.model import golden
-from spikeloom.model.datasets import Dataset
+from spikeloom.model.datasets import Dataset, check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, StaticInput
 from spikeloom.model.numerics import Decay, Shift
+from spikeloom.model.system.paths import path_of
+from spikeloom.model.system.reading import open_regular
+from spikeloom.model.system.writing import check_file, make_parents, write_file
 
 __all__ = ["write_report"]
 
@@ -68,7 +68,7 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
     folder : path
         What :func:`spikeloom.write` wrote.
     file : path
-        The page; replaced if it exists. It needs nothing beside it.
+        The page, which needs nothing beside it. An earlier page of this kind is replaced, no other file is.
     data : Dataset
         Samples on which accuracy, spikes and cycles are measured.
     device : str or None
@@ -100,26 +100,32 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         find_device(device)
     if not len(data):
         raise SpikeloomError(f"data set {data.name}: has no samples to report on")
-    with _replacing(Path(file)) as page:
-        tell("golden model and cycle model")
-        measured = _measure(plan, data, tell)
-        context = {
-            "network": _network_facts(network), "data": data, "folder": build.path.name, "manifest": manifest,
-            "clock_mhz": clock_mhz, "static": network.static, "windows": plan.windows,
-            **_accuracy(measured, data, network),
-            **_activity(measured, network),
-            **_cycles(measured, manifest, clock_mhz),
-            "layer_columns": _layer_columns(manifest["layers"]),
-            "memories": _memories(manifest["memory_files"]),
-            "fold_json": _fold_json(manifest["fold"]),
-            "versions": _versions(manifest["versions"]),
-        }
-        tell("spikes of samples")
-        context["rasters"] = _rasters(network, data, measured)
-        context["resources"] = None if device is None else _resources(folder, device, tell)
-        tell("page")
-        page.write(_template().render(context))
-    return Path(file)
+    out = path_of(file, "file")
+    if out.parent.exists():
+        check_page(out)
+    check_labels(data.labels, len(data.images), network.classes, f"data {data.name}")
+    tell("golden model and cycle model")
+    measured = _measure(plan, data, tell)
+    context = {
+        "network": _network_facts(network), "data": data, "folder": build.path.name, "manifest": manifest,
+        "clock_mhz": clock_mhz, "static": network.static, "windows": plan.windows,
+        **_accuracy(measured, data, network),
+        **_activity(measured, network),
+        **_cycles(measured, manifest, clock_mhz),
+        "layer_columns": _layer_columns(manifest["layers"]),
+        "memories": _memories(manifest["memory_files"]),
+        "fold_json": _fold_json(manifest["fold"]),
+        "versions": _versions(manifest["versions"]),
+    }
+    tell("spikes of samples")
+    context["rasters"] = _rasters(network, data, measured)
+    context["resources"] = None if device is None else _resources(folder, device, tell)
+    tell("page")
+    # Metadata may hold what UTF-8 has no bytes for.
+    page = _template().render(context).encode("utf-8", errors="backslashreplace")
+    make_parents(out)
+    write_file(out, page, is_own=_is_page)
+    return out
 
 
 # ---- what is measured ----
@@ -407,24 +413,15 @@ def _template() -> jinja2.Template:
     return environment.from_string(source)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    """A file that takes the place of ``path`` when all of it is written."""
-    if path.is_dir():
-        raise SpikeloomError(f"{path}: is a folder; name the file to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent,  # noqa: SIM115
-                                           prefix=f".{path.name}.", delete=False)
-    except OSError as error:
-        raise SpikeloomError(f"{path}: cannot be written: {error.strerror or error}") from error
-    try:
-        with file:
-            yield file
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except BaseException as error:
-        Path(file.name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise SpikeloomError(f"{path}: cannot be written: {error.strerror or error}") from error
-        raise
+_MARK = b'<meta name="generator" content="spikeloom">'
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is a page that was written here."""
+    with open_regular(path) as file:
+        return _MARK in file.read(4096)
+
+
+def check_page(path: Path) -> None:
+    """Raise :class:`.SpikeloomError` if the page cannot be written there, or something else is there already."""
+    check_file(path, _is_page)

@@ -11,6 +11,12 @@ from typing import Any
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import as_map
 from spikeloom.model.network import Conv2d, Layer, Network
+from spikeloom.model.system.arguments import an
+from spikeloom.model.system.paths import path_of, shown
+from spikeloom.model.system.reading import MIB, read_bytes
+from spikeloom.model.system.records import STRICT, read_dataclass
+
+MAX_FILE_BYTES = MIB
 
 __all__ = ["PRESETS", "Fold", "LayerFold", "check_fold", "fold_from_dict", "load_fold"]
 
@@ -38,6 +44,8 @@ class LayerFold:
         Weight rows that are read ahead of their use, at least 2; for external weights only.
     """
 
+    __pydantic_config__ = STRICT
+
     lanes: int = 1
     inputs_per_cycle: int = 1
     neuron_units: int = 1
@@ -63,6 +71,8 @@ class Fold:
     name : str
     """
 
+    __pydantic_config__ = STRICT
+
     layers: tuple[LayerFold, ...]
     input_per_beat: int = 1
     window_steps: int | None = None
@@ -80,8 +90,13 @@ class Fold:
 
 def check_fold(network: Network, fold: Fold) -> None:
     """Raise :class:`.SpikeloomError` if ``fold`` does not suit ``network``: names layer, field, value, range."""
-    if not isinstance(fold.name, str) or not fold.name.isprintable():  # it stands in a comment of the Verilog
+    an(Network, network, "network")
+    an(Fold, fold, "fold")
+    # It stands in a comment of the Verilog.
+    if not isinstance(fold.name, str) or not fold.name or not fold.name.isprintable() or len(fold.name) > 200:
         raise SpikeloomError(f"fold: name must be one line of text, not {fold.name!r}")
+    for k, lf in enumerate(fold.layers):
+        an(LayerFold, lf, f"fold {fold.name}: layers[{k}]")
     if len(fold.layers) != len(network.layers):
         raise SpikeloomError(f"fold {fold.name}: has {len(fold.layers)} layers, network {network.name} has "
                              f"{len(network.layers)}")
@@ -120,7 +135,7 @@ def _check_external(where: str, lf: LayerFold) -> None:
     _in_range(f"{where} prefetch_rows", lf.prefetch_rows, 4096, 2)
     if lf.external_bus_bits is None:
         return
-    if lf.external_bus_bits not in (32, 64, 128, 256, 512):
+    if lf.external_bus_bits not in (32, 64, 128, 256, 512) or not isinstance(lf.external_bus_bits, int):
         raise SpikeloomError(f"{where} external_bus_bits must be 32, 64, 128, 256 or 512, not {lf.external_bus_bits!r}")
     if lf.inputs_per_cycle != 1:
         raise SpikeloomError(f"{where} inputs_per_cycle must be 1 with external weights, not {lf.inputs_per_cycle}")
@@ -146,21 +161,7 @@ def _in_range(what: str, value: Any, high: int, low: int = 1) -> None:
 
 def fold_from_dict(d: Any, where: str) -> Fold:
     """A fold from JSON values; errors name ``where`` and the field."""
-    def build(cls: type, values: Any, what: str) -> Any:
-        if not isinstance(values, dict):
-            raise SpikeloomError(f"{where}: {what} must be an object of fields, not {values!r}")
-        known = cls.__dataclass_fields__  # type: ignore[attr-defined]
-        for key in values:
-            if key not in known:
-                raise SpikeloomError(f"{where}: {what}: unknown field {key!r}; allowed are {', '.join(known)}")
-        return cls(**values)
-
-    if not isinstance(d, dict) or not isinstance(d.get("layers"), list):
-        raise SpikeloomError(f"{where}: a fold must be an object with a list 'layers'")
-    layers = tuple(build(LayerFold, layer, f"layers[{k}]") for k, layer in enumerate(d["layers"]))
-    fold = build(Fold, {**d, "layers": layers}, "fold")
-    assert isinstance(fold, Fold)
-    return fold
+    return read_dataclass(Fold, json.dumps(d), where)
 
 
 def _largest_divisor(n: int, at_most: int) -> int:
@@ -258,7 +259,7 @@ PRESETS: dict[str, Callable[[Network], Fold]] = {
 }
 
 
-def load_fold(spec: str, network: Network) -> Fold:
+def load_fold(spec: str | Path, network: Network) -> Fold:
     """A preset by name, or a fold from a JSON file; checked against ``network``.
 
     Raises
@@ -266,25 +267,19 @@ def load_fold(spec: str, network: Network) -> Fold:
     SpikeloomError
         If there is no such preset or file, or the fold does not suit the network.
     """
+    path = path_of(spec, "fold")
     if spec in PRESETS:
-        fold = PRESETS[spec](network)
+        fold = PRESETS[str(spec)](network)
         check_fold(network, fold)
         return fold
-    path = Path(spec)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpikeloomError(f"fold {spec!r} is neither a preset ({', '.join(PRESETS)}) nor a file") from None
-    except (OSError, ValueError) as error:
-        raise SpikeloomError(f"{spec}: cannot be read: {error}") from error
-    try:
-        fold = fold_from_dict(json.loads(text), spec)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise SpikeloomError(f"{spec}: not valid JSON: {error}") from error
+    if not path.exists():
+        raise SpikeloomError(f"fold {shown(path)!r} is neither a preset ({', '.join(PRESETS)}) nor a file")
+    where = shown(path)
+    fold = read_dataclass(Fold, read_bytes(path, MAX_FILE_BYTES), where)
     if fold.name == "custom":
-        fold = replace(fold, name=path.stem)
+        fold = replace(fold, name=shown(path.stem))
     try:
         check_fold(network, fold)
     except SpikeloomError as error:
-        raise SpikeloomError(f"{spec}: {error}") from None
+        raise SpikeloomError(f"{where}: {error}") from None
     return fold

@@ -23,24 +23,29 @@ import http.client
 import os
 import re
 import tarfile
-import tempfile
 import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import SpikeloomError
 from .network import MAX_STEPS
+from .system.arguments import whole
+from .system.arrays import read_archive, read_npy, unpacked_limit
 from .system.cache import cache_dir
+from .system.paths import path_of, shown
+from .system.reading import open_regular, read_bytes
+from .system.writing import write_file
 
-__all__ = ["EVENT_STEPS", "EVENT_WINDOW_US", "Dataset", "Progress", "Split", "load", "names"]
+__all__ = ["EVENT_STEPS", "EVENT_WINDOW_US", "Dataset", "Progress", "Split", "check_labels", "load", "names"]
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -55,7 +60,10 @@ _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_RECORDS = 10_000  # in every batch file
-_LARGEST = 1 << 32       # bytes; a damaged header must not ask for all memory
+_LARGEST = 1 << 31       # bytes of images; a damaged header must not ask for all memory
+_LARGEST_FILE = 1 << 32  # bytes of what holds them
+_EVENT_FILE = 1 << 24    # bytes of a sample's events: a hundred times what N-MNIST has
+_MAX_CLASSES = 1 << 16
 _TIMEOUT_S = 30
 _SYSTEM = Path("/usr/share/datasets")
 
@@ -105,7 +113,7 @@ def load(name_or_path: str | Path, split: Split = "test", samples: int | None = 
     split : "train" or "test"
         A single file has one split only and is used whichever this says.
     samples : int or None
-        Only the first so many; all by default. N-MNIST takes ``2312 * steps`` bytes a sample.
+        At most the first so many; all by default. N-MNIST takes ``2312 * steps`` bytes a sample.
     fetch : bool
         Whether to download what is not on this machine.
     steps : int
@@ -116,26 +124,23 @@ def load(name_or_path: str | Path, split: Split = "test", samples: int | None = 
     Raises
     ------
     SpikeloomError
-        If the data set is unknown, nowhere to be found, truncated, foreign or shorter than ``samples``.
+        If the data set is unknown, nowhere to be found, truncated, foreign or too large.
     """
     if split not in ("train", "test"):
         raise SpikeloomError(f"split must be 'train' or 'test', not {split!r}")
-    if samples is not None and (not isinstance(samples, int) or isinstance(samples, bool) or samples < 1):
-        raise SpikeloomError(f"samples must be a positive integer, not {samples!r}")
-    if not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
-        raise SpikeloomError(f"steps must be in 1..{MAX_STEPS}, not {steps!r}")
+    if samples is not None:
+        samples = whole(samples, "samples", 1)
+    steps = whole(steps, "steps", 1, MAX_STEPS)
+    path = path_of(name_or_path, "data")
     known = _KNOWN.get(str(name_or_path))
     if known is not None:
         name, files = known.name, _locate(known, split, fetch, progress)
     else:
-        path = Path(name_or_path).expanduser()
         if not path.exists():
-            raise SpikeloomError(_unknown(str(name_or_path)))
+            raise SpikeloomError(_unknown(shown(path)))
         known, files = _recognise(path, split)
-        name = known.name or re.sub(r"\.(npz|gz|bin|zip)$", "", path.name)
+        name = known.name or re.sub(r"\.(npz|gz|bin|zip)$", "", shown(path.name))
     images, labels = known.read(files, known, split, samples, steps)
-    if samples is not None and samples > len(labels):
-        raise SpikeloomError(f"{files[0]}: samples must be at most {len(labels)}, which are there, not {samples}")
     classes = known.classes or tuple(str(c) for c in range(int(labels.max()) + 1))
     return Dataset(name, split, images[:samples], labels[:samples], classes)
 
@@ -174,7 +179,7 @@ def _unknown(name: str) -> str:
 
 def _folders(name: str) -> list[Path]:
     own = os.environ.get("SPIKELOOM_DATA")
-    roots = [Path(own).expanduser()] if own else []
+    roots = [path_of(own, "SPIKELOOM_DATA")] if own else []
     return [root / name for root in (*roots, cache_dir(), _SYSTEM)]
 
 
@@ -203,8 +208,9 @@ def _locate(known: _Known, split: Split, fetch: bool, progress: Progress | None)
                 return files
     raise SpikeloomError(
         f"data set {known.name}, split {split}: {known.wanted[split]} not found in "
-        f"{', '.join(str(folder) for folder in folders)}; {why}. {known.advice} Put the files into {cache}, "
-        "or set SPIKELOOM_DATA to a folder that has them in its subfolder " f"{known.name}")
+        f"{', '.join(shown(folder) for folder in folders)}; {why}. {known.advice} Put the files into {shown(cache)}, "
+        f"or set SPIKELOOM_DATA to a folder that has them in its subfolder {known.name}. 500 real test images are "
+        f"shipped: {_DEMO}")
 
 
 def _fetch(item: _Remote, folder: Path, progress: Progress | None) -> None:
@@ -214,28 +220,28 @@ def _fetch(item: _Remote, folder: Path, progress: Progress | None) -> None:
         url = base + item.file
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{item.file}.", delete=False) as file:
-                try:
-                    digest = hashlib.md5(usedforsecurity=False)
-                    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
-                        total, done = int(response.headers.get("Content-Length") or 0), 0
-                        while block := response.read(1 << 16):
-                            file.write(block)
-                            digest.update(block)
-                            done += len(block)
-                            if progress is not None:
-                                progress(done, total)
-                    file.close()
-                    if digest.hexdigest() == item.md5:
-                        os.chmod(file.name, 0o644)
-                        os.replace(file.name, folder / item.file)
-                        return
-                    reasons.append(f"{url}: MD5 is {digest.hexdigest()}, wanted {item.md5}")
-                finally:
-                    Path(file.name).unlink(missing_ok=True)
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+                write_file(folder / item.file, partial(_download, response, item.md5, progress))
+            return
         except (OSError, http.client.HTTPException, ValueError) as error:
             reasons.append(f"{url}: {getattr(error, 'reason', None) or error}")
     raise SpikeloomError(f"could not be fetched ({'; '.join(reasons)})")
+
+
+def _download(response: http.client.HTTPResponse, md5: str, progress: Progress | None, file: BinaryIO) -> None:
+    digest = hashlib.md5(usedforsecurity=False)
+    total, done = int(response.headers.get("Content-Length") or 0), 0
+    try:
+        while (block := response.read(1 << 16)) and done < _LARGEST_FILE:
+            file.write(block)
+            digest.update(block)
+            done += len(block)
+            if progress is not None:
+                progress(done, total)
+    except TimeoutError as error:
+        raise SpikeloomError(f"{error} after {done:,} bytes") from error
+    if digest.hexdigest() != md5:
+        raise SpikeloomError(f"MD5 is {digest.hexdigest()}, wanted {md5}")
 
 
 def _recognise(path: Path, split: Split) -> tuple[_Known, tuple[Path, ...]]:
@@ -286,12 +292,29 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _check_labels(path: Path | str, labels: npt.NDArray[Any], classes: tuple[str, ...]) -> Labels:
     if labels.size == 0:
-        raise SpikeloomError(f"{path}: has no samples")
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes))) if classes else np.flatnonzero(labels < 0)
+        raise SpikeloomError(f"{shown(path)}: has no samples")
+    return check_labels(labels, len(labels), len(classes) or _MAX_CLASSES, shown(path))
+
+
+def check_labels(labels: npt.ArrayLike, samples: int, classes: int, where: str) -> Labels:
+    """Labels (samples,) as int64.
+
+    Raises
+    ------
+    SpikeloomError
+        If they are no integers, not as many as samples, or one is outside 0..classes-1; it begins with ``where``.
+    """
+    try:
+        array = np.asarray(labels)
+    except (TypeError, ValueError) as error:
+        raise SpikeloomError(f"{where}: labels must be integers of shape ({samples},): {error}") from None
+    if array.dtype.kind not in "iu" or array.shape != (samples,):
+        raise SpikeloomError(f"{where}: labels must be integers of shape ({samples},), one per sample, not "
+                             f"{array.dtype} of shape {array.shape}")
+    wrong = np.flatnonzero((array < 0) | (array >= classes))
     if wrong.size:
-        allowed = f"0..{len(classes) - 1}" if classes else "0 or more"
-        raise SpikeloomError(f"{path}: label of sample {wrong[0]} must be {allowed}, not {labels[wrong[0]]}")
-    return labels.astype(np.int64)
+        raise SpikeloomError(f"{where}: label of sample {wrong[0]} must be in 0..{classes - 1}, not {array[wrong[0]]}")
+    return array.astype(np.int64)
 
 
 def _find_idx(folder: Path, split: Split) -> tuple[Path, ...] | None:
@@ -306,7 +329,9 @@ def _find_idx(folder: Path, split: Split) -> tuple[Path, ...] | None:
 
 def _read_idx(path: Path, rank: int) -> Images:
     """One IDX file of unsigned bytes: magic 0, 0, 8, rank; sizes as big-endian words; data in C order."""
-    with _readable(path), (gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
+    packed = path.suffix == ".gz"
+    with (_readable(path), open_regular(path, _LARGEST_FILE) as raw,
+          gzip.open(raw) if packed else nullcontext(raw) as file):
         head = file.read(4 + 4 * rank)
         if head[:4] != bytes((0, 0, 8, rank)):
             raise SpikeloomError(f"{path}: magic number must be 0000080{rank} (IDX, {rank}-dimensional bytes), "
@@ -315,8 +340,9 @@ def _read_idx(path: Path, rank: int) -> Images:
             raise SpikeloomError(f"{path}: header is truncated: {len(head)} of {4 + 4 * rank} bytes")
         shape = tuple(int(n) for n in np.frombuffer(head, ">u4", rank, 4))
         size = int(np.prod(shape, dtype=object))
-        if not 0 < size < _LARGEST:
-            raise SpikeloomError(f"{path}: shape in the header must be of 1..{_LARGEST - 1} bytes, not {shape}")
+        largest = min(_LARGEST, unpacked_limit(path)) if packed else _LARGEST
+        if not 0 < size < largest:
+            raise SpikeloomError(f"{path}: shape in the header must be of 1..{largest - 1} bytes, not {shape}")
         # A bytearray, so that the array is writable: torch warns of others.
         data = bytearray(file.read(size + 1))
         if len(data) != size:
@@ -353,14 +379,14 @@ def _find_cifar(folder: Path, split: Split) -> tuple[Path, ...] | None:
 def _read_cifar(files: tuple[Path, ...], known: _Known, split: Split, samples: int | None,
                 steps: int) -> tuple[Images, Labels]:
     """Records of one label byte and 3072 pixel bytes: red, green and blue plane, rows first."""
+    size = 1 + int(np.prod(_CIFAR_SHAPE))
     batches: dict[str, bytes] = {}
     for file in files:
         with _readable(file):
             if file.suffix == ".bin":
-                batches[str(file)] = file.read_bytes()
+                batches[str(file)] = read_bytes(file, 2 * size * _CIFAR_RECORDS)
             else:
-                batches |= _members(file, _cifar_batches(split))
-    size = 1 + int(np.prod(_CIFAR_SHAPE))
+                batches |= _members(file, _cifar_batches(split), size * _CIFAR_RECORDS)
     for name, data in batches.items():
         if len(data) != size * _CIFAR_RECORDS:
             raise SpikeloomError(f"{name}: size must be {size * _CIFAR_RECORDS} bytes "
@@ -371,13 +397,16 @@ def _read_cifar(files: tuple[Path, ...], known: _Known, split: Split, samples: i
     return records[:, 1:].reshape(-1, *_CIFAR_SHAPE), labels
 
 
-def _members(archive: Path, wanted: list[str]) -> dict[str, bytes]:
+def _members(archive: Path, wanted: list[str], size: int) -> dict[str, bytes]:
     """Files of a tar archive by their base names, in this order; nothing is unpacked to disk."""
     found = {}
-    with tarfile.open(archive, "r|*") as tar:  # a stream: seeking back would decompress it all again
+    with (open_regular(archive, _LARGEST_FILE) as raw,
+          tarfile.open(fileobj=raw, mode="r|*") as tar):  # a stream: seeking back would decompress it all again
         for member in tar:
             base = member.name.rpartition("/")[2]
             if base in wanted and member.isfile():
+                if member.size != size:
+                    raise SpikeloomError(f"{archive}/{member.name}: size must be {size} bytes, not {member.size}")
                 found[base] = cast("Any", tar.extractfile(member)).read()
                 if len(found) == len(wanted):
                     break
@@ -400,11 +429,18 @@ def _read_events(files: tuple[Path, ...], known: _Known, split: Split, samples: 
     source, = files
     if source.is_dir():
         paths = [path.relative_to(source).as_posix() for path in source.glob("[0-9]/*.bin")]
-        return _bin_samples(source, paths, lambda name: (source / name).read_bytes(), samples, steps)
-    with _readable(source), zipfile.ZipFile(source) as archive:
+        return _bin_samples(source, paths, lambda name: read_bytes(source / name, _EVENT_FILE), samples, steps)
+    with _readable(source), open_regular(source, _LARGEST_FILE) as file, zipfile.ZipFile(file) as archive:
         pattern = re.compile(rf"(.*/)?{split}/[0-9]/[^/]+\.bin", re.IGNORECASE)
         paths = [name for name in archive.namelist() if pattern.fullmatch(name)]
-        return _bin_samples(source, paths, archive.read, samples, steps)
+
+        def member(name: str) -> bytes:
+            if archive.getinfo(name).file_size > _EVENT_FILE:
+                raise SpikeloomError(f"{source}/{name}: has {archive.getinfo(name).file_size:,} bytes, allowed are "
+                                     f"{_EVENT_FILE:,}")
+            return archive.read(name)
+
+        return _bin_samples(source, paths, member, samples, steps)
 
 
 def _bin_samples(source: Path, paths: Iterable[str], read: Callable[[str], bytes], samples: int | None,
@@ -414,6 +450,10 @@ def _bin_samples(source: Path, paths: Iterable[str], read: Callable[[str], bytes
     chosen = sorted(paths, key=lambda name: (name.rpartition("/")[2], name))[:samples]
     if not chosen:
         raise SpikeloomError(f"{source}: has no event files <digit>/*.bin")
+    size = len(chosen) * steps * 2 * 34 * 34
+    if size > _LARGEST:
+        raise SpikeloomError(f"{source}: {len(chosen)} samples of {steps} steps take {size:,} bytes, allowed are "
+                             f"{_LARGEST:,}; take fewer samples")
     spikes = np.zeros((len(chosen), steps, 2, 34, 34), np.uint8)
     for i, name in enumerate(chosen):
         path = source / name
@@ -456,20 +496,16 @@ def _bin_events(path: Path, data: bytes, spikes: Images) -> None:
 def _read_npz(files: tuple[Path, ...], known: _Known, split: Split, samples: int | None,
               steps: int) -> tuple[Images, Labels]:
     path, = files
-    with _readable(path), path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise SpikeloomError(f"{path}: truncated or not an .npz file")
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            if missing := {"images", "labels"} - set(archive.files):
-                raise SpikeloomError(f"{path}: array {min(missing)!r} is missing; it has {archive.files}")
-            images, labels = archive["images"], archive["labels"]
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim < 2:
-        raise SpikeloomError(f"{path}: images must be uint8 of shape (N, *shape), "
-                             f"not {getattr(images, 'dtype', 'bytes')} of shape {np.shape(images)}")
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        raise SpikeloomError(f"{path}: labels must be integers of shape ({len(images)},), one per image, "
-                             f"not {getattr(labels, 'dtype', 'bytes')} of shape {np.shape(labels)}")
+    members = read_archive(path, _LARGEST, {"images.npy", "labels.npy"})
+    if missing := {"images.npy", "labels.npy"} - set(members):
+        raise SpikeloomError(f"{shown(path)}: array {min(missing).removesuffix('.npy')!r} is missing")
+    images, labels = (read_npy(members[f"{name}.npy"], f"{shown(path)}: {name}") for name in ("images", "labels"))
+    if images.dtype != np.uint8 or images.ndim < 2:
+        raise SpikeloomError(f"{shown(path)}: images must be uint8 of shape (N, *shape), not {images.dtype} of shape "
+                             f"{images.shape}")
+    if labels.shape != images.shape[:1]:
+        raise SpikeloomError(f"{shown(path)}: labels must be integers of shape ({len(images)},), one per image, not "
+                             f"{labels.dtype} of shape {labels.shape}")
     return images, _check_labels(path, labels, known.classes)
 
 

@@ -7,6 +7,7 @@ so that ``b`` is filtered too and the threshold of the scaled form is ``tau_s * 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,7 +19,10 @@ import numpy.typing as npt
 from . import container
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
-from .network import MAX_STEPS, check_chain
+from .network import MAX_STEPS, check_chain, check_layer_name
+from .network_file import GeometryRecord, PoolRecord, take
+from .system.paths import shown
+from .system.records import Record, read_record
 
 __all__ = ["KIND", "VERSION", "FloatLayer", "FloatNetwork", "FloatResult", "load_float_network", "run",
            "save_float_network"]
@@ -27,6 +31,27 @@ KIND = "float-network"
 VERSION = 1
 
 FloatArray = npt.NDArray[np.float32]
+
+
+class _LayerRecord(Record):
+    name: str
+    bias: bool
+    tau_m: float
+    tau_s: float
+    theta: float
+    geometry: GeometryRecord | None = None
+    pool: PoolRecord | None = None
+    pool_gain: float = 1.0
+
+
+class _NetworkRecord(Record):
+    name: str
+    shape: tuple[int, ...]
+    mean: float
+    std: float
+    steps: int
+    layers: tuple[_LayerRecord, ...]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -257,20 +282,22 @@ def save_float_network(network: FloatNetwork, path: str | Path, half: bool = Fal
 def load_float_network(path: str | Path) -> FloatNetwork:
     """Read a float network file; raises :class:`.SpikeloomError` naming file, layer and field if it is bad."""
     description, arrays = container.load(path, KIND, VERSION)
+    where = shown(path)
+    record = read_record(_NetworkRecord, json.dumps(description), where)
     try:
-        return FloatNetwork(
-            name=description["name"], shape=tuple(description["shape"]), mean=description["mean"],
-            std=description["std"], steps=description["steps"], metadata=description["metadata"],
-            layers=tuple(FloatLayer(name=d["name"], weight=arrays[f"{d['name']}.weight"],
-                                    bias=arrays[f"{d['name']}.bias"] if d["bias"] else None,
-                                    tau_m=d["tau_m"], tau_s=d["tau_s"], theta=d["theta"],
-                                    geometry=ConvGeometry(**d["geometry"]) if "geometry" in d else None,
-                                    pool=Pool(**d["pool"]) if "pool" in d else None,
-                                    pool_gain=d.get("pool_gain", 1.0))
-                         for d in description["layers"]))
+        network = FloatNetwork(
+            name=record.name, shape=record.shape, mean=record.mean, std=record.std, steps=record.steps,
+            metadata=record.metadata, layers=tuple(_layer(layer, arrays) for layer in record.layers))
+        if arrays:
+            raise SpikeloomError(f"array {min(arrays)!r} belongs to no layer")
     except SpikeloomError as error:
-        raise SpikeloomError(f"{path}: {error}") from error
-    except KeyError as error:
-        raise SpikeloomError(f"{path}: field {error} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise SpikeloomError(f"{path}: a field has the wrong type: {error}") from error
+        raise SpikeloomError(f"{where}: {error}") from error
+    return network
+
+
+def _layer(record: _LayerRecord, arrays: dict[str, npt.NDArray[Any]]) -> FloatLayer:
+    name = check_layer_name(record.name)
+    weight, bias = take(arrays, name, "weight"), take(arrays, name, "bias") if record.bias else None
+    return FloatLayer(name=name, weight=weight, bias=bias, tau_m=record.tau_m, tau_s=record.tau_s, theta=record.theta,
+                      geometry=None if record.geometry is None else ConvGeometry(**dict(record.geometry)),
+                      pool=None if record.pool is None else Pool(**dict(record.pool)), pool_gain=record.pool_gain)

@@ -24,6 +24,7 @@ from .neurons.intervals import Interval
 from .neurons.neuron_type import NeuronType, Registers
 from .neurons.program import Number, select
 from .numerics import Decay, Multiply, Shift
+from .system.arguments import an, whole
 
 __all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
            "SpikeInput", "StaticInput", "Ties"]
@@ -69,8 +70,7 @@ class StaticInput:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _checked_shape(self.shape))
-        if not isinstance(self.bits, int) or not 1 <= self.bits <= 8:
-            raise SpikeloomError(f"input bits must be in 1..8, not {self.bits!r}")
+        whole(self.bits, "input bits", 1, 8)
 
     @property
     def size(self) -> int:
@@ -100,9 +100,9 @@ class SpikeInput:
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or not shape:
         raise SpikeloomError(f"input shape must be positive integers, not {shape!r}")
-    return tuple(shape)
+    return tuple(whole(n, "input shape", 1, (1 << 31) - 1) for n in shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -243,6 +243,13 @@ def _checked_bias(raw: Any, allowed: tuple[Shape, ...]) -> IntArray:
     return bias
 
 
+def check_layer_name(name: Any) -> str:
+    """A layer's name, which becomes part of Verilog names; raises :class:`.SpikeloomError` if it cannot."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', not {name!r}")
+    return name
+
+
 def weight_range(weight_bits: int) -> tuple[int, int]:
     """Smallest and largest weight of this width (1 bit: -1 and +1)."""
     if weight_bits == 1:
@@ -284,8 +291,7 @@ class Neuron(NeuronType):
         if threshold.size == 0 or (threshold < 0).any() or (threshold >= 1 << MAX_STATE_BITS).any():
             raise SpikeloomError(f"threshold must be in 0..2**{MAX_STATE_BITS}-1, "
                                  f"not {threshold.min() if threshold.size else 'empty'}")
-        if not isinstance(self.fraction_bits, int) or not 0 <= self.fraction_bits <= 16:
-            raise SpikeloomError(f"fraction_bits must be in 0..16, not {self.fraction_bits!r}")
+        whole(self.fraction_bits, "fraction_bits", 0, 16)
         if self.compare not in (">", ">="):
             raise SpikeloomError(f"compare must be '>' or '>=', not {self.compare!r}")
         if self.reset not in ("zero", "subtract"):
@@ -323,9 +329,10 @@ class Layer:
     pool: Pool | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', "
-                                 f"not {self.name!r}")
+        check_layer_name(self.name)
+        an(Neuron, self.neuron, f"layer {self.name}: neuron")
+        if not isinstance(self.connection, Dense | Conv2d):
+            raise SpikeloomError(f"layer {self.name}: connection must be a Dense or a Conv2d, not {self.connection!r}")
         size, channels = self.neuron.threshold.size, self.connection.channels
         if size not in (1, channels):
             raise SpikeloomError(f"layer {self.name}: threshold has {size} values, allowed are 1 or {channels} "
@@ -393,9 +400,10 @@ class Readout:
     def __post_init__(self) -> None:
         if self.kind not in ("psc_sum", "count"):
             raise SpikeloomError(f"readout kind must be 'psc_sum' or 'count', not {self.kind!r}")
-        object.__setattr__(self, "step_weights", tuple(self.step_weights))
-        if not self.step_weights or any(not isinstance(c, int) or not 0 <= c < 1 << 16 for c in self.step_weights):
+        if not isinstance(self.step_weights, Sequence) or not self.step_weights:
             raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {self.step_weights!r}")
+        object.__setattr__(self, "step_weights", tuple(
+            whole(c, "readout step_weights", 0, 65535) for c in self.step_weights))
         if self.ties not in ("lowest_index", "membrane"):
             raise SpikeloomError(f"readout ties must be 'lowest_index' or 'membrane', not {self.ties!r}")
 
@@ -483,11 +491,16 @@ class Network:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.name):
             raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {self.name!r}")
-        if not isinstance(self.steps, int) or not 1 <= self.steps <= MAX_STEPS:
-            raise SpikeloomError(f"network {self.name}: steps must be in 1..{MAX_STEPS}, not {self.steps!r}")
-        object.__setattr__(self, "layers", tuple(self.layers))
-        if not self.layers:
-            raise SpikeloomError(f"network {self.name}: layers must not be empty")
+        whole(self.steps, f"network {self.name}: steps", 1, MAX_STEPS)
+        if not isinstance(self.input, StaticInput | SpikeInput):
+            raise SpikeloomError(f"network {self.name}: input must be a StaticInput or a SpikeInput, "
+                                 f"not {self.input!r}")
+        if not isinstance(self.layers, Sequence) or not self.layers:
+            raise SpikeloomError(f"network {self.name}: layers must be a sequence of Layers and not be empty, not "
+                                 f"{self.layers!r}")
+        object.__setattr__(self, "layers", tuple(
+            an(Layer, layer, f"network {self.name}: layers[{k}]") for k, layer in enumerate(self.layers)))
+        an(Readout, self.readout, f"network {self.name}: readout")
         names = [layer.name for layer in self.layers]
         if len(set(names)) != len(names):
             raise SpikeloomError(f"network {self.name}: layer names must differ, not {names}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from .errors import SpikeloomError
+from .system.arguments import real
 
 __all__ = ["MULTIPLY_FRACTION_BITS", "Decay", "Multiply", "Shift", "decay_for_tau", "signed_bits",
            "unsigned_bits"]
@@ -42,7 +43,7 @@ class Shift:
     k: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, int) or not 0 <= self.k <= 15:
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or not 0 <= self.k <= 15:
             raise SpikeloomError(f"decay shift k must be in 0..15, not {self.k!r}")
 
     def __call__(self, x: X) -> X:
@@ -74,7 +75,7 @@ class Multiply:
     c: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.c, int) or not 0 <= self.c <= 1 << MULTIPLY_FRACTION_BITS:
+        if isinstance(self.c, bool) or not isinstance(self.c, int) or not 0 <= self.c <= 1 << MULTIPLY_FRACTION_BITS:
             raise SpikeloomError(f"decay factor c must be in 0..4096, not {self.c!r}")
 
     def __call__(self, x: X) -> X:
@@ -105,8 +106,7 @@ def decay_for_tau(tau_steps: float) -> Decay:
     SpikeloomError
         If ``tau_steps`` is below 1 or not finite.
     """
-    if not 1 <= tau_steps < 1 << 15:
-        raise SpikeloomError(f"time constant tau must be in 1..32767 steps, not {tau_steps!r}")
+    tau_steps = real(tau_steps, "time constant tau in steps", 1, (1 << 15) - 1)
     k = int(tau_steps).bit_length() - 1
     if tau_steps == 1 << k:
         return Shift(k)

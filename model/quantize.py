@@ -15,8 +15,20 @@ import numpy.typing as npt
 from . import float_network, golden
 from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork
-from .network import ALLOWED_WEIGHT_BITS, Conv2d, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
+from .network import (
+    ALLOWED_WEIGHT_BITS,
+    MAX_STATE_BITS,
+    Conv2d,
+    Dense,
+    Layer,
+    Network,
+    Neuron,
+    Readout,
+    StaticInput,
+    weight_range,
+)
 from .numerics import decay_for_tau
+from .system.arguments import an, whole
 
 __all__ = ["Granularity", "mse_scale", "quantize", "round_weight"]
 
@@ -93,12 +105,12 @@ def quantize(network: FloatNetwork, *, weight_bits: int, granularity: Granularit
     SpikeloomError
         If an option is out of range, or the images or the network's states do not fit.
     """
-    if weight_bits not in ALLOWED_WEIGHT_BITS:
+    an(FloatNetwork, network, "quantize: network")
+    if isinstance(weight_bits, bool | float) or weight_bits not in ALLOWED_WEIGHT_BITS:
         raise SpikeloomError(f"quantize: weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {weight_bits!r}")
     if granularity not in ("layer", "channel"):
         raise SpikeloomError(f"quantize: granularity must be 'layer' or 'channel', not {granularity!r}")
-    if not isinstance(fraction_bits, int) or not 0 <= fraction_bits <= 16:
-        raise SpikeloomError(f"quantize: fraction_bits must be in 0..16, not {fraction_bits!r}")
+    whole(fraction_bits, "quantize: fraction_bits", 0, 16)
     inp = StaticInput(shape=network.shape, bits=input_bits)
     levels = (1 << inp.bits) - 1
     wanted = None
@@ -141,23 +153,36 @@ def _integer_layer(layer: FloatLayer, scale: Array, bits: int, fraction_bits: in
     """The layer with these scales; ``unit`` and ``zero`` are step and (fractional) zero point of its input."""
     weight = round_weight(layer.weight, scale.reshape(-1, *[1] * (layer.weight.ndim - 1)), bits)
     drive = scale * unit  # one weight LSB of drive in float units
+    if not (np.isfinite(drive) & (drive > 0)).all():
+        raise SpikeloomError(f"layer {layer.name}: weights of {np.abs(layer.weight).max():g} at most, with a step of "
+                             f"the input of {unit:g}, are beyond what floats scale")
     bias = np.zeros(len(weight)) if layer.bias is None else layer.bias / drive
     zero *= 1 if layer.pool is None else layer.pool.largest
     # Of the rounded weights, not of the float ones: then their errors weigh pixels around the mean, not around black.
     geometry = layer.geometry
     if geometry is not None and geometry.padding and zero:  # the border sees fewer pixels
         seen = geometry.correlate(np.ones((1, *geometry.input_shape)), weight.astype(np.float64))[0]
-        whole = np.rint(bias[:, None, None] - zero * seen).astype(np.int64)
+        offsets = _integers(layer, "bias", bias[:, None, None] - zero * seen)
     else:
-        whole = np.rint(bias - zero * weight.reshape(len(weight), -1).sum(axis=1)).astype(np.int64)
-    offset = whole if whole.any() else None
+        offsets = _integers(layer, "bias", bias - zero * weight.reshape(len(weight), -1).sum(axis=1))
+    threshold = _integers(layer, "threshold", layer.tau_s * layer.theta / drive * 2**fraction_bits)
+    offset = offsets if offsets.any() else None
     try:
         return Layer(
             name=layer.name, pool=layer.pool,
             connection=(Dense(weight=weight, weight_bits=bits, bias=offset) if geometry is None
                         else Conv2d(geometry=geometry, weight=weight, weight_bits=bits, bias=offset)),
             neuron=Neuron(synapse=decay_for_tau(layer.tau_s), membrane=decay_for_tau(layer.tau_m),
-                          threshold=np.rint(layer.tau_s * layer.theta / drive * 2**fraction_bits).astype(np.int64),
+                          threshold=threshold,
                           fraction_bits=fraction_bits))
     except SpikeloomError as error:
         raise SpikeloomError(f"layer {layer.name}: {error}") from error
+
+
+def _integers(layer: FloatLayer, what: str, values: Array) -> npt.NDArray[np.int64]:
+    """Rounded values; raises :class:`.SpikeloomError` if one is beyond what a network may hold."""
+    largest = float(np.abs(values).max())
+    if not largest < 1 << MAX_STATE_BITS:
+        raise SpikeloomError(f"layer {layer.name}: {what} becomes {largest:g} weight steps, allowed are less than "
+                             f"2**{MAX_STATE_BITS}: theta, bias, mean or std are too large for the weights")
+    return np.rint(values).astype(np.int64)

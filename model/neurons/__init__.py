@@ -5,3 +5,5 @@ A neuron type declares registers and constants and writes its step as Python ove
 reading of the list: NumPy arrays (:mod:`.arrays`), intervals for proved widths (:mod:`.intervals`), words
 (:mod:`.wording`), and hardware and training elsewhere.
 """
+
+__all__: list[str] = []

@@ -20,12 +20,12 @@ from ..errors import SpikeloomError
 from .paths import shown
 from .reading import MIB, open_regular
 
-__all__ = ["read_archive", "read_npy"]
+__all__ = ["read_archive", "read_npy", "unpacked_limit"]
 
 MAX_MEMBERS = 10_000
 # A file may unpack to so many times its size, beyond what is small anyway: spike rasters of a few per cent pack well,
 # files that are made to fill the memory pack a thousand times.
-MAX_RATIO = 250
+MAX_RATIO = 100
 FREE_BYTES = 64 * MIB
 _HEADER = re.compile(r"\{'descr': '([<>|=])([biuf])([1248])', 'fortran_order': (True|False), "
                      r"'shape': \(((?:\d{1,18}(?:, |,)?)*)\),? *\} *\n?")
@@ -37,13 +37,13 @@ def read_archive(path: Path, limit_bytes: int, wanted: Container[str] | None = N
     Raises
     ------
     SpikeloomError
-        If it is no archive, damaged, encrypted, has a name twice, or unpacks to more than ``limit_bytes`` or than 250
+        If it is no archive, damaged, encrypted, has a name twice, or unpacks to more than ``limit_bytes`` or than 100
         times its own size.
     """
     name = shown(path)
     try:
         with open_regular(path, limit_bytes) as file, zipfile.ZipFile(file) as archive:
-            allowed = min(limit_bytes, FREE_BYTES + MAX_RATIO * path.stat().st_size)
+            allowed = min(limit_bytes, unpacked_limit(path))
             members = archive.infolist()
             names = [member.filename for member in members]
             if len(members) > MAX_MEMBERS or len(set(names)) < len(names):
@@ -54,10 +54,15 @@ def read_archive(path: Path, limit_bytes: int, wanted: Container[str] | None = N
             if size > allowed:
                 raise SpikeloomError(f"{name}: unpacks to {size:,} bytes, allowed are {allowed:,}")
             return {member.filename: archive.read(member) for member in chosen}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, SpikeloomError):
             raise
         raise SpikeloomError(f"{name}: not a ZIP archive of this format, or truncated ({error})") from error
+
+
+def unpacked_limit(path: Path) -> int:
+    """Bytes that a packed file may unpack to."""
+    return FREE_BYTES + MAX_RATIO * path.stat().st_size
 
 
 def read_npy(data: bytes, where: str) -> npt.NDArray[Any]:

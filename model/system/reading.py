@@ -30,19 +30,20 @@ def open_regular(path: Path, limit_bytes: int | None = None) -> Iterator[Buffere
     try:
         # Without O_NONBLOCK a FIFO that nobody writes to would hold us here.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if stat.S_ISDIR(status.st_mode):
-                raise SpikeloomError(f"{name}: is a folder, not a file")
-            if not stat.S_ISREG(status.st_mode):
-                raise SpikeloomError(f"{name}: is not a regular file")
-            if limit_bytes is not None and status.st_size > limit_bytes:
-                raise SpikeloomError(f"{name}: has {status.st_size:,} bytes, allowed are {limit_bytes:,}")
-            yield file
     except FileNotFoundError:
         raise SpikeloomError(f"{name}: no such file") from None
     except OSError as error:
         raise SpikeloomError(f"{name}: cannot be read: {error.strerror or error}") from error
+    status = os.fstat(descriptor)
+    wrong = ("is a folder, not a file" if stat.S_ISDIR(status.st_mode) else
+             "is not a regular file" if not stat.S_ISREG(status.st_mode) else
+             f"has {status.st_size:,} bytes, allowed are {limit_bytes:,}"
+             if limit_bytes is not None and status.st_size > limit_bytes else None)
+    if wrong:
+        os.close(descriptor)
+        raise SpikeloomError(f"{name}: {wrong}")
+    with open(descriptor, "rb") as file:
+        yield file
 
 
 def read_bytes(path: Path, limit_bytes: int) -> bytes:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ..errors import SpikeloomError
 from .json_text import parse_json
 
-__all__ = ["Record", "read_record", "record_from"]
+__all__ = ["STRICT", "Record", "read_dataclass", "read_record"]
 
 T = TypeVar("T", bound="Record")
+D = TypeVar("D")
+
+#: Types are not converted, unknown fields are refused.
+STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Record(BaseModel):
     """Base of records: types are not converted, unknown fields are refused, instances do not change."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = STRICT
 
 
 def read_record(cls: type[T], data: bytes | str, where: str) -> T:
@@ -29,15 +33,16 @@ def read_record(cls: type[T], data: bytes | str, where: str) -> T:
         raise SpikeloomError(f"{where}: {_first(cls, error)}") from None
 
 
-def record_from(cls: type[T], where: str, **fields: Any) -> T:
-    """A record from Python values, with the same errors."""
+def read_dataclass(cls: type[D], data: bytes | str, where: str) -> D:
+    """The same for a dataclass, whose fields are taken as a record's are if it has ``__pydantic_config__ = STRICT``."""
+    parse_json(data, where)
     try:
-        return cls(**fields)
+        return TypeAdapter(cls).validate_json(data)
     except ValidationError as error:
         raise SpikeloomError(f"{where}: {_first(cls, error)}") from None
 
 
-def _first(cls: type[BaseModel], error: ValidationError) -> str:
+def _first(cls: type, error: ValidationError) -> str:
     """The first thing that is wrong, as ``layers[0].lanes: ..., not ...``."""
     detail = error.errors(include_url=False)[0]
     place = ""
@@ -45,9 +50,18 @@ def _first(cls: type[BaseModel], error: ValidationError) -> str:
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
     if detail["type"] == "missing":
         return f"field {place} is missing"
-    if detail["type"] == "extra_forbidden":
-        return f"field {place} is unknown"
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"field {place} is unknown; allowed are {', '.join(_fields(cls, detail['loc'][:-1]))}"
     message = detail["msg"].removeprefix("Value error, ")
     value = repr(detail["input"])
     return f"field {place or 'of the record'}: {message[0].lower()}{message[1:]}, not " + (
         value if len(value) <= 80 else f"{value[:77]}...")
+
+
+def _fields(kind: Any, place: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the record that stands at that place in another."""
+    for part in (part for part in place if isinstance(part, str)):
+        kind = get_type_hints(kind)[part]
+        while args := get_args(kind):  # out of tuple[..., ...], ... | None
+            kind = args[0]
+    return list(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)

@@ -24,7 +24,7 @@ from ..errors import SpikeloomError
 from .paths import shown
 from .reading import MIB
 
-__all__ = ["check_file", "check_folder", "check_space", "claimed_folder", "new_file", "scratch_folder",
+__all__ = ["check_file", "check_folder", "check_space", "claimed_folder", "make_parents", "new_file", "scratch_folder",
            "write_file", "write_folder"]
 
 IsOwn = Callable[[Path], bool]
@@ -97,6 +97,12 @@ def new_file(path: Path, is_own: IsOwn | None = None) -> Iterator[Path]:
                 os.replace(part, real)
             else:
                 _move(part, real, _NO_REPLACE)
+
+
+def make_parents(path: Path) -> None:
+    """Make the folder that a file is to be written to."""
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def check_folder(folder: Path, is_own: IsOwn | None = None) -> None:

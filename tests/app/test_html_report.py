@@ -162,16 +162,41 @@ def test_any_network(tmp_path: Path, sizes: tuple[int, ...], inp: StaticInput | 
     check_page(spikeloom.report(folder, tmp_path / "r.html", make_data(network, 12, names, shape)))
 
 
-def test_one_sample_and_labels_beyond_the_network(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
+def test_one_sample(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
     folder, data = image_build
-    odd = Dataset("odd", "test", data.images[:1], np.array([6]), tuple("abcdefgh"))
+    odd = Dataset("odd", "test", data.images[:1], data.labels[:1], data.classes)
     text = check_page(spikeloom.report(folder, tmp_path / "r.html", odd))
     assert "throughput" not in text
 
 
+@pytest.mark.parametrize(("labels", "why"), [
+    ([6], "label of sample 0 must be in 0..3, not 6"), ([-5], "not -5"), ([30_000], "not 30000"), ([1, 2], "of shape"),
+    ([np.nan], "integers"), (np.array([1 << 63], np.uint64), "not 9223372036854775808"),
+])
+def test_labels_beyond_the_network(image_build: tuple[Path, Dataset], tmp_path: Path, labels: Any, why: str) -> None:
+    folder, data = image_build
+    odd = Dataset("odd", "test", data.images[:1], np.array(labels), tuple("abcdefgh"))
+    with pytest.raises(spikeloom.SpikeloomError, match=f"data odd: .*{why}"):
+        spikeloom.report(folder, tmp_path / "r.html", odd)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_pages_are_replaced(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
+    folder, data = image_build
+    page = spikeloom.report(folder, tmp_path / "r.html", data)
+    spikeloom.report(folder, page, data)
+    for name in ("thesis.html", "manifest.json"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(spikeloom.SpikeloomError, match="not a file that this command wrote"):
+            spikeloom.report(folder, tmp_path / name, data)
+        assert (tmp_path / name).read_text() == "mine"
+    with pytest.raises(spikeloom.SpikeloomError, match="not a regular file"):
+        spikeloom.report(folder, "/dev/null", data)
+
+
 @pytest.mark.parametrize(("change", "message"), [
-    ({"clock_mhz": 0.0}, "clock_mhz must be above 0"),
-    ({"clock_mhz": float("nan")}, "clock_mhz must be above 0"),
+    ({"clock_mhz": 0.0}, "clock_mhz must be a number in"),
+    ({"clock_mhz": float("nan")}, "clock_mhz must be a number in"),
     ({"device": "lfe5u-85"}, "did you mean lfe5u-85f"),
 ])
 def test_bad_options(image_build: tuple[Path, Dataset], tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -183,21 +208,22 @@ def test_bad_options(image_build: tuple[Path, Dataset], tmp_path: Path, change: 
 def test_bad_data_leave_the_old_page(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
     folder, data = image_build
     page = tmp_path / "r.html"
-    page.write_text("old")
+    old = '<meta charset="utf-8">\n<meta name="generator" content="spikeloom">'
+    page.write_text(old)
     wrong = Dataset("wrong", "test", data.images[:, :5], data.labels, data.classes)
     with pytest.raises(spikeloom.SpikeloomError, match="a sample must be uint8 of shape"):
         spikeloom.report(folder, page, wrong)
     empty = Dataset("empty", "test", data.images[:0], data.labels[:0], data.classes)
     with pytest.raises(spikeloom.SpikeloomError, match="no samples"):
         spikeloom.report(folder, page, empty)
-    assert page.read_text() == "old"
+    assert page.read_text() == old
     assert list(tmp_path.iterdir()) == [page]
 
 
 def test_cannot_be_written(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
     folder, data = image_build
     (tmp_path / "file").write_text("")
-    with pytest.raises(spikeloom.SpikeloomError, match="cannot be written"):
+    with pytest.raises(spikeloom.SpikeloomError, match="cannot be written|does not exist"):
         spikeloom.report(folder, tmp_path / "file" / "r.html", data)
     with pytest.raises(spikeloom.SpikeloomError, match="is a folder"):
         spikeloom.report(folder, tmp_path, data)

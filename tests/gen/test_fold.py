@@ -128,18 +128,22 @@ def test_file(tmp_path: Path, network: Network) -> None:
 
 @pytest.mark.parametrize(("text", "message"), [
     ("{", "not valid JSON"),
-    ("[]", "a fold must be an object with a list 'layers'"),
-    ("{}", "a fold must be an object with a list 'layers'"),
-    ('{"layers": 3}', "a fold must be an object with a list 'layers'"),
-    ('{"layers": [3, {}, {}]}', r"layers\[0\] must be an object of fields, not 3"),
-    ('{"layers": [{}, {"lane": 3}, {}]}', r"layers\[1\]: unknown field 'lane'; allowed are lanes, inputs_per_cycle, "),
-    ('{"layers": [{}, {}, {}], "window": 3}', "fold: unknown field 'window'; allowed are layers, input_per_beat, "),
+    ("[]", r"input should be an object, not \[\]"),
+    ("{}", "field layers is missing"),
+    ('{"layers": 3}', "field layers: input should be a valid array, not 3"),
+    ('{"layers": [3, {}, {}]}', r"field layers\[0\]: input should be an object, not 3"),
+    ('{"layers": [{}, {"lane": 3}, {}]}', r"field layers\[1\].lane is unknown; allowed are lanes, inputs_per_cycle, "),
+    ('{"layers": [{}, {}, {}], "window": 3}', "field window is unknown; allowed are layers, input_per_beat, "),
+    ('{"layers": [{"external_bus_bits": 64.0}, {}, {}]}', r"field layers\[0\].external_bus_bits: .*integer, not 64.0"),
+    ('{"layers": [{}, {}, {}], "layers": []}', "key 'layers' stands twice"),
+    ('{"layers": [{}, {}, {}], "name": ""}', "name must be one line of text, not ''"),
+    ('{"layers": [{"lanes": ' + "1" * 5000 + "}, {}, {}]}", "a number of 5,000 digits"),
     ('{"layers": [{}, {}]}', "has 2 layers, network random has 3"),
-    ('{"layers": [{"lanes": NaN}, {}, {}]}', r"layer layer0: lanes must be in 1\.\.20, not nan"),
-    ('{"layers": [{"lanes": [1]}, {}, {}]}', r"layer layer0: lanes must be in 1\.\.20, not \[1\]"),
-    ('{"layers": [{}, {}, {}], "name": ["x"]}', "name must be one line of text"),
+    ('{"layers": [{"lanes": NaN}, {}, {}]}', "number NaN is not finite"),
+    ('{"layers": [{"lanes": [1]}, {}, {}]}', r"field layers\[0\].lanes: input should be a valid integer, not \[1\]"),
+    ('{"layers": [{}, {}, {}], "name": ["x"]}', "field name: "),
     ("[" * 100_000, "not valid JSON"),
-    ("\xff", "cannot be read"),
+    ("\xff", "byte 0 is not UTF-8"),
 ])
 def test_bad_file(tmp_path: Path, network: Network, text: str, message: str) -> None:
     file = tmp_path / "bad.json"
@@ -153,7 +157,7 @@ def test_bad_file(tmp_path: Path, network: Network, text: str, message: str) -> 
 def test_neither_preset_nor_file(tmp_path: Path, network: Network) -> None:
     with pytest.raises(SpikeloomError, match=r"fold 'quick' is neither a preset \(small, .*full\) nor a file"):
         load_fold("quick", network)
-    with pytest.raises(SpikeloomError, match="cannot be read"):
+    with pytest.raises(SpikeloomError, match="is a folder, not a file"):
         load_fold(str(tmp_path), network)
 
 

@@ -133,8 +133,10 @@ def test_bad_file_names_file_and_field(network, tmp_path):
     path = tmp_path / "n.fsnn"
     float_network.save_float_network(network, path)
     description, arrays = container.load(path, float_network.KIND, 1)
-    for change, message in (({"steps": 0}, "n.fsnn: network small: steps"), ({"mean": "x"}, "n.fsnn: a field has"),
-                            ({"layers": [{"name": "hidden1"}]}, "n.fsnn: field 'bias' is missing")):
+    for change, message in (
+            ({"steps": 0}, "n.fsnn: network small: steps"),
+            ({"mean": "x"}, "n.fsnn: field mean: input should be a valid number, not 'x'"),
+            ({"layers": [{"name": "hidden1"}]}, r"n.fsnn: field layers\[0\].bias is missing")):
         container.save(path, float_network.KIND, 1, description | change, arrays)
         with pytest.raises(SpikeloomError, match=message):
             float_network.load_float_network(path)

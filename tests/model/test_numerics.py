@@ -74,7 +74,7 @@ def test_decay_for_tau_is_close(tau: float) -> None:
 
 @pytest.mark.parametrize("tau", [0, -1, 0.99, 32768, math.inf, -math.inf, math.nan])
 def test_no_such_time_constant(tau: float) -> None:
-    with pytest.raises(SpikeloomError, match=r"time constant tau must be in 1\.\.32767 steps, not"):
+    with pytest.raises(SpikeloomError, match=r"time constant tau in steps must be a number in 1\.\.32767, not"):
         decay_for_tau(tau)
 
 
