@@ -223,7 +223,7 @@ def test_bad_data_leave_the_old_page(image_build: tuple[Path, Dataset], tmp_path
 def test_cannot_be_written(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
     folder, data = image_build
     (tmp_path / "file").write_text("")
-    with pytest.raises(spikeloom.SpikeloomError, match="cannot be written|does not exist"):
+    with pytest.raises(spikeloom.SpikeloomError, match=r"cannot be written|does not exist"):
         spikeloom.report(folder, tmp_path / "file" / "r.html", data)
     with pytest.raises(spikeloom.SpikeloomError, match="is a folder"):
         spikeloom.report(folder, tmp_path, data)
