@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
+import os
+import shlex
 import sys
+import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,18 +26,22 @@ from rich.table import Table
 import spikeloom
 from spikeloom import shipped
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.paths import shown
 
 if TYPE_CHECKING:
     from spikeloom.cosim.simulate import SimResult
     from spikeloom.gen.manifest import Manifest
+    from spikeloom.model.network import Network
 
 __all__ = ["main"]
 
 CLOCK_MHZ = 100.0
 LINE_SECONDS = 5
+LEAST_TRAINING_STEPS = 3000
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Paths and names are not markup.
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 
 @contextmanager
@@ -46,22 +55,43 @@ def _one_line_errors() -> Iterator[None]:
     except click.UsageError as error:
         see = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         _fail(" ".join(error.format_message().split()) + see)
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except click.ClickException as error:
+        _fail(error.format_message())
     except OSError as error:
         if error.errno == errno.EPIPE:  # whoever read the output has gone; click knows what to do
             raise
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _fail(f"{shown(error.filename)}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        _unexpected(error)
 
 
 class _Group(click.Group):
-    """Bad input is one line on standard error and exit code 2."""
+    """Bad input is one line on standard error and exit code 2; what nobody has thought of, and code 70."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name that the terminal has no letters for must not end it
+                stream.reconfigure(errors="backslashreplace")
         with _one_line_errors():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         with _one_line_errors():
             return super().invoke(ctx)
+
+
+def _unexpected(error: Exception) -> NoReturn:
+    """A defect, or a machine out of memory: one line, the rest in a file."""
+    text = "".join([f"spikeloom {spikeloom.__version__}, Python {sys.version}\n{shlex.join(sys.argv)}\n\n",
+                    *traceback.format_exception(error)])
+    with tempfile.NamedTemporaryFile("w", prefix="spikeloom-error-", suffix=".log", encoding="utf-8",
+                                     errors="backslashreplace", delete=False) as log:
+        log.write(text)
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    click.echo(f"error: unexpected: {what}; please report it with {log.name}", err=True)
+    sys.exit(70)
 
 
 def _fail(message: str) -> NoReturn:
@@ -85,7 +115,7 @@ def _bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
         with _lines(what, total) as advance:
             yield advance
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())
     with Progress(*columns, console=err) as progress:
         task = progress.add_task(what, total=total)
@@ -128,12 +158,31 @@ def _lines(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 def _print(as_json: bool, value: dict[str, Any], title: str, rows: list[tuple[str, Any]]) -> None:
     """JSON, or a table of names and values."""
     if as_json:
-        click.echo(json.dumps(value, indent=1))
+        _print_json(value)
         return
     table = Table(title=title, show_header=False, title_justify="left")
-    for name, shown in rows:
-        table.add_row(name, str(shown))
+    for name, given in rows:
+        table.add_row(name, shown(given) if isinstance(given, Path) else str(given))
     out.print(table)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    """With format and version, unless it is of a format of its own."""
+    command = click.get_current_context().info_name
+    click.echo(json.dumps({"format": f"spikeloom-{command}", "version": 1} | value, indent=1))
+
+
+def _default_data(network: Network) -> str:
+    """The data set that a network was trained on, or one of its shape."""
+    named = network.metadata.get("data")
+    if isinstance(named, str):
+        return named
+    of_shape = {(28, 28): "fashion-mnist", (1, 28, 28): "fashion-mnist", (3, 32, 32): "cifar10", (2, 34, 34): "n-mnist"}
+    try:
+        return of_shape[network.input.shape]
+    except KeyError:
+        raise SpikeloomError(f"network {network.name} does not say on which data it was trained: name some by --data, "
+                             f"with samples of shape {network.input.shape}") from None
 
 
 def _dataset(data: str, samples: int | None, split: str = "test") -> Any:
@@ -147,9 +196,9 @@ def _dataset(data: str, samples: int | None, split: str = "test") -> Any:
 network_argument = click.argument("network")
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-data_option = click.option("--data", default="fashion-mnist", show_default=True,
-                           help="A data set's name, or files: .npz with images and labels, IDX, ...")
-samples_option = click.option("--samples", type=click.IntRange(1), help="Only the first N samples.")
+data_option = click.option("--data", help="A data set's name, or files: .npz with images and labels, IDX, ...  "
+                           "[default: what the network was trained on]")
+samples_option = click.option("--samples", type=click.IntRange(1), help="At most the first N samples.")
 device_option = click.option("--device", help="Move weights that its block RAM cannot hold to external memory: "
                              "lfe5u-85f, ice40-up5k, ...")
 bus_option = click.option("--bus-bits", type=click.Choice(["32", "64", "128", "256", "512"]), default="64",
@@ -170,7 +219,7 @@ def main() -> None:
     \b
     The journey:
       spikeloom demo                                          all of it, on a shipped network
-      spikeloom train --hidden 400,400 -o runs/a              train, quantised from the start
+      spikeloom train --hidden 400-400 -o runs/a              train, quantised from the start
       spikeloom quantize runs/b/network.fsnn -o b.snn         or quantise a float network
       spikeloom eval fashion-mnist-400-400                    accuracy of the integer golden model
       spikeloom check fashion-mnist-400-400 --fold fast       what each layer becomes, and its cycles
@@ -179,6 +228,38 @@ def main() -> None:
       spikeloom synth build/fast --device lfe5u-85f           LUTs, flip-flops, block RAMs
       spikeloom report build/fast -o report.html
     """
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["networks", "data", "folds", "devices", "neurons"]))
+@json_option
+def list_what(what: str, as_json: bool) -> None:
+    """What there is: shipped networks, data sets, folds, devices, neuron types.
+
+    \b
+    Examples:
+      spikeloom list networks
+      spikeloom list devices --json
+    """
+    _print(as_json, {what: dict(rows := _listed(what))}, what, rows)
+
+
+def _listed(what: str) -> list[tuple[str, str]]:
+    if what == "networks":
+        return [(name, spikeloom.load(name).topology) for name in shipped.names()] + [
+            (name, "float: for quantize") for name in shipped.names(".fsnn")]
+    if what == "data":
+        from spikeloom.model import datasets
+        return [(name, datasets.described(name)) for name in datasets.names()]
+    if what == "folds":
+        from spikeloom.gen.fold import PRESETS
+        return [(name, " ".join((preset.__doc__ or "").split("\n\n")[0].split())) for name, preset in PRESETS.items()]
+    if what == "devices":
+        from spikeloom.gen.devices import DEVICES
+        return [(name, f"{device.family}, {device.lut or '?'} LUTs, {device.bram or '?'} {device.bram_unit}")
+                for name, device in DEVICES.items()]
+    from spikeloom.model.network import Neuron
+    return [("lif_psc", (Neuron.__doc__ or "").split("\n")[0])]
 
 
 @main.command()
@@ -208,9 +289,14 @@ def demo(network: str, data: str, samples: int, fold: str, output: Path, clock_m
         *_sim_rows(result, clock_mhz),
         ("memory", f"{manifest.memory_bits:,} bits"),
         ("Verilog", output / f"{manifest.top}.v"),
-        ("next", f"spikeloom report {output} --data {data} -o report.html"),
+        ("next", _command("report", output, "--data", data, "-o", "report.html")),
     ])
     sys.exit(0 if result.ok else 1)
+
+
+def _command(*words: object) -> str:
+    """A command that can be typed as it is shown."""
+    return shlex.join(["spikeloom", *map(str, words)])
 
 
 def _write(plan: Any, folder: Path, overwrite: bool) -> Manifest:
@@ -251,7 +337,7 @@ def _sim_rows(result: SimResult, clock_mhz: float) -> list[tuple[str, Any]]:
 @data_option
 @samples_option
 @json_option
-def evaluate(network: str, data: str, samples: int | None, as_json: bool) -> None:
+def evaluate(network: str, data: str | None, samples: int | None, as_json: bool) -> None:
     """Accuracy of NETWORK by the integer golden model.
 
     \b
@@ -260,7 +346,7 @@ def evaluate(network: str, data: str, samples: int | None, as_json: bool) -> Non
       spikeloom eval runs/a/network.snn --data my.npz --samples 1000 --json
     """
     net = spikeloom.load(network)
-    loaded = _dataset(data, samples)
+    loaded = _dataset(data or _default_data(net), samples)
     with _bar("golden model", len(loaded)) as advance:
         result = spikeloom.evaluate(net, loaded, progress=advance)
     value = {"network": net.name, "hash": net.hash, "data": loaded.name, "samples": result.samples,
@@ -284,7 +370,7 @@ def evaluate(network: str, data: str, samples: int | None, as_json: bool) -> Non
 @click.option("--no-cycles", is_flag=True, help="Widths and memories only: needs no data.")
 @clock_option
 @json_option
-def check(network: str, fold: str, device: str | None, bus_bits: int, data: str, samples: int, no_cycles: bool,
+def check(network: str, fold: str, device: str | None, bus_bits: int, data: str | None, samples: int, no_cycles: bool,
           clock_mhz: float, as_json: bool) -> None:
     """What each layer of NETWORK becomes: widths, memories, predicted cycles. Generates nothing.
 
@@ -299,7 +385,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str,
     plan = spikeloom.compile(net, fold, device, bus_bits)
     value = describe(plan).to_json()
     if not no_cycles:
-        loaded = _dataset(data, samples)
+        loaded = _dataset(data or _default_data(net), samples)
         counts = count_cycles(plan, loaded.images)
         value["cycles"] = {"samples": len(loaded), "min": int(counts.latency.min()),
                            "mean": float(counts.latency.mean()), "max": int(counts.latency.max())}
@@ -308,7 +394,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str,
             layer["end_cycle_mean"] = float(counts.layer_end[:, index].mean())
             layer["utilisation"] = float(counts.utilisation(plan)[index])
     if as_json:
-        click.echo(json.dumps(value, indent=1))
+        _print_json(value)
         return
     table = Table(title=f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}",
                   title_justify="left")
@@ -333,7 +419,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str,
     if not no_cycles:
         c = value["cycles"]
         out.print(f"cycles per sample: min {c['min']:,}  mean {c['mean']:,.1f}  max {c['max']:,}; "
-                  f"mean {c['mean'] / clock_mhz:.2f} us at {clock_mhz:g} MHz ({c['samples']} samples of {data})")
+                  f"mean {c['mean'] / clock_mhz:.2f} us at {clock_mhz:g} MHz ({c['samples']} samples of {loaded.name})")
 
 
 def _shown(key: str, value: Any) -> str:
@@ -368,7 +454,7 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
     value = manifest.to_json() | {"folder": str(output)}
     _print(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
         ("Verilog", output / f"{manifest.top}.v"), ("memory", f"{manifest.memory_bits:,} bits"),
-        ("network hash", net.hash[:16]), ("next", f"spikeloom sim {output}"),
+        ("network hash", net.hash[:16]), ("next", _command("sim", output)),
     ])
 
 
@@ -376,7 +462,8 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
 @folder_argument
 @data_option
 @samples_option
-@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+@click.option("--jobs", type=click.IntRange(1, 1024), default=len(os.sched_getaffinity(0)), show_default="cores",
+              help="Processes.")
 @click.option("--stream", is_flag=True, help="Send samples back to back instead of one at a time.")
 @click.option("--input-gap", type=click.FloatRange(0, 1, max_open=True), default=0.0,
               help="Chance per cycle that the input pauses.")
@@ -391,9 +478,9 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
               help="Of external memories: cycles per word.")
 @clock_option
 @json_option
-def sim(folder: Path, data: str, samples: int | None, jobs: int, stream: bool, input_gap: float, output_stall: float,
-        reset_at: tuple[int, ...], seed: int, waves: Path | None, memory_latency: int, memory_interval: int,
-        clock_mhz: float, as_json: bool) -> None:
+def sim(folder: Path, data: str | None, samples: int | None, jobs: int, stream: bool, input_gap: float,
+        output_stall: float, reset_at: tuple[int, ...], seed: int, waves: Path | None, memory_latency: int,
+        memory_interval: int, clock_mhz: float, as_json: bool) -> None:
     """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
 
     Exit code 1 if anything differs.
@@ -407,7 +494,7 @@ def sim(folder: Path, data: str, samples: int | None, jobs: int, stream: bool, i
     from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import read_manifest
     read_manifest(folder)  # a wrong folder is told before any data are fetched
-    loaded = _dataset(data, samples)
+    loaded = _dataset(data or _default_data(spikeloom.load(folder)), samples)
     memory = MemoryTiming(latency_cycles=memory_latency, beat_interval_cycles=memory_interval)
     result = _simulate(folder, loaded, jobs=jobs, mode="stream" if stream else "isolated", input_gap=input_gap,
                        output_stall=output_stall, reset_cycles=reset_at, seed=seed, waves=waves, memory=memory)
@@ -453,7 +540,7 @@ def synth(folder: Path, device: str, as_json: bool) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @clock_option
 @json_option
-def report(folder: Path, data: str, samples: int, device: str | None, output: Path, clock_mhz: float,
+def report(folder: Path, data: str | None, samples: int, device: str | None, output: Path, clock_mhz: float,
            as_json: bool) -> None:
     """One self-contained HTML page about the build in FOLDER.
 
@@ -463,8 +550,11 @@ def report(folder: Path, data: str, samples: int, device: str | None, output: Pa
       spikeloom report build/fast --data fashion-mnist-demo --samples 500 --device lfe5u-85f
     """
     from spikeloom.gen.manifest import read_manifest
+    from spikeloom.html_report import check_page
     read_manifest(folder)
-    loaded = _dataset(data, samples)
+    if output.parent.exists():
+        check_page(output)
+    loaded = _dataset(data or _default_data(spikeloom.load(folder)), samples)
     with _bar("report") as advance:
         path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz,
                                 progress=lambda what: advance(1, what=what))
@@ -484,18 +574,21 @@ def report(folder: Path, data: str, samples: int, device: str | None, output: Pa
 @click.option("--tau-m", type=float, default=4.0, show_default=True, help="Membrane time constant in steps.")
 @click.option("--tau-s", type=float, default=2.0, show_default=True, help="Synapse time constant in steps.")
 @click.option("--loss", type=click.Choice(["softmax", "mse", "kernel", "count"]), default="mse", show_default=True)
-@click.option("--epochs", type=int, default=30, show_default=True)
+@click.option("--epochs", type=click.IntRange(1),
+              help=f"[default: 30, or as many as make {LEAST_TRAINING_STEPS:,} steps]")
 @click.option("--batch", type=int, default=100, show_default=True)
 @click.option("--lr", type=float, default=1e-3, show_default=True)
 @click.option("--dropout", type=float, default=0.1, show_default=True)
-@click.option("--validation", type=int, default=5000, show_default=True, help="Training images held back.")
+@click.option("--mean", type=float, help="Of the pixels, 0..1.  [default: the training images']")
+@click.option("--std", type=float, help="Of the pixels, above 0.  [default: the training images']")
+@click.option("--validation", type=int, help="Training images held back.  [default: a tenth, at most 5000]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--name", default="network", show_default=True)
 @click.option("--fused", is_flag=True, help="Fuse elementwise operations (a third faster; needs a C++ compiler).")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for network and log.")
 @json_option
-def train(data: str, samples: int | None, hidden: str, weight_bits: int, epochs: int, resume: bool,
+def train(data: str | None, samples: int | None, hidden: str, weight_bits: int, epochs: int | None, resume: bool,
           output: Path, as_json: bool, **options: Any) -> None:
     """Train a TSSL-BP network, quantised from the start; needs the `train` extra (PyTorch).
 
@@ -507,29 +600,47 @@ def train(data: str, samples: int | None, hidden: str, weight_bits: int, epochs:
       spikeloom train --hidden 15C5-P2-40C5-P2-300 --fused -o runs/conv
       spikeloom train --hidden 128 --weight-bits 0 -o runs/float      # then: spikeloom quantize
     """
-    from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics
-    loaded = _dataset(data, samples, split="train")
+    from spikeloom.model.train import EpochMetrics, TrainConfig, check_output, plot_metrics
+    check_output(output, resume)
+    source = data or "fashion-mnist"
+    TrainConfig(hidden=hidden, weight_bits=weight_bits or None, epochs=epochs or 1,  # before any data are fetched
+                **{key: value for key, value in options.items() if value is not None})
+    loaded = _dataset(source, samples, split="train")
+    if options["validation"] is None:
+        options["validation"] = min(5000, len(loaded) // 10)
+    batches = -(-(len(loaded) - options["validation"]) // options["batch"])
+    # Small data sets need as many steps as large ones, not as many epochs.
+    epochs = epochs or max(30, -(-LEAST_TRAINING_STEPS // max(1, batches)))
+    if options["mean"] is None:
+        options["mean"] = round(float(loaded.images.mean()) / 255, 4)
+    if options["std"] is None:
+        options["std"] = round(max(float(loaded.images.std()) / 255, 1e-3), 4)
     config = TrainConfig(hidden=hidden, weight_bits=weight_bits or None, epochs=epochs,
                          classes=len(loaded.classes), **options)
-    shown = "starting"
+    if 0 < batches * epochs < LEAST_TRAINING_STEPS:
+        click.echo(f"warning: {batches * epochs:,} steps are few, networks like this one want "
+                   f"{LEAST_TRAINING_STEPS:,}: more --epochs, or a smaller --batch", err=True)
+    said = "starting"
 
     with _bar("training") as advance:
-        batches = -(-(len(loaded) - config.validation) // config.batch)
-
         def on_batch(epoch: int, done: int, loss: float) -> None:
-            advance(done=done, total=batches * epochs, what=f"epoch {epoch}/{epochs} loss {loss:.3f} {shown}")
+            advance(done=done, total=batches * epochs, what=f"epoch {epoch}/{epochs} loss {loss:.3f} {said}")
 
         def on_epoch(metrics: EpochMetrics) -> None:
-            nonlocal shown
+            nonlocal said
             best = metrics.validation_accuracy
-            shown = f"validation {best:.2%}" if best is not None else f"train {metrics.train_accuracy:.2%}"
+            said = f"validation {best:.2%}" if best is not None else f"train {metrics.train_accuracy:.2%}"
 
-        result = spikeloom.train(config, loaded, output, resume=resume, progress=on_batch, on_epoch=on_epoch)
+        result = spikeloom.train(config, loaded, output, resume=resume, source=source, progress=on_batch,
+                                 on_epoch=on_epoch)
     plot_metrics(result.metrics, output / "metrics.png")
     last = result.metrics[-1]
     value = {"network": str(result.path), "epochs": len(result.metrics), "train_accuracy": last.train_accuracy,
              "validation_accuracy": last.validation_accuracy}
-    _print(as_json, value, f"{config.name}: {result.path}", list(value.items()))
+    kind = "eval" if config.weight_bits else "quantize"
+    more = [] if config.weight_bits else ["-o", output / "network.snn"]
+    _print(as_json, value, f"{config.name}: {result.path}",
+           [*value.items(), ("next", _command(kind, result.path, "--data", source, *more))])
 
 
 @main.command()
@@ -544,7 +655,7 @@ def train(data: str, samples: int | None, hidden: str, weight_bits: int, epochs:
               help="Training images to calibrate the scales on; 0 for none.")
 @data_option
 @json_option
-def quantize(network: str, output: Path, calibration: int, data: str, as_json: bool, **options: Any) -> None:
+def quantize(network: str, output: Path, calibration: int, data: str | None, as_json: bool, **options: Any) -> None:
     """Quantise the float network NETWORK (a shipped name or a .fsnn file) without training.
 
     \b
@@ -552,11 +663,16 @@ def quantize(network: str, output: Path, calibration: int, data: str, as_json: b
       spikeloom quantize fashion-mnist-128-float --weight-bits 6 -o q6.snn
       spikeloom quantize runs/float/network.fsnn --calibration 0 -o q8.snn
     """
-    from spikeloom.model.network_file import save_network
-    shipped.find(network, ".fsnn")  # a wrong name is told before any data are fetched
-    images = _dataset(data, calibration, split="train").images if calibration else None
+    from spikeloom.model import container
+    from spikeloom.model.float_network import load_float_network
+    from spikeloom.model.network_file import KIND, save_network
+    # What is wrong is told before any data are fetched.
+    real = load_float_network(shipped.find(network, ".fsnn"))
+    container.check_output(output, KIND)
+    named = data or real.metadata.get("data") or "fashion-mnist"
+    images = _dataset(str(named), calibration, split="train").images if calibration else None
     net = spikeloom.quantize(network, calibration=images, **options)
     save_network(net, output)
     value = {"network": str(output), "name": net.name, "hash": net.hash, **options}
     _print(as_json, value, f"{net.name}: {net.topology}", [
-        ("file", output), *options.items(), ("next", f"spikeloom eval {output}")])
+        ("file", output), *options.items(), ("next", _command("eval", output, *(["--data", data] if data else [])))])

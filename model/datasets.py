@@ -45,7 +45,8 @@ from .system.paths import path_of, shown
 from .system.reading import open_regular, read_bytes
 from .system.writing import write_file
 
-__all__ = ["EVENT_STEPS", "EVENT_WINDOW_US", "Dataset", "Progress", "Split", "check_labels", "load", "names"]
+__all__ = ["EVENT_STEPS", "EVENT_WINDOW_US", "Dataset", "Progress", "Split", "check_labels", "described", "load",
+           "names"]
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -98,6 +99,12 @@ class Dataset:
 def names() -> tuple[str, ...]:
     """Names that :func:`load` knows."""
     return tuple(_KNOWN)
+
+
+def described(name: str) -> str:
+    """Which files a data set of that name has."""
+    known = _KNOWN[name]
+    return known.wanted.get("test", "500 test images, shipped")
 
 
 def load(name_or_path: str | Path, split: Split = "test", samples: int | None = None, *, fetch: bool = True,

@@ -36,6 +36,7 @@ ALLOWED_WEIGHT_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 MAX_STEPS = 1024
 MAX_STATE_BITS = 48
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def _frozen(array: Any, dtype: type, what: str, ndim: int) -> IntArray:
@@ -489,7 +490,7 @@ class Network:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.name):
+        if not isinstance(self.name, str) or not NETWORK_NAME.fullmatch(self.name):
             raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {self.name!r}")
         whole(self.steps, f"network {self.name}: steps", 1, MAX_STEPS)
         if not isinstance(self.input, StaticInput | SpikeInput):

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,24 @@ import numpy.typing as npt
 from . import tsslbp  # first: it says clearly that torch is missing
 from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork, save_float_network
-from .network import ALLOWED_WEIGHT_BITS, Conv2d, Dense, Layer, Network, Neuron, Readout, StaticInput, weight_range
+from .network import (
+    ALLOWED_WEIGHT_BITS,
+    MAX_STEPS,
+    NETWORK_NAME,
+    Conv2d,
+    Dense,
+    Layer,
+    Network,
+    Neuron,
+    Readout,
+    StaticInput,
+    weight_range,
+)
 from .network_file import save_network
 from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
+from .system.paths import path_of, shown
+from .system.writing import make_parents, write_file
 from .topology import LayerShape, read_topology
 
 import torch  # isort: skip
@@ -180,6 +195,14 @@ class TrainConfig:
         for key in ("weight_decay", "activity"):
             need(key, 0 <= getattr(self, key) < math.inf, "at least 0")
         need("validation", self.validation >= 0, "at least 0")
+        need("steps", self.steps <= MAX_STEPS, f"in 1..{MAX_STEPS}")
+        need("name", bool(isinstance(self.name, str) and NETWORK_NAME.fullmatch(self.name)),
+             "letters, digits, '_', '.' or '-'")
+        need("seed", isinstance(self.seed, int) and 0 <= self.seed < 1 << 32, "in 0..2**32-1")
+        need("mean", math.isfinite(self.mean), "finite")
+        sizes = re.findall(r"\d+", self.hidden)
+        need("hidden", len(self.hidden) <= 1000 and all(len(n) <= 6 for n in sizes),
+             "of layers below 1,000,000 neurons")
 
 
 @dataclass(frozen=True)
@@ -419,7 +442,7 @@ class _Model(torch.nn.Module):
 
 def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], out_dir: str | Path, *,
           teacher: npt.NDArray[np.floating[Any]] | None = None, start: FloatNetwork | Network | None = None,
-          resume: bool = False,
+          resume: bool = False, source: str | None = None,
           progress: Callable[[int, int, float], None] | None = None,
           on_epoch: Callable[[EpochMetrics], None] | None = None) -> TrainResult:
     """Train a network and write it, a checkpoint and a log to ``out_dir``.
@@ -443,6 +466,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     resume : bool
         Go on from ``out_dir``'s checkpoint, which must be of the same configuration (``epochs`` may grow if the
         schedule is constant); without a checkpoint, start.
+    source : str, optional
+        Name or path of the data, for the network's metadata.
     progress : callable (epoch, batches done of all epochs, loss), optional
         Called after every batch, epochs from 1.
     on_epoch : callable, optional
@@ -459,11 +484,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     pixels, target_labels, soft = _check_data(config, images, labels, teacher)
     model = _Model(config, pixels.shape[1:], start)
     average = _Model(config, pixels.shape[1:], start)
-    out = Path(out_dir)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpikeloomError(f"{out}: cannot be made: {error.strerror}") from error
+    out = check_output(out_dir, resume)
     # Denormal gradients of silent neurons are computed in microcode: an epoch took 20 times longer.
     torch.set_flush_denormal(True)
     torch.set_num_threads(config.threads)
@@ -475,9 +496,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": config.weight_decay},
                                    {"params": others, "weight_decay": 0.0}], lr=config.lr, fused=True)
     metrics: list[EpochMetrics] = []
-    if resume and (out / "checkpoint.pt").exists():
-        metrics = _load_checkpoint(out / "checkpoint.pt", config, model, average, optimiser)
-    _write_metrics(out / "metrics.jsonl", metrics)
+    if resume and (out / CHECKPOINT).exists():
+        metrics = _load_checkpoint(out / CHECKPOINT, config, model, average, optimiser)
 
     batches = math.ceil(len(kept) / config.batch)
     for epoch in range(len(metrics), config.epochs):
@@ -518,14 +538,16 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         metrics.append(EpochMetrics(
             epoch + 1, total / len(kept), correct / len(kept), accuracy if len(held_back) else None,
             active, optimiser.param_groups[0]["lr"], round(seconds, 2)))
-        _save_checkpoint(out / "checkpoint.pt", config, model, average, optimiser, metrics)
+        make_parents(out / CHECKPOINT)
+        _save_checkpoint(out / CHECKPOINT, config, model, average, optimiser, metrics)
         _write_metrics(out / "metrics.jsonl", metrics)
         if on_epoch is not None:
             on_epoch(metrics[-1])
     reached = metrics[-1].validation_accuracy if metrics else None
     if not metrics and len(held_back):
         reached, _ = _evaluate(config, average, pixels[held_back], target_labels[held_back])
-    network = _export(config, average, images.shape[1:], reached)
+    network = _export(config, average, images.shape[1:], reached, source)
+    make_parents(out / CHECKPOINT)
     if isinstance(network, Network):
         path = out / "network.snn"
         save_network(network, path)
@@ -533,6 +555,29 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         path = out / "network.fsnn"
         save_float_network(network, path)
     return TrainResult(network, path, metrics)
+
+
+CHECKPOINT = "checkpoint.pt"
+_FILES = (CHECKPOINT, "metrics.jsonl", "metrics.png", "network.snn", "network.fsnn")
+
+
+def check_output(folder: str | Path, resume: bool) -> Path:
+    """The folder for a training's files.
+
+    Raises
+    ------
+    SpikeloomError
+        If such files are there already, and are not those of a training that is to go on; nothing has been touched
+        then.
+    """
+    out = path_of(folder, "output folder")
+    if out.exists() and not out.is_dir():
+        raise SpikeloomError(f"{shown(out)}: is not a folder")
+    there = [name for name in _FILES if os.path.lexists(out / name)]
+    if there and not (resume and CHECKPOINT in there):
+        raise SpikeloomError(f"{shown(out)}: has {there[0]} already: go on with it by --resume, or choose another "
+                             "folder")
+    return out
 
 
 def read_metrics(path: str | Path) -> list[EpochMetrics]:
@@ -586,6 +631,12 @@ def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.
                 teacher: npt.NDArray[np.floating[Any]] | None) -> tuple[Tensor, Tensor, Tensor | None]:
     if images.dtype != np.uint8 or images.ndim < 2:
         raise SpikeloomError(f"training: images must be uint8 of shape (N, ...), not {images.dtype} {images.shape}")
+    if images.ndim > 4:
+        raise SpikeloomError(f"training: images of shape {images.shape[1:]} are spikes over time, which cannot be "
+                             "trained yet: eval and sim take them")
+    if config.weight_bits is not None and images.size and int(images.max()) >> (8 - config.input_bits) == 0:
+        raise SpikeloomError(f"training: the largest pixel is {images.max()}, of which {config.input_bits} input_bits "
+                             "leave nothing: pixels must be scaled to 0..255 (spikes over time cannot be trained yet)")
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise SpikeloomError(f"training: labels must be {len(images)} integers, not {labels.dtype} {labels.shape}")
     if len(images) <= config.validation:
@@ -684,9 +735,10 @@ def _follow(average: _Model, model: _Model, decay: float) -> None:
         mean.lerp_(now, 1 - decay)
 
 
-def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...],
-            accuracy: float | None) -> Network | FloatNetwork:
-    metadata = {"training": asdict(config), "torch": torch.__version__, "validation_accuracy": accuracy}
+def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...], accuracy: float | None,
+            source: str | None = None) -> Network | FloatNetwork:
+    metadata = {"training": asdict(config), "torch": torch.__version__, "validation_accuracy": accuracy,
+                **({} if source is None else {"data": source})}
     layers = cast(Iterable[_Layer], model.layers)
     if config.weight_bits is None:
         return FloatNetwork(name=config.name, shape=shape, mean=config.mean, std=config.std, steps=config.steps,
@@ -697,25 +749,22 @@ def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...],
 
 
 def _write_metrics(path: Path, metrics: list[EpochMetrics]) -> None:
-    _replace(path, lambda part: part.write_text("".join(json.dumps(asdict(m)) + "\n" for m in metrics)))
+    _replace(path, "".join(json.dumps(asdict(m)) + "\n" for m in metrics))
 
 
 def _save_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model, optimiser: torch.optim.Optimizer,
                      metrics: list[EpochMetrics]) -> None:
     state = {"config": json.dumps(asdict(config)), "metrics": json.dumps([asdict(m) for m in metrics]),
              "model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
-    _replace(path, lambda part: torch.save(state, part))
+    _replace(path, lambda file: torch.save(state, file))
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside ``path``, then put the whole file in its place."""
-    part = path.with_name(f".{path.name}.part")
+def _replace(path: Path, content: str | Callable[[BinaryIO], Any]) -> None:
+    """Write a file of this training, as a whole; that it is ours was checked when the training began."""
     try:
-        write(part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        part.unlink(missing_ok=True)
-        raise SpikeloomError(f"{path}: cannot be written: {error}") from error
+        write_file(path, content, is_own=lambda there: True)
+    except RuntimeError as error:  # torch reports a full disk so
+        raise SpikeloomError(f"{shown(path)}: cannot be written: {error}") from error
 
 
 def _load_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model,

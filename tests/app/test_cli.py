@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -24,13 +25,13 @@ from spikeloom.cli import main
 from spikeloom.gen.synth import SynthResult
 from spikeloom.model import container, network_file
 from spikeloom.model.float_network import load_float_network
-from spikeloom.model.network_file import load_network
+from spikeloom.model.network_file import load_network, save_network
 
 if TYPE_CHECKING:
     from tests.app.conftest import Files
 
 Run = Callable[..., Result]
-COMMANDS = ("demo", "train", "quantize", "eval", "check", "build", "sim", "synth", "report")
+COMMANDS = ("list", "demo", "train", "quantize", "eval", "check", "build", "sim", "synth", "report")
 
 
 def refused(result: Result, *patterns: str) -> None:
@@ -191,7 +192,7 @@ def test_synth(run: Run, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_report(run: Run, files: Files, tmp_path: Path) -> None:
     value = value_of(run("report", files.build, "--data", files.data, "--samples", 20, "-o", "page.html", "--json"))
-    assert value == {"report": "page.html", "samples": 20}
+    assert value == {"format": "spikeloom-report", "version": 1, "report": "page.html", "samples": 20}
     assert "<html" in (tmp_path / "page.html").read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
@@ -382,7 +383,7 @@ def test_folder_that_may_not_be_read(run: Run, monkeypatch: pytest.MonkeyPatch) 
     (("--weight-bits", 9), "weight_bits must be .*not 9"),
     (("--hidden", "4-x"), "part 'x' must be like 400, 32C5"),
     (("--hidden", "4-0"), "part '0': must have at least one neuron"),
-    (("--epochs", 0), "epochs must be .*not 0"),
+    (("--epochs", 0), "0 is not in the range"),
     (("--lr", -1), r"lr must be .*not -1\.0"),
     (("--validation", 20), "validation=20 must be less than the 20 images"),
     (("--loss", "hinge"), "'hinge' is not one of"),
@@ -503,3 +504,58 @@ def test_without_torch(files: Files, tmp_path: Path) -> None:
 def test_runner_and_process_agree_on_help() -> None:
     assert process("sim", "--help").stdout.split() == CliRunner().invoke(main, ["sim", "--help"],
                                                                          prog_name="spikeloom").stdout.split()
+
+
+# Names, and what nobody has thought of
+
+
+def test_paths_are_not_markup(run: Run, files: Files, tmp_path: Path) -> None:
+    result = run("build", files.snn, "--fold", "small", "-o", "x[/y]")
+    assert result.exit_code == 0
+    assert "x[/y]" in result.stdout
+    assert run("check", files.snn, "--no-cycles", "--fold", "small").exit_code == 0
+
+
+def test_a_defect_is_one_line_and_a_log(run: Run, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError("oh [/no]")
+
+    monkeypatch.setattr("spikeloom.load", broken)
+    result = run("eval", files.snn)
+    assert result.exit_code == 70
+    line, = result.stderr.splitlines()
+    found = re.fullmatch(r"error: unexpected: ZeroDivisionError: oh \[/no\]; please report it with (.*)", line)
+    assert found
+    text = Path(found[1]).read_text()
+    Path(found[1]).unlink()
+    assert "Traceback" in text
+    assert "ZeroDivisionError" in text
+
+
+@pytest.mark.parametrize("what", ["networks", "data", "folds", "devices", "neurons"])
+def test_list(run: Run, what: str) -> None:
+    value = json.loads(run("list", what, "--json").stdout)
+    assert value["format"] == "spikeloom-list"
+    assert value[what]
+    assert all(name in run("list", what).stdout for name in value[what])
+
+
+def test_data_default_to_those_of_the_training(run: Run, files: Files, tmp_path: Path) -> None:
+    network = spikeloom.load(files.snn)
+    refused(run("eval", files.snn), "does not say on which data it was trained", "--data")
+    save_network(dataclasses.replace(network, metadata={"data": str(files.data)}), tmp_path / "named.snn")
+    assert json.loads(run("eval", "named.snn", "--json").stdout)["samples"] == 20
+
+
+def test_only_networks_are_replaced(run: Run, files: Files, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    assert run("train", "--data", files.data, "--validation", 5, "--epochs", 1, "--hidden", 4, "--weight-bits", 0, "-o",
+               "run").exit_code == 0
+    (tmp_path / "thesis.tex").write_text("mine")
+    refused(run("quantize", "run/network.fsnn", "--calibration", 0, "-o", "thesis.tex"), "not a file that this command")
+    refused(run("quantize", "run/network.fsnn", "--calibration", 0, "-o", "run/network.fsnn"), "not a file that this")
+    refused(run("quantize", "run/network.fsnn", "--calibration", 0, "-o", "/dev/null"), "not a regular file")
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+    for _ in range(2):  # its own it replaces
+        assert run("quantize", "run/network.fsnn", "--calibration", 0, "-o", "q.snn").exit_code == 0
+    refused(run("train", "--data", files.data, "--validation", 5, "--epochs", 1, "-o", "run"), "--resume")

@@ -207,7 +207,7 @@ def test_a_training_starts_from_a_float_network(data, tmp_path):
     for changes, message in (({"hidden": "23"}, "to start from are not those of hidden='23' with thresholds of 1"),
                              ({"std": 0.5}, r"to start from has mean=0\.4 and std=0\.3, not 0\.4 and 0\.5")):
         with pytest.raises(SpikeloomError, match=message):
-            train.train(replace(barely, **changes), images, labels, tmp_path, start=start)
+            train.train(replace(barely, **changes), images, labels, tmp_path / "c", start=start)
 
 
 def test_mirror_images_are_learnt(data, tmp_path):
@@ -217,8 +217,8 @@ def test_mirror_images_are_learnt(data, tmp_path):
 
 
 def test_activity_can_be_kept_low(data, tmp_path):
-    plain, quiet = (train.train(replace(SMALL, epochs=4, activity=activity), *data, tmp_path).metrics[-1]
-                    for activity in (0.0, 0.02))
+    plain, quiet = (train.train(replace(SMALL, epochs=4, activity=activity), *data,
+                                tmp_path / str(activity)).metrics[-1] for activity in (0.0, 0.02))
     assert quiet.active[0] < 0.8 * plain.active[0]
     assert quiet.validation_accuracy > 0.9
 
@@ -266,13 +266,14 @@ def test_bad_data(data, tmp_path):
         with pytest.raises(SpikeloomError, match=message):
             train.train(SMALL, bad_images, bad_labels, tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpikeloomError, match="file: cannot be made"):
+    with pytest.raises(SpikeloomError, match="file: is not a folder"):
         train.train(SMALL, images, labels, tmp_path / "file")
 
 
 def test_log_is_drawn(data, tmp_path):
     for validation in (0, 100):
-        metrics = train.train(replace(SMALL, epochs=2, validation=validation), *data, tmp_path).metrics
+        config = replace(SMALL, epochs=2, validation=validation)
+        metrics = train.train(config, *data, tmp_path / str(validation)).metrics
         train.plot_metrics(metrics, tmp_path / "log.png")
         assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SpikeloomError, match="no epochs"):
@@ -294,3 +295,37 @@ def test_without_torch_the_message_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           cwd=Path(__file__).parent)
     assert "pip install 'spikeloom[train]'" in done.stdout
+
+
+def test_a_finished_training_is_not_touched(data, tmp_path):
+    train.train(SMALL, *data, tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(SpikeloomError, match=r"has checkpoint\.pt already: go on with it by --resume"):
+        train.train(replace(SMALL, seed=5), *data, tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_first_epoch_that_fails_leaves_nothing(data, tmp_path):
+    with pytest.raises(SpikeloomError, match="the gradient is"):
+        train.train(replace(SMALL, lr=1e38), *data, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("changes", "why"), [
+    ({"steps": 1025}, "steps must be in 1..1024"), ({"name": "a b"}, "name must be letters"),
+    ({"name": "<b>", "weight_bits": None}, "name must be letters"), ({"seed": 1 << 63}, "seed must be in"),
+    ({"hidden": "1000000000000"}, "hidden must be of layers below"),
+    ({"hidden": "9" * 5000}, "hidden must be of layers"),
+])
+def test_settings_are_checked_before_the_training(changes, why):
+    with pytest.raises(SpikeloomError, match=f"^training: {why}"):
+        replace(SMALL, **changes)
+
+
+def test_spikes_over_time_are_refused(data, tmp_path):
+    images, labels = data
+    with pytest.raises(SpikeloomError, match="spikes over time"):
+        train.train(SMALL, (images > 99).astype(np.uint8), labels, tmp_path / "out")
+    with pytest.raises(SpikeloomError, match="spikes over time, which cannot be trained yet"):
+        train.train(SMALL, np.ones((len(labels), 5, 2, 4, 4), np.uint8), labels, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
