@@ -166,11 +166,14 @@ def trial(command: Command, number: signal.Signals, after_s: float, where: Place
         else:
             process.send_signal(number)
     said, message = process.communicate(timeout=120)
-    wrong["too late"] = not ended and time.monotonic() - began > LIMIT_S
+    took_s = time.monotonic() - began
+    wrong["too late"] = not ended and took_s > LIMIT_S
     wrong["processes left"] = not wait_for(lambda: not where.processes(), LIMIT_S)
     wrong["tracebacks"] = "Traceback" in message
-    allowed = (0,) if ended else (0, -number, 128 + number)  # negative: killed, if need be at its very end
-    wrong["exit codes"] = process.returncode not in allowed
+    # Negative: killed, be it at the very end, when it has said good-bye to signals; 0: it ended when the signal came.
+    allowed = (0,) if ended else (-number, 128 + number, *[0] * (took_s < 0.1))
+    code = process.returncode
+    wrong["exit codes"] = code not in allowed
     kept = {name: digest for name, digest in users.items() if name.split("/")[0] != command.output}
     now = contents(where.work)
     wrong["files lost"] = any(now.get(name) != digest for name, digest in kept.items())
@@ -178,7 +181,7 @@ def trial(command: Command, number: signal.Signals, after_s: float, where: Place
         made, old = result_of(command, where, said), {
             name.partition("/")[2] or ".": digest for name, digest in users.items() if name not in kept}
         wrong["files lost"] |= made != reference and (made or {}) != old
-    if process.returncode:
+    if code:
         again = where.start([*command.arguments, *command.again])
         said, message = again.communicate(timeout=600)
         if again.returncode and not ("exists already" in message and command.output is not None):
@@ -188,7 +191,9 @@ def trial(command: Command, number: signal.Signals, after_s: float, where: Place
     left = [str(path) for nook in where.nooks for path in nook.rglob("*")
             if path.name.startswith((".", "spikeloom", "yowasp")) and "tools" not in path.parts]
     wrong["leftovers"] = bool(left)
-    print(*left, sep="\n", end="", file=sys.stderr)
+    if wrong.total():
+        print(f"{command.arguments[0]}: {number.name} after {after_s:.3f} s: {+wrong}; ended after {took_s:.2f} s with "
+              f"exit code {code}", *left, sep="\n  ", file=sys.stderr)
     return wrong
 
 
@@ -227,8 +232,6 @@ def trials(name: str, count: int, fixtures: Path, cache: Path) -> tuple[Counter[
         after_s, number = rng.uniform(0, took_s), SIGNALS[index % len(SIGNALS)]
         with place(fixtures, cache) as where:
             wrong = trial(command, number, after_s, where, reference)
-        if wrong.total():
-            print(f"{name}: {number.name} after {after_s:.3f} s: {+wrong}", file=sys.stderr)
         total += wrong
     return total, took_s
 
@@ -236,6 +239,7 @@ def trials(name: str, count: int, fixtures: Path, cache: Path) -> tuple[Counter[
 @contextmanager
 def prepared(names: Iterable[str] = COMMANDS) -> Iterator[tuple[Path, Path]]:
     """Fixtures, and a cache in which what these commands take long to make has been made once."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would its children
     with tempfile.TemporaryDirectory() as folder:
         fixtures, cache = Path(folder) / "fixtures", Path(folder) / "cache"
         fixtures.mkdir()
