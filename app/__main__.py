@@ -11,12 +11,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line so that a signal ends it, from before its imports on, which take a while."""
-    try:
-        with stoppable():
-            from spikeloom.cli import main as command
-            command()
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is left is Python's own end
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # before and after: an end without a traceback
+    with stoppable():
+        from spikeloom.cli import main as command
+        command()
 
 
 if __name__ == "__main__":

@@ -165,11 +165,11 @@ def trial(command: Command, number: signal.Signals, after_s: float, where: Place
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
-    said, message = process.communicate(timeout=120)
+    said, first_message = process.communicate(timeout=120)
     took_s = time.monotonic() - began
     wrong["too late"] = not ended and took_s > LIMIT_S
     wrong["processes left"] = not wait_for(lambda: not where.processes(), LIMIT_S)
-    wrong["tracebacks"] = "Traceback" in message
+    wrong["tracebacks"] = "Traceback" in first_message
     # Negative: killed, be it at the very end, when it has said good-bye to signals; 0: it ended when the signal came.
     allowed = (0,) if ended else (-number, 128 + number, *[0] * (took_s < 0.1))
     code = process.returncode
@@ -193,7 +193,7 @@ def trial(command: Command, number: signal.Signals, after_s: float, where: Place
     wrong["leftovers"] = bool(left)
     if wrong.total():
         print(f"{command.arguments[0]}: {number.name} after {after_s:.3f} s: {+wrong}; ended after {took_s:.2f} s with "
-              f"exit code {code}", *left, sep="\n  ", file=sys.stderr)
+              f"exit code {code}", *left, first_message, sep="\n  ", file=sys.stderr)
     return wrong
 
 

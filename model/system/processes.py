@@ -16,9 +16,13 @@ from ..errors import SpikeloomError
 from .paths import shown
 from .supervise import LATE
 
-__all__ = ["Children", "failure", "run", "stop_all"]
+__all__ = ["Children", "Stopped", "failure", "run", "stop_all"]
 
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
+
+
+class Stopped(BaseException):
+    """The command is to end. Not an :class:`Exception`: who handles errors does not handle this."""
 
 
 class Children:
@@ -75,7 +79,7 @@ class Children:
         ------
         SpikeloomError
             If it does not end in time.
-        KeyboardInterrupt
+        Stopped
             If :meth:`end` was called.
         """
         lines: list[str] = []
@@ -88,7 +92,7 @@ class Children:
             self._running.add(process)
             try:
                 if self._ended:
-                    raise KeyboardInterrupt
+                    raise Stopped
                 for line in process.stdout or ():
                     lines.append(line)
                     if read_line is not None:
@@ -100,7 +104,7 @@ class Children:
             finally:
                 self._running.discard(process)
         if self._ended:
-            raise KeyboardInterrupt
+            raise Stopped
         if code == LATE and (limit_s or idle_s):
             raise SpikeloomError(f"{shown(' '.join(command))[:200]}: " + (
                 f"did not end within {limit_s:g} s" if limit_s else

@@ -11,21 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from .processes import stop_all
+from .processes import Stopped, stop_all
 
-__all__ = ["Stopped", "stoppable"]
+__all__ = ["stoppable"]
 
 GRACE_S = 1.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Stopped(BaseException):
-    """A signal asks the command to end. Not an :class:`Exception`: who handles errors does not handle this."""
-
-
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Around a command: a signal ends its children, raises :class:`Stopped` in it, says ``interrupted``, and exits
+    """Around a command: a signal ends its children, raises :class:`.Stopped` in it, says ``interrupted``, and exits
     with code 128 + its number, whatever the command makes of it; after 1.5 s without waiting for it.
 
     Raises
@@ -37,12 +33,30 @@ def stoppable() -> Iterator[None]:
         yield
         return
     received: list[int] = []
+    lost = False
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal lost
         if not received:
             received.append(number)
             stop_all()
-            raise Stopped
+        elif not lost:
+            return
+        lost = False
+        raise Stopped
+
+    # In what runs between two instructions, such as __del__, an exception goes to this hook and no further.
+    def raise_again(unraisable: sys.UnraisableHookArgs) -> None:
+        nonlocal lost
+        if not isinstance(unraisable.exc_value, Stopped):
+            hook(unraisable)
+            return
+        lost = True
+        later = threading.Timer(0.01, signal.pthread_kill, [threading.get_ident(), received[0]])
+        later.daemon = True
+        later.start()
+
+    hook, sys.unraisablehook = sys.unraisablehook, raise_again
 
     # Python runs handlers between two of its instructions, which may be a long time off; this thread is told at once.
     ear, mouth = os.pipe()
@@ -71,6 +85,7 @@ def stoppable() -> Iterator[None]:
                     signal.signal(number, handler)
                 signal.set_wakeup_fd(wakeup)
                 os.close(mouth)
+                sys.unraisablehook = hook
     except BaseException:
         if not received:
             raise

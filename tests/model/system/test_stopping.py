@@ -19,6 +19,7 @@ WORK = {
     "children of threads": "with Children() as c, ThreadPoolExecutor() as p: p.submit(c.run, ['sleep', '60']).result()",
     "threads that do not end": "ThreadPoolExecutor().submit(time.sleep, 60); time.sleep(60)",
     "code that handles every error": "while True:\n  try: time.sleep(60)\n  except Exception: pass",
+    "a destructor": "class D:\n  def __del__(self): time.sleep(60)\nD(); time.sleep(60)",
     "code that swallows it": "while True:\n  try: time.sleep(60)\n  except BaseException: pass",
 }
 
