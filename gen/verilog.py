@@ -173,7 +173,7 @@ def _to_rtlil(component: wiring.Component, name: str, platform: _Platform) -> st
 def _to_verilog(rtlil_texts: list[str]) -> str:
     names = [f"{index}.il" for index in range(len(rtlil_texts))]
     internal = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
-    script = [*(f"read_rtlil {name}" for name in names), "proc -nomux -norom", "memory_collect",
+    script = [*(f"read_rtlil {name}" for name in names), "proc -norom", "memory_collect",
               f"attrmap {internal}", f"attrmap -modattr {internal}", "write_verilog -norename out.v"]
     with scratch_folder() as scratch:
         for name, text in zip(names, rtlil_texts, strict=True):
