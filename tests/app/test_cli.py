@@ -140,6 +140,8 @@ def test_sim(run: Run, files: Files) -> None:
     assert (value["samples"], value["mismatches"], value["cycles_mispredicted"]) == (20, 0, 0)
     assert value["accuracy"] == files.accuracy
     assert value["wall_s"] > 0
+    rough = value["rough_pass"]
+    assert (rough["samples"], rough["mismatches"], rough["cycles_mispredicted"]) == (20, 0, None)
     assert set(value["cycles"]) == {"min", "mean", "max"}
     predicted = value_of(run("check", files.snn, "--data", files.data, "--samples", 20, "--json"))["cycles"]
     assert value["cycles"] == {key: predicted[key] for key in ("min", "mean", "max")}
