@@ -36,6 +36,7 @@ ALLOWED_WEIGHT_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 MAX_STEPS = 1024
 MAX_STATE_BITS = 48
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_RESERVED = frozenset({"clear", "clk", "i", "o", "readout", "rst", "status"})
 NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -248,6 +249,9 @@ def check_layer_name(name: Any) -> str:
     """A layer's name, which becomes part of Verilog names; raises :class:`.SpikeloomError` if it cannot."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', not {name!r}")
+    if name in _RESERVED:
+        raise SpikeloomError(f"layer name must not be {name!r}: the hardware has a part or a port of that name; other names "
+                             f"that are taken are {', '.join(sorted(_RESERVED - {name}))}")
     return name
 
 

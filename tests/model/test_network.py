@@ -218,3 +218,10 @@ def test_psc_sum_follows_the_filter(steps: int, synapse: Shift | Multiply) -> No
     assert max(got) < 1 << 16
     assert got[-1] > 0
     assert math.gcd(*got) == 1
+
+
+@pytest.mark.parametrize("name", ["readout", "i", "o", "clk", "rst"])
+def test_names_that_the_hardware_needs(name: str) -> None:
+    with pytest.raises(SpikeloomError, match=f"layer name must not be '{name}'"):
+        Layer(name=name, connection=Dense(weight=np.array([[1]]), weight_bits=4),
+              neuron=Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([1]), fraction_bits=0))

@@ -1,10 +1,10 @@
 """A golden model in plain Python, written from docs/integer-definition.md alone; it imports nothing.
 
 A network is a dict of numbers: ``steps``, ``input`` (``kind``, ``bits``), ``layers`` in order, ``readout``
-(``weights``, ``ties``). A layer has ``pool`` (kind, size) or None; ``shape`` (channels, height, width) of the map that it reads,
-or None; ``kernel`` (stride, padding, groups) or None for dense; ``weight``; ``bias`` (a list, one for each output, or
-None); ``threshold`` (one for each output); ``synapse`` and ``membrane``, each ("shift", k) or ("multiply", c);
-``fraction_bits``; ``compare``; ``reset``.
+(``weights``, ``ties``). A layer has ``pool`` (kind, size) or None; ``shape`` (channels, height, width) of the map that
+it reads, or None; ``kernel`` (stride, padding, groups) or None for dense; ``weight``; ``bias`` (a list, one for each
+output, or None); ``threshold`` (one for each output); ``synapse`` and ``membrane``, each ("shift", k) or ("multiply",
+c); ``fraction_bits``; ``compare``; ``reset``.
 """
 
 from __future__ import annotations
