@@ -250,8 +250,8 @@ def check_layer_name(name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', not {name!r}")
     if name in _RESERVED:
-        raise SpikeloomError(f"layer name must not be {name!r}: the hardware has a part or a port of that name; other names "
-                             f"that are taken are {', '.join(sorted(_RESERVED - {name}))}")
+        raise SpikeloomError(f"layer name must not be {name!r}: the hardware has a part or a port of that name; "
+                             f"taken are also {', '.join(sorted(_RESERVED - {name}))}")
     return name
 
 
