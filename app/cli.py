@@ -177,8 +177,12 @@ def _print_json(value: dict[str, Any]) -> None:
 
 def _default_data(network: Network) -> str:
     """The data set that a network was trained on, or one of its shape."""
+    from spikeloom.model import datasets
     named = network.metadata.get("data")
     if isinstance(named, str):
+        if named not in datasets.names():  # a file has one split only
+            click.echo(f"warning: {shown(named)} are the data that the network was trained on: what is measured on "
+                       "them says little of others; name those by --data", err=True)
         return named
     of_shape = {(28, 28): "fashion-mnist", (1, 28, 28): "fashion-mnist", (3, 32, 32): "cifar10", (2, 34, 34): "n-mnist"}
     try:

@@ -498,6 +498,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     metrics: list[EpochMetrics] = []
     if resume and (out / CHECKPOINT).exists():
         metrics = _load_checkpoint(out / CHECKPOINT, config, model, average, optimiser)
+        _write_metrics(out / "metrics.jsonl", metrics)  # whoever was killed between the two has a line less there
 
     batches = math.ceil(len(kept) / config.batch)
     for epoch in range(len(metrics), config.epochs):

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+__all__ = ["LATE", "main"]
+
 LOOK_S = 0.1
 GRACE_S = 0.5
 LATE = 124  # exit code, as timeout(1) has it

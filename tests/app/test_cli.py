@@ -546,7 +546,9 @@ def test_data_default_to_those_of_the_training(run: Run, files: Files, tmp_path:
     network = spikeloom.load(files.snn)
     refused(run("eval", files.snn), "does not say on which data it was trained", "--data")
     save_network(dataclasses.replace(network, metadata={"data": str(files.data)}), tmp_path / "named.snn")
-    assert json.loads(run("eval", "named.snn", "--json").stdout)["samples"] == 20
+    result = run("eval", "named.snn", "--json")
+    assert json.loads(result.stdout)["samples"] == 20
+    assert "are the data that the network was trained on" in result.stderr
 
 
 def test_only_networks_are_replaced(run: Run, files: Files, tmp_path: Path) -> None:

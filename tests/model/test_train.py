@@ -140,6 +140,14 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(data, tmp_path, ch
     assert parts.path.read_bytes() == whole.path.read_bytes()
 
 
+def test_a_log_that_lacks_the_last_epoch_is_completed(data, tmp_path):
+    whole = train.train(SMALL, *data, tmp_path)
+    log = tmp_path / "metrics.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
+    train.train(SMALL, *data, tmp_path, resume=True)
+    assert train.read_metrics(log) == whole.metrics
+
+
 def test_a_constant_schedule_can_be_prolonged(data, tmp_path):
     config = replace(SMALL, schedule="constant")
     train.train(replace(config, epochs=1), *data, tmp_path / "parts")
