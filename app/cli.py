@@ -528,7 +528,8 @@ def _rough_pass(folder: Path, data: Dataset, cycles_mean: float, seed: int, memo
     from spikeloom.model.datasets import Dataset
     count = min(len(data), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / cycles_mean)))
     few = Dataset(data.name, data.split, data.images[:count], data.labels[:count], data.classes)
-    resets = np.random.default_rng(seed).integers(1, max(2, int(count * cycles_mean)), 3).tolist()
+    # In the first half of what they take one by one: back to back they end sooner.
+    resets = np.random.default_rng(seed).integers(1, max(2, int(count * cycles_mean / 2)), 3).tolist()
     return _simulate(folder, few, jobs=1, mode="stream", input_gap=0.25, output_stall=0.25, reset_cycles=resets,
                      seed=seed, memory=memory)
 
@@ -588,7 +589,7 @@ def report(folder: Path, data: str | None, samples: int, device: str | None, out
     with _bar("report") as advance:
         path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz,
                                 progress=lambda what: advance(1, what=what))
-    _print(as_json, {"report": str(path), "samples": len(loaded)}, str(folder), [("report", path)])
+    _print(as_json, {"report": str(path), "samples": len(loaded)}, shown(folder), [("report", path)])
 
 
 @main.command()

@@ -231,9 +231,9 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _class_names(data: Dataset, network: Network) -> list[str]:
-    """A name for every class that the network gives or the data have."""
-    count = max(network.classes, len(data.classes), int(data.labels.max()) + 1)
-    return [*data.classes, *(str(c) for c in range(len(data.classes), count))]
+    """A name for every class that the network gives; the data's names may be of more, or of fewer."""
+    named = data.classes[:network.classes]
+    return [*named, *(str(c) for c in range(len(named), network.classes))]
 
 
 def _accuracy(measured: _Measured, data: Dataset, network: Network) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -179,6 +180,13 @@ def test_labels_beyond_the_network(image_build: tuple[Path, Dataset], tmp_path: 
     with pytest.raises(spikeloom.SpikeloomError, match=f"data odd: .*{why}"):
         spikeloom.report(folder, tmp_path / "r.html", odd)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_of_many_classes_take_no_room(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
+    """A file may have labels, behind the samples that are taken, which no sample here has."""
+    folder, data = image_build
+    many = dataclasses.replace(data, classes=tuple(str(c) for c in range(60_000)))
+    check_page(spikeloom.report(folder, tmp_path / "r.html", many))
 
 
 def test_only_pages_are_replaced(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
