@@ -72,7 +72,7 @@ class StaticInput:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _checked_shape(self.shape))
-        whole(self.bits, "input bits", 1, 8)
+        object.__setattr__(self, "bits", whole(self.bits, "input bits", 1, 8))
 
     @property
     def size(self) -> int:
@@ -296,7 +296,7 @@ class Neuron(NeuronType):
         if threshold.size == 0 or (threshold < 0).any() or (threshold >= 1 << MAX_STATE_BITS).any():
             raise SpikeloomError(f"threshold must be in 0..2**{MAX_STATE_BITS}-1, "
                                  f"not {threshold.min() if threshold.size else 'empty'}")
-        whole(self.fraction_bits, "fraction_bits", 0, 16)
+        object.__setattr__(self, "fraction_bits", whole(self.fraction_bits, "fraction_bits", 0, 16))
         if self.compare not in (">", ">="):
             raise SpikeloomError(f"compare must be '>' or '>=', not {self.compare!r}")
         if self.reset not in ("zero", "subtract"):
@@ -496,7 +496,7 @@ class Network:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NETWORK_NAME.fullmatch(self.name):
             raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {self.name!r}")
-        whole(self.steps, f"network {self.name}: steps", 1, MAX_STEPS)
+        object.__setattr__(self, "steps", whole(self.steps, f"network {self.name}: steps", 1, MAX_STEPS))
         if not isinstance(self.input, StaticInput | SpikeInput):
             raise SpikeloomError(f"network {self.name}: input must be a StaticInput or a SpikeInput, "
                                  f"not {self.input!r}")

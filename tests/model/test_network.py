@@ -225,3 +225,15 @@ def test_names_that_the_hardware_needs(name: str) -> None:
     with pytest.raises(SpikeloomError, match=f"layer name must not be '{name}'"):
         Layer(name=name, connection=Dense(weight=np.array([[1]]), weight_bits=4),
               neuron=Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([1]), fraction_bits=0))
+
+
+def test_integers_of_numpy_are_integers() -> None:
+    """The same network, with the same hash, and one that can be written."""
+    def network(number: type) -> Network:
+        neuron = Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([1]), fraction_bits=number(2))
+        return Network(name="n", input=StaticInput(shape=(number(1),), bits=number(4)), steps=number(1),
+                       readout=Readout(kind="count", step_weights=(number(1),)),
+                       layers=(Layer(name="a", connection=Dense(weight=np.array([[1]]), weight_bits=4), neuron=neuron),))
+
+    assert network(np.int64).hash == network(int).hash
+    assert type(network(np.int64).steps) is int
