@@ -233,7 +233,8 @@ def test_integers_of_numpy_are_integers() -> None:
         neuron = Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([1]), fraction_bits=number(2))
         return Network(name="n", input=StaticInput(shape=(number(1),), bits=number(4)), steps=number(1),
                        readout=Readout(kind="count", step_weights=(number(1),)),
-                       layers=(Layer(name="a", connection=Dense(weight=np.array([[1]]), weight_bits=4), neuron=neuron),))
+                       layers=(Layer(name="a", neuron=neuron,
+                                     connection=Dense(weight=np.array([[1]]), weight_bits=4)),))
 
     assert network(np.int64).hash == network(int).hash
     assert type(network(np.int64).steps) is int
