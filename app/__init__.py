@@ -13,8 +13,8 @@ The journey, one call a step::
     print(spikeloom.synthesize("build/api", "lfe5u-85f"))
     spikeloom.report("build/api", "report.html", data)
 
-Each call imports what it needs: evaluating needs no hardware library, and only training needs PyTorch. Whatever is
-wrong with an argument ends as one :class:`SpikeloomError`.
+Each call imports what it needs: evaluating needs no hardware library, and only training needs PyTorch. Bad input
+ends as one :class:`SpikeloomError`.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def report(folder: str | Path, file: str | Path, data: Dataset, *, device: str |
     """Write one self-contained HTML page: see :func:`spikeloom.html_report.write_report`."""
     from spikeloom.html_report import write_report
     from spikeloom.model.datasets import Dataset
-    from spikeloom.model.system.arguments import an, real
+    from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
     return write_report(path_of(folder, "folder"), path_of(file, "file"), an(Dataset, data, "data"), device=device,
-                        clock_mhz=real(clock_mhz, "clock_mhz", 1e-3, 1e6), progress=progress)
+                        clock_mhz=clock_mhz, progress=progress)

@@ -388,9 +388,12 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
     """
     from spikeloom.gen.build import describe
     from spikeloom.gen.cycles import count_cycles
+    from spikeloom.model.neurons.wording import equations
     net = spikeloom.load(network)
     plan = spikeloom.compile(net, fold, device, bus_bits)
     value = describe(plan).to_json()
+    for layer, described in zip(net.layers, value["layers"], strict=True):
+        described["equations"] = equations(layer.neuron.program)
     if not no_cycles:
         loaded = _dataset(data or _default_data(net), samples)
         counts = count_cycles(plan, loaded.images)
@@ -421,6 +424,8 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
     for title, key in rows.items():
         table.add_row(title, *(_shown(key, layer[key]) for layer in value["layers"]))
     out.print(table)
+    for layer in value["layers"]:
+        out.print(f"{layer['name']}: " + "; ".join(layer["equations"]))
     out.print(f"readout: {net.readout.kind}; ties: {net.readout.tie_winner}")
     out.print(f"weight and constant memories: {value['memory_bits']:,} bits")
     if not no_cycles:

@@ -32,6 +32,7 @@ from spikeloom.model.datasets import Dataset, check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, StaticInput
 from spikeloom.model.numerics import Decay, Shift
+from spikeloom.model.system.arguments import real
 from spikeloom.model.system.paths import path_of
 from spikeloom.model.system.reading import open_regular
 from spikeloom.model.system.writing import check_file, make_parents, write_file
@@ -90,8 +91,7 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         the page cannot be written. Nothing half-written is left.
     """
     tell = progress or (lambda what: None)
-    if not clock_mhz > 0 or not np.isfinite(clock_mhz):
-        raise SpikeloomError(f"clock_mhz must be above 0, not {clock_mhz!r}")
+    clock_mhz = real(clock_mhz, "clock_mhz", 1e-3, 1e6)
     build = BuildFolder.load(folder)
     network = build.network
     plan = make_plan(network, fold_from_dict(build.manifest.fold, f"{build.path / 'manifest.json'}"))

@@ -97,9 +97,12 @@ def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming
 
 
 def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[bool] = (False, True)) -> tuple[int, ...]:
-    """Cycles if nothing ever spikes, and if every channel of every layer is active: no sample lies outside."""
+    """Cycles if nothing ever spikes, and if every channel of every layer is active.
+
+    Of dense layers no sample lies outside. A window queue may pass an empty run a cycle later than one with events, so
+    that of convolutions these are no bounds.
+    """
     def replay(active: bool) -> int:
-        # The recurrences only add and take maxima, so that an event more makes nothing earlier.
         activity = [np.broadcast_to(active & (c.index >= 0), (1, plan.windows, *c.index.shape)) for c in plan.channels]
         return int(_replay(plan, activity, 1, memory).latency[0])
 

@@ -13,7 +13,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,8 +93,7 @@ def save(path: str | Path, kind: str, version: int, description: dict[str, Any],
     write_file(out, packed.getvalue(), is_own=lambda there: _is_kind(there, kind))
 
 
-def load(path: str | Path, kind: Literal["network", "float-network"] | str,
-         version: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+def load(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Read a file of this kind, up to this version; check every byte against its SHA-256.
 
     Returns

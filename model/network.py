@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
+from .neurons.intervals import MAX_BITS as MAX_STATE_BITS
 from .neurons.intervals import Interval
 from .neurons.neuron_type import NeuronType, Registers
 from .neurons.program import Number, select
@@ -34,7 +35,6 @@ Ties = Literal["lowest_index", "membrane"]
 
 ALLOWED_WEIGHT_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 MAX_STEPS = 1024
-MAX_STATE_BITS = 48
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset({"clear", "clk", "i", "o", "readout", "rst", "status"})
 NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")

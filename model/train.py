@@ -8,6 +8,7 @@ spikes of an evaluation here and of :func:`.golden.run` on the exported network 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -41,6 +42,7 @@ from .network_file import save_network
 from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
 from .system.paths import path_of, shown
+from .system.reading import read_bytes
 from .system.writing import make_parents, write_file
 from .topology import LayerShape, read_topology
 
@@ -482,6 +484,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     if config.epochs == 0 and start is None:
         raise SpikeloomError("training: epochs must be above 0 where there is no network to start from, not 0")
     pixels, target_labels, soft = _check_data(config, images, labels, teacher)
+    _check_size(config, pixels.shape[1:])
     model = _Model(config, pixels.shape[1:], start)
     average = _Model(config, pixels.shape[1:], start)
     out = check_output(out_dir, resume)
@@ -559,6 +562,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
 
 
 CHECKPOINT = "checkpoint.pt"
+MAX_CHECKPOINT_BYTES = 1 << 32
+MAX_WEIGHTS = 1 << 27  # four copies, with the optimiser's, take 2 GiB
 _FILES = (CHECKPOINT, "metrics.jsonl", "metrics.png", "network.snn", "network.fsnn")
 
 
@@ -622,19 +627,30 @@ def plot_metrics(metrics: list[EpochMetrics], path: str | Path) -> None:
     for axes in (loss, accuracy, activity):
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
+    picture = io.BytesIO()
     try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
+        figure.savefig(picture, format=Path(path).suffix.removeprefix(".") or "png")
+    except ValueError as error:
         raise SpikeloomError(f"{path}: cannot be written: {error}") from error
+    _replace(path_of(path, "picture"), picture.getvalue())
+
+
+def _check_size(config: TrainConfig, shape: tuple[int, ...]) -> None:
+    """Refuse what no memory would hold, before it is asked for."""
+    weights = sum(math.prod(layer.geometry.weight_shape) if layer.geometry else layer.inputs * layer.outputs
+                  for layer in read_topology(config.hidden, shape, config.classes))
+    if weights > MAX_WEIGHTS:
+        raise SpikeloomError(f"training: hidden={config.hidden!r} has {weights:,} weights, allowed are {MAX_WEIGHTS:,}")
 
 
 def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any],
                 teacher: npt.NDArray[np.floating[Any]] | None) -> tuple[Tensor, Tensor, Tensor | None]:
     if images.dtype != np.uint8 or images.ndim < 2:
         raise SpikeloomError(f"training: images must be uint8 of shape (N, ...), not {images.dtype} {images.shape}")
-    if images.ndim > 4:
-        raise SpikeloomError(f"training: images of shape {images.shape[1:]} are spikes over time, which cannot be "
-                             "trained yet: eval and sim take them")
+    if images.ndim > 4 or (images.size and int(images.max()) <= 1):
+        raise SpikeloomError(f"training: images of shape {images.shape[1:]}, up to {images.max()}, are spikes over "
+                             "time, which cannot be trained yet (eval and sim take them), or pixels not scaled to "
+                             "0..255")
     if config.weight_bits is not None and images.size and int(images.max()) >> (8 - config.input_bits) == 0:
         raise SpikeloomError(f"training: the largest pixel is {images.max()}, of which {config.input_bits} input_bits "
                              "leave nothing: pixels must be scaled to 0..255 (spikes over time cannot be trained yet)")
@@ -760,7 +776,7 @@ def _save_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _M
     _replace(path, lambda file: torch.save(state, file))
 
 
-def _replace(path: Path, content: str | Callable[[BinaryIO], Any]) -> None:
+def _replace(path: Path, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
     """Write a file of this training, as a whole; that it is ours was checked when the training began."""
     try:
         write_file(path, content, is_own=lambda there: True)
@@ -770,8 +786,10 @@ def _replace(path: Path, content: str | Callable[[BinaryIO], Any]) -> None:
 
 def _load_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model,
                      optimiser: torch.optim.Optimizer) -> list[EpochMetrics]:
+    saved_bytes = read_bytes(path, MAX_CHECKPOINT_BYTES)
     try:
-        state = torch.load(path, weights_only=True)  # tensors and plain values: runs no code from the file
+        # Tensors and plain values: runs no code from the file.
+        state = torch.load(io.BytesIO(saved_bytes), weights_only=True)
         saved = json.loads(state["config"])
         metrics = [EpochMetrics(**m) for m in json.loads(state["metrics"])]
     except Exception as error:  # torch raises what it finds: RuntimeError, UnpicklingError, EOFError, KeyError, ...

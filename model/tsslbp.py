@@ -26,7 +26,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 try:
     import torch
 except ModuleNotFoundError as error:  # pragma: no cover - the tests run it in an interpreter without torch
-    raise SpikeloomError("training needs PyTorch, which is not installed: pip install 'spikeloom[train]'") from error
+    raise SpikeloomError("training needs PyTorch, which is not installed: pip install -e '.[train]' "
+                         "in spikeloom's folder") from error
 
 from torch import Tensor
 from torch.nn import functional

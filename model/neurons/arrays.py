@@ -64,7 +64,7 @@ def _order(program: Program, constant_sum: bool) -> _Order:
         dying = [a for a in dict.fromkeys(operation.arguments)
                  if a in buffers and a not in own and final_use[a] == position]
         # A select copies its last argument, and then reads the others: only the last may lie where it writes.
-        at_once = [a for a in dying if operation.name != "select" or a == operation.arguments[2]]
+        at_once = [a for a in dying if operation.name != "select" or operation.arguments.index(a) == 2]
         for a in at_once:
             free[truths[buffers[a]]].append(buffers[a])
         if position not in own and free[truth]:

@@ -4,8 +4,7 @@ Bounds are arrays, one entry a channel, so that each neuron's own weights count.
 narrow:
 
 * in each branch of a select the condition is known: where ``v > theta`` was false, ``v`` is at most ``theta``, and
-where it
-  was true, ``v - theta`` is at least 1;
+  where it was true, ``v - theta`` is at least 1;
 * ``x - (x >> k)`` grows with ``x``, so that its bounds are those of the ends.
 """
 
@@ -22,10 +21,12 @@ from ..errors import SpikeloomError
 from ..numerics import signed_bits
 from .program import Graph, Operation, Program
 
-__all__ = ["MAX_BITS", "Interval", "bounds", "run_bounds"]
+__all__ = ["MAX_BITS", "Interval", "TooWideError", "bounds", "run_bounds"]
 
 MAX_BITS = 48
-_FAR = 1 << MAX_BITS
+# A product is only on its way to a shift. Of two of them the difference is still within 64 bits.
+_PRODUCT_BITS = 62
+_FAR = 1 << _PRODUCT_BITS
 
 # Branches within branches in which conditions are taken for known: each level doubles the work.
 _MAX_DEPTH = 2
@@ -151,8 +152,8 @@ class _Facts:
             case "subtract":
                 out = self._subtract(*operation.arguments)
             case "multiply":
-                # A product is only on its way to a shift: what it may not do is wrap.
-                _check(_reach(a) * _reach(rest[0]), -_reach(a) * _reach(rest[0]), 63)
+                furthest = _reach(a) * _reach(rest[0])
+                _check(-furthest, furthest, _PRODUCT_BITS)
                 products = [x * y for x in (a.low, a.high) for y in (rest[0].low, rest[0].high)]
                 out = Interval(np.minimum.reduce(products), np.maximum.reduce(products))
             case "shift_left":
@@ -172,7 +173,7 @@ class _Facts:
                 out = Interval(a.low | rest[0].low, a.high | rest[0].high)
             case name:
                 raise AssertionError(name)
-        _check(*out.ends, 63 if operation.name == "multiply" else MAX_BITS)
+        _check(*out.ends, _PRODUCT_BITS if operation.name == "multiply" else MAX_BITS)
         return out
 
     def _subtract(self, a: int, b: int) -> Interval:
@@ -209,8 +210,8 @@ def _both(a: Interval | None, b: Interval) -> Interval:
 
 
 def _reach(interval: Interval) -> int:
-    return max(abs(int(interval.low.min(initial=0))), abs(int(interval.high.max(initial=0))),
-               abs(int(interval.low.max(initial=0))), abs(int(interval.high.min(initial=0))))
+    low, high = interval.ends
+    return max(abs(low), abs(high))
 
 
 def _check(low: int, high: int, bits: int) -> None:

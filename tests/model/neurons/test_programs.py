@@ -200,6 +200,15 @@ def test_a_known_difference_narrows_the_reset() -> None:
     assert bounds(graph, leaves)[graph.outputs["out"]].ends == (0, 50)
 
 
+def test_far_thresholds_leave_the_branch_that_is_taken() -> None:
+    """Potentials far below the highest threshold there may be never spike, and keep their values."""
+    recorder = Recorder()
+    v = recorder.record("register", (), "v")
+    graph = recorder.graph({"out": select(v > (1 << 48) - 1, 0, v)})
+    spans = bounds(graph, {graph.leaves("register")["v"]: Interval.of(-(1 << 47), -(1 << 46))})
+    assert spans[graph.outputs["out"]].ends == (-(1 << 47), -(1 << 46))
+
+
 @dataclass(frozen=True, eq=False)
 class Bad(NeuronType):
     registers: ClassVar[Mapping[str, int | bool]] = {"a": 0, "b": False}
