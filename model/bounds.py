@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import SpikeloomError
-from .network import MAX_STATE_BITS, Network
-from .neurons.intervals import Interval, TooWideError, run_bounds
+from .network import Network
+from .neurons.intervals import MAX_BITS, Interval, TooWideError, run_bounds
 from .numerics import signed_bits
 
 __all__ = ["LayerBounds", "layer_bounds"]
@@ -99,7 +99,7 @@ def _analyse(network: Network, index: int) -> LayerBounds:
         raise SpikeloomError(f"layer {layer.name}: with {layer.connection.weight[0].size} inputs of "
                              f"{layer.connection.weight_bits}-bit weights, the biases and fraction_bits="
                              f"{layer.neuron.fraction_bits} the states need {error.bits} bits or more, allowed are "
-                             f"{MAX_STATE_BITS}; use fewer inputs, narrower weights or fewer fraction_bits") from None
+                             f"{MAX_BITS}; use fewer inputs, narrower weights or fewer fraction_bits") from None
     start = Interval.of(0, 0)
     current, membrane = ((spans[program.outputs[name]] | start).ends for name in ("next current", "potential"))
     return LayerBounds(sums, drives, current, membrane, max(signed_bits(*span.ends) for span in spans))

@@ -20,8 +20,7 @@ import numpy.typing as npt
 
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
-from .neurons.intervals import MAX_BITS as MAX_STATE_BITS
-from .neurons.intervals import Interval
+from .neurons.intervals import MAX_BITS, Interval
 from .neurons.neuron_type import NeuronType, Registers
 from .neurons.program import Number, select
 from .numerics import Decay, Multiply, Shift
@@ -237,7 +236,7 @@ def _checked_bias(raw: Any, allowed: tuple[Shape, ...]) -> IntArray:
         raise SpikeloomError(f"bias has shape {shape}, but the weights have {allowed[0][0]} outputs"
                              + "".join(f" and a map of shape {a}" for a in allowed[1:]))
     bias = _frozen(raw, np.int64, "bias", len(shape))
-    limit = 1 << (MAX_STATE_BITS - 1)
+    limit = 1 << (MAX_BITS - 1)
     wide = np.argwhere((bias < -limit) | (bias >= limit))
     if len(wide):
         at = tuple(int(i) for i in wide[0])
@@ -293,8 +292,8 @@ class Neuron(NeuronType):
         for name, decay in (("synapse", self.synapse), ("membrane", self.membrane)):
             if not isinstance(decay, Shift | Multiply):
                 raise SpikeloomError(f"{name} must be a Shift or a Multiply decay, not {decay!r}")
-        if threshold.size == 0 or (threshold < 0).any() or (threshold >= 1 << MAX_STATE_BITS).any():
-            raise SpikeloomError(f"threshold must be in 0..2**{MAX_STATE_BITS}-1, "
+        if threshold.size == 0 or (threshold < 0).any() or (threshold >= 1 << MAX_BITS).any():
+            raise SpikeloomError(f"threshold must be in 0..2**{MAX_BITS}-1, "
                                  f"not {threshold.min() if threshold.size else 'empty'}")
         object.__setattr__(self, "fraction_bits", whole(self.fraction_bits, "fraction_bits", 0, 16))
         if self.compare not in (">", ">="):

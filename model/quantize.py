@@ -17,7 +17,6 @@ from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork
 from .network import (
     ALLOWED_WEIGHT_BITS,
-    MAX_STATE_BITS,
     Conv2d,
     Dense,
     Layer,
@@ -27,6 +26,7 @@ from .network import (
     StaticInput,
     weight_range,
 )
+from .neurons.intervals import MAX_BITS
 from .numerics import decay_for_tau
 from .system.arguments import an, whole
 
@@ -182,7 +182,7 @@ def _integer_layer(layer: FloatLayer, scale: Array, bits: int, fraction_bits: in
 def _integers(layer: FloatLayer, what: str, values: Array) -> npt.NDArray[np.int64]:
     """Rounded values; raises :class:`.SpikeloomError` if one is beyond what a network may hold."""
     largest = float(np.abs(values).max())
-    if not largest < 1 << MAX_STATE_BITS:
+    if not largest < 1 << MAX_BITS:
         raise SpikeloomError(f"layer {layer.name}: {what} becomes {largest:g} weight steps, allowed are less than "
-                             f"2**{MAX_STATE_BITS}: theta, bias, mean or std are too large for the weights")
+                             f"2**{MAX_BITS}: theta, bias, mean or std are too large for the weights")
     return np.rint(values).astype(np.int64)

@@ -121,9 +121,9 @@ def test_check(run: Run, files: Files, tmp_path: Path, fold: str) -> None:
 def test_check_needs_no_data(run: Run, files: Files) -> None:
     value = value_of(run("check", files.snn, "--no-cycles", "--json"))
     assert "cycles" not in value
-    for layer in value["layers"]:  # besides what a manifest says
-        said = layer.pop("equations")
-        assert any(line.startswith("spike = potential > ") for line in said)
+    for layer, described in zip(files.network.layers, value["layers"], strict=True):
+        said = described.pop("equations")  # besides what a manifest says
+        assert any(line.startswith(f"spike = potential {layer.neuron.compare} ") for line in said), said
     assert value == spikeloom.gen.build.describe(spikeloom.compile(files.network)).to_json()
 
 
