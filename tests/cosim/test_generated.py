@@ -68,7 +68,7 @@ FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "carry lost": (r"snn_layer1_lanes8", r"(accumulator\d+_2_q\)) \+ (\$signed\(sum\d+_2_q)", r"\1 ^ \2", {}),
     "one pass too few": (r"\\snn_top\.layer0\.queue ", r"pass_q == 2'h3", "pass_q == 2'h2", {}),
     "one row too far": (r"\\snn_top\.layer0\.queue ", r"base_q \+ 1'h1", "base_q + 2'h2", {}),
-    "sums survive a reset": (r"snn_layer0_lanes4", r"if \(rst\)", "if (1'b0)", {"reset_cycles": range(97, 5000, 293)}),
+    "sums survive a reset": (r"snn_layer0_lanes4", r"= rst;", "= 1'b0;", {"reset_cycles": range(97, 5000, 293)}),
     "queue overrun": (r"\\snn_top\.layer0\.queue ", r"i__ready = ~ full_q", "i__ready = 1'b1", {"mode": "stream"}),
 }
 
