@@ -9,7 +9,7 @@ The journey, one call a step::
     print(spikeloom.evaluate(network, data).accuracy)       # integer golden model
     plan = spikeloom.compile(network, "fast")               # a fold by name, file or Fold
     spikeloom.write(plan, "build/api")                      # Verilog, memories, manifest
-    print(spikeloom.simulate("build/api", data.images, data.labels))
+    print(spikeloom.prove("build/api", data.images, data.labels))
     print(spikeloom.synthesize("build/api", "lfe5u-85f"))
     spikeloom.report("build/api", "report.html", data)
 
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from spikeloom.model.errors import SpikeloomError
 
 if TYPE_CHECKING:
+    from spikeloom.cosim.prove import Proof
     from spikeloom.cosim.simulate import SimResult
     from spikeloom.gen.fold import Fold
     from spikeloom.gen.manifest import Manifest
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from spikeloom.model.datasets import Dataset
     from spikeloom.model.float_network import FloatNetwork
     from spikeloom.model.network import Network
-    from spikeloom.model.train import TrainConfig, TrainResult
+    from spikeloom.model.train import TrainResult
+    from spikeloom.model.train_config import TrainConfig
 
 __version__ = "0.1.0"
-__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "load", "quantize", "report", "simulate",
-           "synthesize", "train", "write"]
+__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "load", "prove", "quantize", "report",
+           "simulate", "synthesize", "train", "write"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +62,16 @@ def _door(verb: Callable[P, R]) -> Callable[P, R]:
         return verb(*args, **kwargs)
 
     return call
+
+
+def _passed_on(run: Callable[..., R], name: str, *args: Any, **options: Any) -> R:
+    """Call what a verb stands for; options that it does not take are errors of the verb."""
+    signature = inspect.signature(run)
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        raise SpikeloomError(f"{name}: {error}; it takes {', '.join(signature.parameters)}") from None
+    return run(*args, **options)
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def load(name_or_path: str | Path) -> Network:
 
 
 @_door
-def dataset(name_or_path: str | Path, samples: int | None = None, *, split: Any = "test", fetch: bool = True,
+def dataset(name_or_path: str | Path, samples: int | None = None, *, split: Any = None, fetch: bool = True,
             steps: int | None = None, progress: Any = None) -> Dataset:
     """A data set: see :func:`spikeloom.model.datasets.load`."""
     from spikeloom.model import datasets
@@ -103,7 +115,7 @@ def train(config: TrainConfig, data: Dataset, out_dir: str | Path, **options: An
     from spikeloom.model.system.arguments import an
     from spikeloom.model.train import train as run
     an(Dataset, data, "data")
-    return run(config, data.images, data.labels, out_dir, **options)
+    return _passed_on(run, "train", config, data.images, data.labels, out_dir, **options)
 
 
 @_door
@@ -138,9 +150,10 @@ def evaluate(network: Network, data: Dataset, progress: Callable[[int], None] | 
     from spikeloom.model import golden
     from spikeloom.model.datasets import Dataset, check_labels
     from spikeloom.model.network import Network
-    from spikeloom.model.system.arguments import an
+    from spikeloom.model.system.arguments import an, called
     an(Network, network, "network")
     an(Dataset, data, "data")
+    called(progress, "progress")
     given = check_labels(data.labels, len(data.images), network.classes, f"network {network.name}, data {data.name}")
     right, active = 0, np.zeros(len(network.layers))
     start = 0
@@ -189,11 +202,15 @@ def simulate(folder: str | Path, samples: Any, labels: Any = None, **options: An
     """Co-simulate a build folder: see :func:`spikeloom.cosim.simulate.simulate`."""
     from spikeloom.cosim.simulate import simulate as run
     from spikeloom.model.system.paths import path_of
-    try:
-        inspect.signature(run).bind(folder, samples, labels, **options)
-    except TypeError as error:
-        raise SpikeloomError(f"simulate: {error}; it takes {', '.join(inspect.signature(run).parameters)}") from None
-    return run(path_of(folder, "folder"), samples, labels, **options)
+    return _passed_on(run, "simulate", path_of(folder, "folder"), samples, labels, **options)
+
+
+@_door
+def prove(folder: str | Path, samples: Any, labels: Any = None, **options: Any) -> Proof:
+    """Co-simulate a build folder one sample at a time, and in bad weather: see :func:`spikeloom.cosim.prove.prove`."""
+    from spikeloom.cosim.prove import prove as run
+    from spikeloom.model.system.paths import path_of
+    return _passed_on(run, "prove", path_of(folder, "folder"), samples, labels, **options)
 
 
 @_door

@@ -2,104 +2,37 @@
 
 from __future__ import annotations
 
-import errno
-import io
-import json
 import math
 import os
-import shlex
 import sys
-import tempfile
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import spikeloom
 from spikeloom import shipped
-from spikeloom.model.errors import SpikeloomError
+from spikeloom.console import Group, bar, command_line, out, print_json, print_table
+from spikeloom.data_options import (
+    RANDOM,
+    data_for,
+    data_option,
+    json_option,
+    load_data,
+    samples_option,
+    split_option,
+)
 from spikeloom.model.system.paths import shown
+from spikeloom.train_command import train
 
 if TYPE_CHECKING:
     from spikeloom.cosim.simulate import SimResult
-    from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import Manifest
-    from spikeloom.model.datasets import Dataset
-    from spikeloom.model.network import Network
 
 __all__ = ["main"]
 
 CLOCK_MHZ = 100.0
-LINE_SECONDS = 5
-LEAST_TRAINING_STEPS = 3000
-ROUGH_SAMPLES, ROUGH_CYCLES = 20, 400_000
-
-# Paths and names are not markup.
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except SpikeloomError as error:
-        _fail(str(error))
-    except click.exceptions.NoArgsIsHelpError:
-        raise
-    except click.UsageError as error:
-        see = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
-        _fail(" ".join(error.format_message().split()) + see)
-    except (click.exceptions.Exit, click.Abort):
-        raise
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever read the output has gone; click knows what to do
-            raise
-        _fail(f"{shown(error.filename)}: {error.strerror}" if error.filename else str(error))
-    except Exception as error:
-        _unexpected(error)
-
-
-class _Group(click.Group):
-    """Bad input is one line on standard error and exit code 2; what nobody has thought of, and code 70."""
-
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a name that the terminal has no letters for must not end it
-                stream.reconfigure(errors="backslashreplace")
-        with _one_line_errors():
-            return super().make_context(*args, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _one_line_errors():
-            return super().invoke(ctx)
-
-
-def _unexpected(error: Exception) -> NoReturn:
-    """A defect, or a machine out of memory: one line, the rest in a file."""
-    text = "".join([f"spikeloom {spikeloom.__version__}, Python {sys.version}\n{shlex.join(sys.argv)}\n\n",
-                    *traceback.format_exception(error)])
-    with tempfile.NamedTemporaryFile("w", prefix="spikeloom-error-", suffix=".log", encoding="utf-8",
-                                     errors="backslashreplace", delete=False) as log:
-        log.write(text)
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    click.echo(f"error: unexpected: {what}; please report it with {log.name}", err=True)
-    sys.exit(70)
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(2)
 
 
 def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
@@ -108,104 +41,8 @@ def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
     return value
 
 
-@contextmanager
-def _bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """Progress on standard error; yields ``advance(n=1, what=None, done=None, total=None)``.
-
-    A bar on a terminal; else a line every few seconds.
-    """
-    if not err.is_terminal:
-        with _lines(what, total) as advance:
-            yield advance
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-               TimeElapsedColumn())
-    with Progress(*columns, console=err) as progress:
-        task = progress.add_task(what, total=total)
-
-        def advance_bar(n: int = 0, *, what: str | None = None, done: int | None = None,
-                        total: int | None = None) -> None:
-            fields: dict[str, Any] = {"advance": n} if done is None else {"completed": done}
-            if what is not None:
-                fields["description"] = what
-            if total is not None:
-                fields["total"] = total
-            progress.update(task, **fields)
-
-        yield advance_bar
-
-
-@contextmanager
-def _lines(what: str, total: int | None) -> Iterator[Callable[..., None]]:
-    began, stop = time.monotonic(), threading.Event()
-    now: dict[str, Any] = {"what": what, "done": 0, "total": total}
-
-    def advance(n: int = 0, **fields: Any) -> None:
-        now["done"] = fields.pop("done", None) or now["done"] + n
-        now.update({key: value for key, value in fields.items() if value is not None})
-
-    def show() -> None:
-        while not stop.wait(LINE_SECONDS):
-            of = f"/{now['total']:,}" if now["total"] else ""
-            click.echo(f"{now['what']}: {now['done']:,}{of}, {time.monotonic() - began:.0f} s", err=True)
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield advance
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _print(as_json: bool, value: dict[str, Any], title: str, rows: list[tuple[str, Any]]) -> None:
-    """JSON, or a table of names and values."""
-    if as_json:
-        _print_json(value)
-        return
-    table = Table(title=title, show_header=False, title_justify="left")
-    for name, given in rows:
-        table.add_row(name, shown(given) if isinstance(given, Path) else str(given))
-    out.print(table)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    """With format and version, unless it is of a format of its own."""
-    command = click.get_current_context().info_name
-    click.echo(json.dumps({"format": f"spikeloom-{command}", "version": 1} | value, indent=1))
-
-
-def _default_data(network: Network) -> str:
-    """The data set that a network was trained on, or one of its shape."""
-    from spikeloom.model import datasets
-    named = network.metadata.get("data")
-    if isinstance(named, str):
-        if named not in datasets.names():  # a file has one split only
-            click.echo(f"warning: {shown(named)} are the data that the network was trained on: what is measured on "
-                       "them says little of others; name those by --data", err=True)
-        return named
-    of_shape = {(28, 28): "fashion-mnist", (1, 28, 28): "fashion-mnist", (3, 32, 32): "cifar10", (2, 34, 34): "n-mnist"}
-    try:
-        return of_shape[network.input.shape]
-    except KeyError:
-        raise SpikeloomError(f"network {network.name} does not say on which data it was trained: name some by --data, "
-                             f"with samples of shape {network.input.shape}") from None
-
-
-def _dataset(data: str, samples: int | None, split: str = "test") -> Any:
-    with _bar(f"data {data}") as advance:
-        loaded = spikeloom.dataset(data, samples, split=split,
-                                   progress=lambda done, total: advance(done=done, total=total or None))
-        advance(1, total=1)
-    return loaded
-
-
 network_argument = click.argument("network")
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-data_option = click.option("--data", help="A data set's name, or files: .npz with images and labels, IDX, ...  "
-                           "[default: what the network was trained on]")
-samples_option = click.option("--samples", type=click.IntRange(1), help="At most the first N samples.")
 device_option = click.option("--device", help="Move weights that its block RAM cannot hold to external memory: "
                              "lfe5u-85f, ice40-up5k, ...")
 bus_option = click.option("--bus-bits", type=click.Choice(["32", "64", "128", "256", "512"]), default="64",
@@ -218,7 +55,7 @@ clock_option = click.option("--clock-mhz", type=click.FloatRange(0, min_open=Tru
                             help="Clock at which cycles are shown as microseconds.")
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(spikeloom.__version__)
 def main() -> None:
     """Trained spiking neural networks to FPGA accelerators in Verilog, proved spike for spike.
@@ -237,6 +74,9 @@ def main() -> None:
     """
 
 
+main.add_command(train)
+
+
 @main.command("list")
 @click.argument("what", type=click.Choice(["networks", "data", "folds", "devices", "neurons"]))
 @json_option
@@ -248,7 +88,7 @@ def list_what(what: str, as_json: bool) -> None:
       spikeloom list networks
       spikeloom list devices --json
     """
-    _print(as_json, {what: dict(rows := _listed(what))}, what, rows)
+    print_table(as_json, {what: dict(rows := _listed(what))}, what, rows)
 
 
 def _listed(what: str) -> list[tuple[str, str]]:
@@ -286,36 +126,31 @@ def demo(network: str, data: str, samples: int, fold: str, output: Path, clock_m
       spikeloom demo --samples 500 --fold small -o build/small
     """
     net = spikeloom.load(network)
-    loaded = _dataset(data, samples)
+    loaded = load_data(data, samples, None, net)
     plan = spikeloom.compile(net, fold)
     manifest = _write(plan, output, overwrite=True)
-    result = _simulate(output, loaded)
+    result = _simulate(output, loaded.images, loaded.labels)
     value = result.to_json() | {"folder": str(output), "memory_bits": manifest.memory_bits, "clock_mhz": clock_mhz,
                                 "us_mean": result.cycles_mean / clock_mhz}
-    _print(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}", [
+    print_table(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}", [
         *_sim_rows(result, clock_mhz),
         ("memory", f"{manifest.memory_bits:,} bits"),
         ("Verilog", output / f"{manifest.top}.v"),
-        ("next", _command("report", output, "--data", data, "-o", "report.html")),
+        ("next", command_line("report", output, "--data", data, "-o", "report.html")),
     ])
     sys.exit(0 if result.ok else 1)
 
 
-def _command(*words: object) -> str:
-    """A command that can be typed as it is shown."""
-    return shlex.join(["spikeloom", *map(str, words)])
-
-
 def _write(plan: Any, folder: Path, overwrite: bool) -> Manifest:
-    with _bar("Verilog") as advance:
+    with bar("Verilog") as advance:
         manifest = spikeloom.write(plan, folder, overwrite=overwrite, progress=lambda what: advance(1, what=what))
         advance(what="Verilog", total=1, done=1)
     return manifest
 
 
-def _simulate(folder: Path, loaded: Any, **options: Any) -> SimResult:
-    with _bar("co-simulation") as advance:
-        return spikeloom.simulate(folder, loaded.images, loaded.labels,
+def _simulate(folder: Path, samples: Any, labels: Any, **options: Any) -> SimResult:
+    with bar("co-simulation") as advance:
+        return spikeloom.simulate(folder, samples, labels,
                                   progress=lambda stage, done, total: advance(what=stage, done=done, total=total),
                                   **options)
 
@@ -342,9 +177,10 @@ def _sim_rows(result: SimResult, clock_mhz: float) -> list[tuple[str, Any]]:
 @main.command("eval")
 @network_argument
 @data_option
+@split_option
 @samples_option
 @json_option
-def evaluate(network: str, data: str | None, samples: int | None, as_json: bool) -> None:
+def evaluate(network: str, data: str | None, split: str | None, samples: int | None, as_json: bool) -> None:
     """Accuracy of NETWORK by the integer golden model.
 
     \b
@@ -353,12 +189,12 @@ def evaluate(network: str, data: str | None, samples: int | None, as_json: bool)
       spikeloom eval runs/a/network.snn --data my.npz --samples 1000 --json
     """
     net = spikeloom.load(network)
-    loaded = _dataset(data or _default_data(net), samples)
-    with _bar("golden model", len(loaded)) as advance:
+    loaded = data_for(net, data, samples, split)
+    with bar("golden model", len(loaded)) as advance:
         result = spikeloom.evaluate(net, loaded, progress=advance)
     value = {"network": net.name, "hash": net.hash, "data": loaded.name, "samples": result.samples,
              "accuracy": result.accuracy, "active": result.active}
-    _print(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps", [
+    print_table(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps", [
         ("data", f"{loaded.name}, {loaded.split}"), ("samples", f"{result.samples:,}"),
         ("accuracy", f"{result.accuracy:.2%}"),
         *((f"neurons active in {layer.name}", f"{share:.1%}")
@@ -395,7 +231,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
     for layer, described in zip(net.layers, value["layers"], strict=True):
         described["equations"] = equations(layer.neuron.program)
     if not no_cycles:
-        loaded = _dataset(data or _default_data(net), samples)
+        loaded = data_for(net, data, samples, labelled=False)
         counts = count_cycles(plan, loaded.images)
         value["cycles"] = {"samples": len(loaded), "min": int(counts.latency.min()),
                            "mean": float(counts.latency.mean()), "max": int(counts.latency.max())}
@@ -404,7 +240,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
             layer["end_cycle_mean"] = float(counts.layer_end[:, index].mean())
             layer["utilisation"] = float(counts.utilisation(plan)[index])
     if as_json:
-        _print_json(value)
+        print_json(value)
         return
     table = Table(title=f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}",
                   title_justify="left")
@@ -432,6 +268,8 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
         c = value["cycles"]
         out.print(f"cycles per sample: min {c['min']:,}  mean {c['mean']:,.1f}  max {c['max']:,}; "
                   f"mean {c['mean'] / clock_mhz:.2f} us at {clock_mhz:g} MHz ({c['samples']} samples of {loaded.name})")
+    options = [*(["--device", device, "--bus-bits", str(bus_bits)] if device else []), "-o", f"build/{net.name}"]
+    out.print("next: " + command_line("build", network, "--fold", fold, *options))
 
 
 def _shown(key: str, value: Any) -> str:
@@ -464,15 +302,16 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
     plan = spikeloom.compile(net, fold, device, bus_bits)
     manifest = _write(plan, output, overwrite=force)
     value = manifest.to_json() | {"folder": str(output)}
-    _print(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
+    print_table(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
         ("Verilog", output / f"{manifest.top}.v"), ("memory", f"{manifest.memory_bits:,} bits"),
-        ("network hash", net.hash[:16]), ("next", _command("sim", output)),
+        ("network hash", net.hash[:16]), ("next", command_line("sim", output)),
     ])
 
 
 @main.command()
 @folder_argument
 @data_option
+@split_option
 @samples_option
 @click.option("--jobs", type=click.IntRange(1, 1024), default=len(os.sched_getaffinity(0)), show_default="cores",
               help="Processes.")
@@ -490,9 +329,9 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
               help="Of external memories: cycles per word.")
 @clock_option
 @json_option
-def sim(folder: Path, data: str | None, samples: int | None, jobs: int, stream: bool, input_gap: float,
-        output_stall: float, reset_at: tuple[int, ...], seed: int, waves: Path | None, memory_latency: int,
-        memory_interval: int, clock_mhz: float, as_json: bool) -> None:
+def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int, stream: bool,
+        input_gap: float, output_stall: float, reset_at: tuple[int, ...], seed: int, waves: Path | None,
+        memory_latency: int, memory_interval: int, clock_mhz: float, as_json: bool) -> None:
     """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
 
     Samples go in one at a time, which is when cycles can be predicted; a few of them once more back to back, with
@@ -507,36 +346,27 @@ def sim(folder: Path, data: str | None, samples: int | None, jobs: int, stream: 
     from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import read_manifest
     read_manifest(folder)  # a wrong folder is told before any data are fetched
-    loaded = _dataset(data or _default_data(spikeloom.load(folder)), samples)
+    loaded = data_for(spikeloom.load(folder), data, samples, split, labelled=False)
+    labels = None if loaded.name == RANDOM else loaded.labels
     memory = MemoryTiming(latency_cycles=memory_latency, beat_interval_cycles=memory_interval)
-    result = _simulate(folder, loaded, jobs=jobs, mode="stream" if stream else "isolated", input_gap=input_gap,
-                       output_stall=output_stall, reset_cycles=reset_at, seed=seed, waves=waves, memory=memory)
-    value = result.to_json() | {"clock_mhz": clock_mhz, "us_mean": result.cycles_mean / clock_mhz}
-    rows = _sim_rows(result, clock_mhz)
-    ok = result.ok
     if not (stream or input_gap or output_stall or reset_at or waves):
-        rough = _rough_pass(folder, loaded, result.cycles_mean, seed, memory)
-        ok = ok and rough.ok
-        value["rough_pass"] = rough.to_json()
-        said = f"{rough.samples} samples, {rough.mismatches:,} mismatches"
-        rows.insert(2, ("back to back, with stalls and resets", said))
+        with bar("co-simulation") as advance:
+            proof = spikeloom.prove(folder, loaded.images, labels, jobs=jobs, seed=seed, memory=memory,
+                                    progress=lambda stage, done, total: advance(what=stage, done=done, total=total))
+        result, rough, ok, value = proof.isolated, proof.rough, proof.ok, proof.to_json()
+        rows = _sim_rows(result, clock_mhz)
+        rows.insert(2, ("back to back, stalls, resets",
+                        f"{rough.samples} samples, {rough.resets} resets, {rough.mismatches:,} mismatches"))
         if rough.first_mismatch is not None:
             rows.insert(3, ("first mismatch there", str(rough.first_mismatch)))
-    _print(as_json, value, f"{shown(folder)}: Verilog against golden model", rows)
+    else:
+        result = _simulate(folder, loaded.images, labels, jobs=jobs, mode="stream" if stream else "isolated",
+                           input_gap=input_gap, output_stall=output_stall, reset_cycles=reset_at, seed=seed,
+                           waves=waves, memory=memory)
+        ok, value, rows = result.ok, result.to_json(), _sim_rows(result, clock_mhz)
+    value |= {"clock_mhz": clock_mhz, "us_mean": result.cycles_mean / clock_mhz}
+    print_table(as_json, value, f"{shown(folder)}: Verilog against golden model", rows)
     sys.exit(0 if ok else 1)
-
-
-def _rough_pass(folder: Path, data: Dataset, cycles_mean: float, seed: int, memory: MemoryTiming) -> SimResult:
-    """A few samples back to back, with stalls and resets: what goes wrong between samples shows only so."""
-    import numpy as np
-
-    from spikeloom.model.datasets import Dataset
-    count = min(len(data), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / cycles_mean)))
-    few = Dataset(data.name, data.split, data.images[:count], data.labels[:count], data.classes)
-    # In the first half of what they take one by one: back to back they end sooner.
-    resets = np.random.default_rng(seed).integers(1, max(2, int(count * cycles_mean / 2)), 3).tolist()
-    return _simulate(folder, few, jobs=1, mode="stream", input_gap=0.25, output_stall=0.25, reset_cycles=resets,
-                     seed=seed, memory=memory)
 
 
 @main.command()
@@ -553,14 +383,14 @@ def synth(folder: Path, device: str, as_json: bool) -> None:
     """
     from spikeloom.gen.devices import find_device
     target = find_device(device)
-    with _bar(f"Yosys for {device}") as advance:
+    with bar(f"Yosys for {device}") as advance:
         result = spikeloom.synthesize(folder, device, progress=lambda what: advance(1, what=f"Yosys {what}"[:60]))
     def row(name: str, count: int) -> tuple[str, str]:
         holds = target.capacity()[name]
         return f"{count:,}" if not holds else f"{count:,} of {holds:,} ({count / holds:.0%})", ""
 
     units = {"lut": "LUTs", "ff": "flip-flops", "bram": result.bram_unit, "dsp": target.dsp_unit}
-    _print(as_json, result.to_json(), f"{folder} on {device}", [
+    print_table(as_json, result.to_json(), f"{folder} on {device}", [
         *((shown, row(name, getattr(result, name))[0]) for name, shown in units.items()),
         ("fits", {True: "yes", False: "no", None: "no limits known"}[result.fits]),
         ("tool", f"{result.tool}, {result.wall_s:.0f} s"),
@@ -570,14 +400,15 @@ def synth(folder: Path, device: str, as_json: bool) -> None:
 @main.command()
 @folder_argument
 @data_option
+@split_option
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True,
               help="Samples for accuracy and distribution of cycles.")
 @click.option("--device", help="Synthesise for this device too (takes minutes).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @clock_option
 @json_option
-def report(folder: Path, data: str | None, samples: int, device: str | None, output: Path, clock_mhz: float,
-           as_json: bool) -> None:
+def report(folder: Path, data: str | None, split: str | None, samples: int, device: str | None, output: Path,
+           clock_mhz: float, as_json: bool) -> None:
     """One self-contained HTML page about the build in FOLDER.
 
     \b
@@ -590,93 +421,11 @@ def report(folder: Path, data: str | None, samples: int, device: str | None, out
     read_manifest(folder)
     if output.parent.exists():
         check_page(output)
-    loaded = _dataset(data or _default_data(spikeloom.load(folder)), samples)
-    with _bar("report") as advance:
+    loaded = data_for(spikeloom.load(folder), data, samples, split)
+    with bar("report") as advance:
         path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz,
                                 progress=lambda what: advance(1, what=what))
-    _print(as_json, {"report": str(path), "samples": len(loaded)}, shown(folder), [("report", path)])
-
-
-@main.command()
-@data_option
-@samples_option
-@click.option("--hidden", default="400-400", show_default=True,
-              help="Layers between input and classes, e.g. 400-400 or 15C5-P2-40C5-P2-300 (C: convolution, "
-                   "D: depthwise, P, A, O: sum, average and OR pool; s: stride, p: padding).")
-@click.option("--weight-bits", type=int, default=4, show_default=True, help="1..8 or 16; 0 trains a float network.")
-@click.option("--input-bits", type=int, default=4, show_default=True, help="Bits of a pixel.")
-@click.option("--fraction-bits", type=int, default=4, show_default=True, help="Fractional bits of the states.")
-@click.option("--steps", type=int, default=5, show_default=True, help="Time steps T.")
-@click.option("--tau-m", type=float, default=4.0, show_default=True, help="Membrane time constant in steps.")
-@click.option("--tau-s", type=float, default=2.0, show_default=True, help="Synapse time constant in steps.")
-@click.option("--loss", type=click.Choice(["softmax", "mse", "kernel", "count"]), default="mse", show_default=True)
-@click.option("--epochs", type=click.IntRange(1),
-              help=f"[default: 30, or as many as make {LEAST_TRAINING_STEPS:,} steps]")
-@click.option("--batch", type=int, default=100, show_default=True)
-@click.option("--lr", type=float, default=1e-3, show_default=True)
-@click.option("--dropout", type=float, default=0.1, show_default=True)
-@click.option("--mean", type=float, help="Of the pixels, 0..1.  [default: the training images']")
-@click.option("--std", type=float, help="Of the pixels, above 0.  [default: the training images']")
-@click.option("--validation", type=int, help="Training images held back.  [default: a tenth, at most 5000]")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--name", default="network", show_default=True)
-@click.option("--fused", is_flag=True, help="Fuse elementwise operations (a third faster; needs a C++ compiler).")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for network and log.")
-@json_option
-def train(data: str | None, samples: int | None, hidden: str, weight_bits: int, epochs: int | None, resume: bool,
-          output: Path, as_json: bool, **options: Any) -> None:
-    """Train a TSSL-BP network, quantised from the start; needs the `train` extra (PyTorch).
-
-    An interrupted training goes on with --resume.
-
-    \b
-    Examples:
-      spikeloom train --hidden 400-400 --epochs 100 -o runs/a
-      spikeloom train --hidden 15C5-P2-40C5-P2-300 --fused -o runs/conv
-      spikeloom train --hidden 128 --weight-bits 0 -o runs/float      # then: spikeloom quantize
-    """
-    from spikeloom.model.train import EpochMetrics, TrainConfig, check_output, plot_metrics
-    check_output(output, resume)
-    source = data or "fashion-mnist"
-    TrainConfig(hidden=hidden, weight_bits=weight_bits or None, epochs=epochs or 1,  # before any data are fetched
-                **{key: value for key, value in options.items() if value is not None})
-    loaded = _dataset(source, samples, split="train")
-    if options["validation"] is None:
-        options["validation"] = min(5000, len(loaded) // 10)
-    batches = -(-(len(loaded) - options["validation"]) // options["batch"])
-    # Small data sets need as many steps as large ones, not as many epochs.
-    epochs = epochs or max(30, -(-LEAST_TRAINING_STEPS // max(1, batches)))
-    if options["mean"] is None:
-        options["mean"] = round(float(loaded.images.mean()) / 255, 4)
-    if options["std"] is None:
-        options["std"] = round(max(float(loaded.images.std()) / 255, 1e-3), 4)
-    config = TrainConfig(hidden=hidden, weight_bits=weight_bits or None, epochs=epochs,
-                         classes=len(loaded.classes), **options)
-    if 0 < batches * epochs < LEAST_TRAINING_STEPS:
-        click.echo(f"warning: {batches * epochs:,} steps are few, networks like this one want "
-                   f"{LEAST_TRAINING_STEPS:,}: more --epochs, or a smaller --batch", err=True)
-    said = "starting"
-
-    with _bar("training") as advance:
-        def on_batch(epoch: int, done: int, loss: float) -> None:
-            advance(done=done, total=batches * epochs, what=f"epoch {epoch}/{epochs} loss {loss:.3f} {said}")
-
-        def on_epoch(metrics: EpochMetrics) -> None:
-            nonlocal said
-            best = metrics.validation_accuracy
-            said = f"validation {best:.2%}" if best is not None else f"train {metrics.train_accuracy:.2%}"
-
-        result = spikeloom.train(config, loaded, output, resume=resume, source=source, progress=on_batch,
-                                 on_epoch=on_epoch)
-    plot_metrics(result.metrics, output / "metrics.png")
-    last = result.metrics[-1]
-    value = {"network": str(result.path), "epochs": len(result.metrics), "train_accuracy": last.train_accuracy,
-             "validation_accuracy": last.validation_accuracy}
-    kind = "eval" if config.weight_bits else "quantize"
-    more = [] if config.weight_bits else ["-o", output / "network.snn"]
-    _print(as_json, value, f"{config.name}: {result.path}",
-           [*value.items(), ("next", _command(kind, result.path, "--data", source, *more))])
+    print_table(as_json, {"report": str(path), "samples": len(loaded)}, shown(folder), [("report", path)])
 
 
 @main.command()
@@ -706,9 +455,9 @@ def quantize(network: str, output: Path, calibration: int, data: str | None, as_
     real = load_float_network(shipped.find(network, ".fsnn"))
     container.check_output(output, KIND)
     named = data or real.metadata.get("data") or "fashion-mnist"
-    images = _dataset(str(named), calibration, split="train").images if calibration else None
+    images = load_data(str(named), calibration, "train").images if calibration else None
     net = spikeloom.quantize(network, calibration=images, **options)
     save_network(net, output)
     value = {"network": str(output), "name": net.name, "hash": net.hash, **options}
-    _print(as_json, value, f"{net.name}: {net.topology}", [
-        ("file", output), *options.items(), ("next", _command("eval", output, *(["--data", data] if data else [])))])
+    follows = command_line("eval", output, *(["--data", data] if data else []))
+    print_table(as_json, value, f"{net.name}: {net.topology}", [("file", output), *options.items(), ("next", follows)])

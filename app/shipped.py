@@ -9,6 +9,7 @@ from pathlib import Path
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.model.network_file import load_network
+from spikeloom.model.system.paths import path_of, shown
 
 __all__ = ["find", "load", "names"]
 
@@ -29,10 +30,10 @@ def find(name_or_path: str | Path, suffix: str = ".snn") -> Path:
     SpikeloomError
         If it is neither.
     """
-    spec = str(name_or_path)
+    path = path_of(name_or_path, "network")
+    spec = shown(path)
     if spec in names(suffix):
         return Path(str(resources.files("spikeloom.model").joinpath("data", spec + suffix)))
-    path = Path(spec)
     if path.is_dir():
         path = path / "network.snn"
     if path.is_file():

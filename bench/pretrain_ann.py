@@ -31,7 +31,7 @@ from train_shipped import RECIPES
 from spikeloom.model import datasets, float_network, tsslbp
 from spikeloom.model.float_network import FloatLayer, FloatNetwork, save_float_network
 from spikeloom.model.topology import LayerShape, read_topology
-from spikeloom.model.train import TrainConfig
+from spikeloom.model.train_config import TrainConfig
 
 EPOCHS = {"fashion-mnist-15c5-40c5-300": 20, "fashion-mnist-32c5-64c5-1024": 14}
 _RIDGE = 1e-3  # keeps the weights of neurons that hardly spike small

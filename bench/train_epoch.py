@@ -13,7 +13,8 @@ import os
 import tempfile
 
 from spikeloom.model import datasets
-from spikeloom.model.train import TrainConfig, train
+from spikeloom.model.train import train
+from spikeloom.model.train_config import TrainConfig
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ from spikeloom.model import datasets, float_network, golden
 from spikeloom.model.float_network import FloatNetwork, load_float_network, save_float_network
 from spikeloom.model.network import Network
 from spikeloom.model.network_file import load_network, save_network
-from spikeloom.model.train import EpochMetrics, TrainConfig, plot_metrics, train
+from spikeloom.model.train import EpochMetrics, plot_metrics, train
+from spikeloom.model.train_config import TrainConfig
 
 COMMON = TrainConfig(loss="mse", wanted=2.5, distill=0.8, dropout=0.1, lr=1e-3, fraction_bits=3, input_bits=4,
                      weight_bits=4, fused=True)

@@ -24,8 +24,11 @@ from spikeloom.gen.cycles import MEMORY, predict_latency
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.manifest import Manifest
 from spikeloom.model import golden
+from spikeloom.model.datasets import check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
+from spikeloom.model.system.arguments import an, called, choice, real, short, whole
+from spikeloom.model.system.arguments import array as as_array
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.processes import Children
 from spikeloom.model.system.reading import open_regular
@@ -72,6 +75,8 @@ class SimResult:
         Everything: compiling, simulating, comparing.
     cycles_per_s : float
         Simulated cycles of all jobs together per second of simulation.
+    resets : int
+        Of the hardware while it worked, in all processes.
     seed : int
         Of the random stalls.
     latencies : int64 array (N,)
@@ -94,6 +99,7 @@ class SimResult:
     accuracy: float | None
     wall_s: float
     cycles_per_s: float
+    resets: int
     seed: int
     latencies: npt.NDArray[np.int64]
     classes: npt.NDArray[np.int64]
@@ -117,6 +123,7 @@ class SimResult:
             "accuracy": self.accuracy,
             "wall_s": self.wall_s,
             "cycles_per_s": self.cycles_per_s,
+            "resets": self.resets,
             "seed": self.seed,
             "waves": str(self.waves) if self.waves else None,
         }
@@ -212,9 +219,10 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     array, label_array = _checked(build, samples, labels)
     stimulation = _stimulation(build, mode, input_gap, output_stall, seed, reset_cycles, max_idle_cycles,
                                 memory, memory_error_address)
-    _check_integer("jobs", jobs, 1, 1024)
+    whole(jobs, "jobs", 1, 1024)
+    called(predict, "predict")
     waves_file = _checked_waves(waves)
-    report: Progress = progress or (lambda stage, done, total: None)
+    report: Progress = called(progress, "progress") or (lambda stage, done, total: None)
 
     report("compile", 0, 1)
     program = compile_program(_sources(build), _TOP, waves=waves_file is not None)
@@ -224,10 +232,11 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         simulating = time.monotonic()
         _simulate_all(build, program, array, shares, stimulation, waves_file, report)
         simulating = time.monotonic() - simulating
-        results, cycles = [], 0
+        results, cycles, resets = [], 0, 0
         for share in shares:
             results.append(_checked_results(build, share, mode))
-            cycles += int((share.run_dir / "summary.txt").read_text().split()[1])
+            said = (share.run_dir / "summary.txt").read_text().split()
+            cycles, resets = cycles + int(said[1]), resets + int(said[3])
         comparison = _compare_all(build, array, shares, results, report)
 
     classes = np.concatenate([r.classes for r in results])
@@ -244,29 +253,21 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         cycles_min=int(latencies.min()), cycles_mean=float(latencies.mean()), cycles_max=int(latencies.max()),
         cycles_mispredicted=mispredicted,
         accuracy=None if label_array is None else float((classes == label_array).mean()),
-        wall_s=time.monotonic() - began, cycles_per_s=cycles / simulating, seed=seed, latencies=latencies,
-        classes=classes, invalid=np.concatenate([r.invalid for r in results]), waves=waves_file)
+        wall_s=time.monotonic() - began, cycles_per_s=cycles / simulating, resets=resets, seed=seed,
+        latencies=latencies, classes=classes, invalid=np.concatenate([r.invalid for r in results]), waves=waves_file)
 
 
 def _checked(build: BuildFolder, samples: npt.ArrayLike,
              labels: npt.ArrayLike | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    try:
-        array, label_array = np.asarray(samples), np.asarray(labels)
-    except ValueError as error:
-        raise SpikeloomError(f"samples and labels must be arrays ({error})") from None
+    array = as_array(samples, "samples")
     if array.ndim == 0:
-        raise SpikeloomError(f"samples must be an array, not {samples!r}")
+        raise SpikeloomError(f"samples must be an array, not {short(samples)}")
     golden.encode_input(build.network, array[:1])
     if len(array) == 0:
         raise SpikeloomError("there must be at least one sample")
     if labels is None:
         return array, None
-    if label_array.shape != (len(array),):
-        raise SpikeloomError(f"labels have shape {label_array.shape}, but there are {len(array)} samples")
-    classes = build.network.classes
-    if label_array.dtype.kind not in "iu" or label_array.min() < 0 or label_array.max() >= classes:
-        raise SpikeloomError(f"labels must be integers in 0..{classes - 1}, the network's classes")
-    return array, label_array
+    return array, check_labels(labels, len(array), build.network.classes, f"network {build.network.name}")
 
 
 def _checked_waves(waves: str | Path | None) -> Path | None:
@@ -284,37 +285,30 @@ def _is_waveform(path: Path) -> bool:
         return file.read(len(_VCD)) == _VCD
 
 
-def _check_integer(name: str, value: Any, least: int, most: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
-        raise SpikeloomError(f"{name} must be an integer in {least}..{most}, not {value!r}")
-
-
 def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: float, seed: int,
                  reset_cycles: Sequence[int], max_idle_cycles: int | None, memory: MemoryTiming,
                  memory_error_address: int | None) -> _Stimulation:
-    if mode not in ("isolated", "stream"):
-        raise SpikeloomError(f"mode must be 'isolated' or 'stream', not {mode!r}")
+    choice(mode, "mode", ("isolated", "stream"))
     for name, probability in (("input_gap", input_gap), ("output_stall", output_stall)):
-        if not 0 <= probability <= 0.99:
-            raise SpikeloomError(f"{name} must be in 0..0.99, not {probability!r}")
+        real(probability, name, 0, 0.99)
     if not isinstance(reset_cycles, Iterable):
-        raise SpikeloomError(f"reset_cycles must be a sequence of integers, not {reset_cycles!r}")
-    for cycle in reset_cycles:
-        _check_integer("reset_cycles", cycle, 0, _MAX_CYCLES)
-    _check_integer("seed", seed, 0, (1 << 64) - 1)
-    _check_integer("memory latency_cycles", memory.latency_cycles, 1, _MAX_MEMORY_CYCLES)
-    _check_integer("memory beat_interval_cycles", memory.beat_interval_cycles, 1, _MAX_MEMORY_CYCLES)
+        raise SpikeloomError(f"reset_cycles must be a sequence of integers, not {short(reset_cycles)}")
+    resets = sorted(whole(cycle, "reset_cycles", 0, _MAX_CYCLES) for cycle in reset_cycles)
+    whole(seed, "seed", 0, (1 << 64) - 1)
+    an(MemoryTiming, memory, "memory")
+    whole(memory.latency_cycles, "memory latency_cycles", 1, _MAX_MEMORY_CYCLES)
+    whole(memory.beat_interval_cycles, "memory beat_interval_cycles", 1, _MAX_MEMORY_CYCLES)
     if memory_error_address is not None:
-        _check_integer("memory_error_address", memory_error_address, 0, _MAX_CYCLES)
+        whole(memory_error_address, "memory_error_address", 0, _MAX_CYCLES)
     if max_idle_cycles is not None:
-        _check_integer("max_idle_cycles", max_idle_cycles, 1, _MAX_CYCLES)
+        whole(max_idle_cycles, "max_idle_cycles", 1, _MAX_CYCLES)
     else:
         # One lane that handles one synapse in two cycles would still be four times faster than this.
         work = sum((la.connection.inputs + 8) * (la.connection.outputs + 8) for la in build.network.layers)
         slow = 1 + memory.latency_cycles + 64 * memory.beat_interval_cycles if build.external else 1
         max_idle_cycles = min(math.ceil(8 * build.windows * work / (1 - output_stall)) * slow, (1 << 31) - 1)
     return _Stimulation(mode=mode, input_gap=input_gap, output_stall=output_stall, seed=seed,
-                        reset_cycles=tuple(sorted(reset_cycles)), max_idle_cycles=max_idle_cycles, memory=memory,
+                        reset_cycles=tuple(resets), max_idle_cycles=max_idle_cycles, memory=memory,
                         memory_error_address=memory_error_address)
 
 

@@ -27,7 +27,7 @@ from .system.reading import MIB
 from .system.records import Record, read_record
 from .system.writing import check_file, write_file
 
-__all__ = ["check_output", "load", "save"]
+__all__ = ["check_output", "is_kind", "load", "save"]
 
 _DESCRIPTION = "description.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # ZIP's first date: same input, same bytes
@@ -50,11 +50,12 @@ def check_output(path: str | Path, kind: str) -> Path:
         If it is no path, its folder does not exist, or something else than a file of this kind is there.
     """
     out = path_of(path, "file to write")
-    check_file(out, lambda there: _is_kind(there, kind))
+    check_file(out, lambda there: is_kind(there, kind))
     return out
 
 
-def _is_kind(path: Path, kind: str) -> bool:
+def is_kind(path: Path, kind: str) -> bool:
+    """Whether a file is one of this kind."""
     try:
         return _head(path, read_archive(path, _LIMIT_BYTES, {_DESCRIPTION})).format == f"spikeloom-{kind}"
     except SpikeloomError:
@@ -90,7 +91,7 @@ def save(path: str | Path, kind: str, version: int, description: dict[str, Any],
             info = zipfile.ZipInfo(name, _EPOCH)
             info.external_attr = 0o644 << 16
             archive.writestr(info, data, zipfile.ZIP_DEFLATED, compresslevel=9)
-    write_file(out, packed.getvalue(), is_own=lambda there: _is_kind(there, kind))
+    write_file(out, packed.getvalue(), is_own=lambda there: is_kind(there, kind))
 
 
 def load(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

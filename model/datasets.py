@@ -12,6 +12,10 @@ name                          files                                      images 
 ``n-mnist``                   events: ``Test/<digit>/*.bin`` or ``.zip``  (steps, 2, 34, 34), 0 or 1
 ``fashion-mnist-demo``        shipped: the first 500 test images         (28, 28), 0..255
 ============================  =========================================  ============================
+
+An ``.npz`` of the user's holds ``images`` (uint8, (N, *shape)) and ``labels`` (integers, (N,)); or these in two parts:
+``train_images``, ``train_labels``, ``test_images``, ``test_labels``, or ``x_train``, ``y_train``, ``x_test``,
+``y_test``.
 """
 
 from __future__ import annotations
@@ -38,8 +42,9 @@ import numpy.typing as npt
 
 from .errors import SpikeloomError
 from .network import MAX_STEPS
-from .system.arguments import whole
-from .system.arrays import read_archive, read_npy, unpacked_limit
+from .system.arguments import array as as_array
+from .system.arguments import called, choice, whole
+from .system.arrays import archive_names, read_archive, read_npy, unpacked_limit
 from .system.cache import cache_dir
 from .system.paths import path_of, shown
 from .system.reading import open_regular, read_bytes
@@ -51,7 +56,8 @@ __all__ = ["EVENT_STEPS", "EVENT_WINDOW_US", "Dataset", "Progress", "Split", "ch
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "all"]
+Part = Literal["train", "test"]
 
 EVENT_STEPS = 30        # T of the TSSL-BP authors' N-MNIST network
 EVENT_WINDOW_US = 3000  # and the width of one of its steps
@@ -65,6 +71,7 @@ _LARGEST = 1 << 31       # bytes of images; a damaged header must not ask for al
 _LARGEST_FILE = 1 << 32  # bytes of what holds them
 _EVENT_FILE = 1 << 24    # bytes of a sample's events: a hundred times what N-MNIST has
 _MAX_CLASSES = 1 << 16
+TEST_SHARE = 5           # of the samples of a single file one in so many is for testing
 _TIMEOUT_S = 30
 _SYSTEM = Path("/usr/share/datasets")
 
@@ -77,7 +84,7 @@ class Dataset:
     ----------
     name : str
         Name of the data set, or of the user's file.
-    split : "train" or "test"
+    split : "train", "test" or "all"
     images : uint8 array (N, *shape)
         Pixels 0..255; of an event data set spikes 0/1, (N, steps, *shape).
     labels : int64 array (N,)
@@ -107,7 +114,7 @@ def described(name: str) -> str:
     return known.wanted.get("test", "500 test images, shipped")
 
 
-def load(name_or_path: str | Path, split: Split = "test", samples: int | None = None, *, fetch: bool = True,
+def load(name_or_path: str | Path, split: Split | None = None, samples: int | None = None, *, fetch: bool = True,
          steps: int = EVENT_STEPS, progress: Progress | None = None) -> Dataset:
     """Load a data set.
 
@@ -115,10 +122,11 @@ def load(name_or_path: str | Path, split: Split = "test", samples: int | None = 
     ----------
     name_or_path : str or Path
         One of :func:`names`; or a folder that holds files as one of these data sets has them; or one file:
-        an ``.npz`` with arrays ``images`` (uint8, (N, *shape)) and ``labels`` (integers, (N,)), an IDX
-        file of images (its labels beside it), CIFAR10's ``.tar.gz`` or one ``.bin``, N-MNIST's ``.zip``.
-    split : "train" or "test"
-        A single file has one split only and is used whichever this says.
+        an ``.npz`` (below), an IDX file of images (its labels beside it), CIFAR10's ``.tar.gz`` or one ``.bin``,
+        N-MNIST's ``.zip``.
+    split : "train", "test" or "all"
+        By default "test" where the data are in two parts. A single file is in one part, all of it by default: its
+        "test" are a fifth of its samples, drawn once and for all, its "train" the others.
     samples : int or None
         At most the first so many; all by default. N-MNIST takes ``2312 * steps`` bytes a sample.
     fetch : bool
@@ -133,23 +141,44 @@ def load(name_or_path: str | Path, split: Split = "test", samples: int | None = 
     SpikeloomError
         If the data set is unknown, nowhere to be found, truncated, foreign or too large.
     """
-    if split not in ("train", "test"):
-        raise SpikeloomError(f"split must be 'train' or 'test', not {split!r}")
+    choice(split, "split", (None, "train", "test", "all"))
+    called(progress, "progress")
     if samples is not None:
         samples = whole(samples, "samples", 1)
     steps = whole(steps, "steps", 1, MAX_STEPS)
     path = path_of(name_or_path, "data")
     known = _KNOWN.get(str(name_or_path))
+    part: Part = "train" if split == "train" else "test"
     if known is not None:
-        name, files = known.name, _locate(known, split, fetch, progress)
+        name, files = known.name, _locate(known, part, fetch, progress)
     else:
         if not path.exists():
             raise SpikeloomError(_unknown(shown(path)))
-        known, files = _recognise(path, split)
+        known, files = _recognise(path, part)
         name = known.name or re.sub(r"\.(npz|gz|bin|zip)$", "", shown(path.name))
-    images, labels = known.read(files, known, split, samples, steps)
+    one_part = not has_parts(name_or_path)
+    if split == "all" and not one_part:
+        raise SpikeloomError(f"data {name}: split must be 'train' or 'test', not 'all': the two are kept apart")
+    wanted = None if one_part and split in ("train", "test") else samples
+    images, labels = known.read(files, known, part, wanted, steps)
+    if one_part and split in ("train", "test"):
+        chosen = np.random.default_rng(0).permutation(len(labels)) < len(labels) // TEST_SHARE
+        if split == "test" and not chosen.any():
+            raise SpikeloomError(f"data {name}: {len(labels)} samples are too few for a split 'test'")
+        chosen = chosen if split == "test" else ~chosen
+        images, labels = images[chosen], labels[chosen]
     classes = known.classes or tuple(str(c) for c in range(int(labels.max()) + 1))
-    return Dataset(name, split, images[:samples], labels[:samples], classes)
+    return Dataset(name, split or ("all" if one_part else "test"), images[:samples], labels[:samples], classes)
+
+
+def has_parts(name_or_path: str | Path) -> bool:
+    """Whether data come in two parts, one for testing; those of most single files do not."""
+    path = path_of(name_or_path, "data")
+    if str(name_or_path) in _KNOWN or path.is_dir():
+        return True
+    if path.suffix == ".npz":
+        return len(_npz_parts(path)) > 1
+    return path.suffix != ".bin" and "idx3" not in path.name
 
 
 # Finding and fetching
@@ -171,10 +200,10 @@ class _Known:
     name: str
     classes: tuple[str, ...]
     shape: tuple[int, ...] | None
-    find: Callable[[Path, Split], tuple[Path, ...] | None]
-    read: Callable[[tuple[Path, ...], _Known, Split, int | None, int], tuple[Images, Labels]]
-    wanted: dict[Split, str]
-    remote: dict[Split, tuple[_Remote, ...]] = field(default_factory=dict)
+    find: Callable[[Path, Part], tuple[Path, ...] | None]
+    read: Callable[[tuple[Path, ...], _Known, Part, int | None, int], tuple[Images, Labels]]
+    wanted: dict[Part, str]
+    remote: dict[Part, tuple[_Remote, ...]] = field(default_factory=dict)
     advice: str = ""
 
 
@@ -190,7 +219,7 @@ def _folders(name: str) -> list[Path]:
     return [root / name for root in (*roots, cache_dir(), _SYSTEM)]
 
 
-def _locate(known: _Known, split: Split, fetch: bool, progress: Progress | None) -> tuple[Path, ...]:
+def _locate(known: _Known, split: Part, fetch: bool, progress: Progress | None) -> tuple[Path, ...]:
     """The files of a split, on this machine or fetched."""
     if known.name == _DEMO:
         if split == "train":
@@ -251,7 +280,7 @@ def _download(response: http.client.HTTPResponse, md5: str, progress: Progress |
         raise SpikeloomError(f"MD5 is {digest.hexdigest()}, wanted {md5}")
 
 
-def _recognise(path: Path, split: Split) -> tuple[_Known, tuple[Path, ...]]:
+def _recognise(path: Path, split: Part) -> tuple[_Known, tuple[Path, ...]]:
     """Which kind of data set a file or folder of the user is."""
     if path.is_dir():
         # MNIST and FashionMNIST have the same files: the folder's name tells which class names to use.
@@ -311,10 +340,7 @@ def check_labels(labels: npt.ArrayLike, samples: int, classes: int, where: str) 
     SpikeloomError
         If they are no integers, not as many as samples, or one is outside 0..classes-1; it begins with ``where``.
     """
-    try:
-        array = np.asarray(labels)
-    except (TypeError, ValueError) as error:
-        raise SpikeloomError(f"{where}: labels must be integers of shape ({samples},): {error}") from None
+    array = as_array(labels, f"{where}: labels")
     if array.dtype.kind not in "iu" or array.shape != (samples,):
         raise SpikeloomError(f"{where}: labels must be integers of shape ({samples},), one per sample, not "
                              f"{array.dtype} of shape {array.shape}")
@@ -324,7 +350,7 @@ def check_labels(labels: npt.ArrayLike, samples: int, classes: int, where: str) 
     return array.astype(np.int64)
 
 
-def _find_idx(folder: Path, split: Split) -> tuple[Path, ...] | None:
+def _find_idx(folder: Path, split: Part) -> tuple[Path, ...] | None:
     prefix = "t10k" if split == "test" else "train"
     for dot in "-.":  # unpackers have been seen to write either
         images = _plain_or_gz(folder / f"{prefix}-images{dot}idx3-ubyte")
@@ -358,7 +384,7 @@ def _read_idx(path: Path, rank: int) -> Images:
         return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _read_idx_pair(files: tuple[Path, ...], known: _Known, split: Split, samples: int | None,
+def _read_idx_pair(files: tuple[Path, ...], known: _Known, split: Part, samples: int | None,
                    steps: int) -> tuple[Images, Labels]:
     images, labels = _read_idx(files[0], 3), _read_idx(files[1], 1)
     if len(images) != len(labels):
@@ -370,11 +396,11 @@ def _read_idx_pair(files: tuple[Path, ...], known: _Known, split: Split, samples
     return images, _check_labels(files[1], labels, known.classes)
 
 
-def _cifar_batches(split: Split) -> list[str]:
+def _cifar_batches(split: Part) -> list[str]:
     return ["test_batch.bin"] if split == "test" else [f"data_batch_{i}.bin" for i in range(1, 6)]
 
 
-def _find_cifar(folder: Path, split: Split) -> tuple[Path, ...] | None:
+def _find_cifar(folder: Path, split: Part) -> tuple[Path, ...] | None:
     for place in (folder, folder / "cifar-10-batches-bin"):
         files = tuple(place / name for name in _cifar_batches(split))
         if all(file.is_file() for file in files):
@@ -383,7 +409,7 @@ def _find_cifar(folder: Path, split: Split) -> tuple[Path, ...] | None:
     return (archive,) if archive.is_file() else None
 
 
-def _read_cifar(files: tuple[Path, ...], known: _Known, split: Split, samples: int | None,
+def _read_cifar(files: tuple[Path, ...], known: _Known, split: Part, samples: int | None,
                 steps: int) -> tuple[Images, Labels]:
     """Records of one label byte and 3072 pixel bytes: red, green and blue plane, rows first."""
     size = 1 + int(np.prod(_CIFAR_SHAPE))
@@ -422,7 +448,7 @@ def _members(archive: Path, wanted: list[str], size: int) -> dict[str, bytes]:
     return {f"{archive}/{name}": found[name] for name in wanted}
 
 
-def _find_events(folder: Path, split: Split) -> tuple[Path, ...] | None:
+def _find_events(folder: Path, split: Part) -> tuple[Path, ...] | None:
     place = folder / split.capitalize()
     archive = folder / f"{split.capitalize()}.zip"
     if any((place / digit).is_dir() for digit in _DIGITS):
@@ -430,7 +456,7 @@ def _find_events(folder: Path, split: Split) -> tuple[Path, ...] | None:
     return (archive,) if archive.is_file() else None
 
 
-def _read_events(files: tuple[Path, ...], known: _Known, split: Split, samples: int | None,
+def _read_events(files: tuple[Path, ...], known: _Known, split: Part, samples: int | None,
                  steps: int) -> tuple[Images, Labels]:
     """One file a sample, in a folder named by its digit."""
     source, = files
@@ -500,33 +526,52 @@ def _bin_events(path: Path, data: bytes, spikes: Images) -> None:
     spikes[step[keep], (high >> 7)[keep], y[keep], x[keep]] = 1
 
 
-def _read_npz(files: tuple[Path, ...], known: _Known, split: Split, samples: int | None,
+# Names of the arrays: of one part, and of two.
+_NPZ_ONE = {"all": ("images", "labels")}
+_NPZ_TWO = ({"train": ("train_images", "train_labels"), "test": ("test_images", "test_labels")},
+            {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")})  # as Keras has them
+
+
+def _npz_parts(path: Path) -> dict[str, tuple[str, str]]:
+    """Names of a file's arrays, by the part that they are of."""
+    held = set(archive_names(path, _LARGEST))
+    for parts in (_NPZ_ONE, *_NPZ_TWO):
+        if held >= {f"{name}.npy" for names in parts.values() for name in names}:
+            return parts
+    missing = next(name for name in _NPZ_ONE["all"] if f"{name}.npy" not in held)
+    raise SpikeloomError(f"{shown(path)}: array {missing!r} is missing; allowed are images and labels, or "
+                         + ", or ".join(", ".join(parts["train"] + parts["test"]) for parts in _NPZ_TWO))
+
+
+def _read_npz(files: tuple[Path, ...], known: _Known, split: Part, samples: int | None,
               steps: int) -> tuple[Images, Labels]:
     path, = files
-    members = read_archive(path, _LARGEST, {"images.npy", "labels.npy"})
-    if missing := {"images.npy", "labels.npy"} - set(members):
-        raise SpikeloomError(f"{shown(path)}: array {min(missing).removesuffix('.npy')!r} is missing")
-    images, labels = (read_npy(members[f"{name}.npy"], f"{shown(path)}: {name}") for name in ("images", "labels"))
+    parts = _npz_parts(path)
+    names = parts.get(split) or parts["all"]
+    members = read_archive(path, _LARGEST, {f"{name}.npy" for name in names})
+    images, labels = (read_npy(members[f"{name}.npy"], f"{shown(path)}: {name}") for name in names)
+    if labels.ndim == 2 and labels.shape[1] == 1:  # a column, as Keras has it
+        labels = labels[:, 0]
     if images.dtype != np.uint8 or images.ndim < 2:
-        raise SpikeloomError(f"{shown(path)}: images must be uint8 of shape (N, *shape), not {images.dtype} of shape "
-                             f"{images.shape}")
+        raise SpikeloomError(f"{shown(path)}: {names[0]} must be uint8 of shape (N, *shape), not {images.dtype} of "
+                             f"shape {images.shape}")
     if labels.shape != images.shape[:1]:
-        raise SpikeloomError(f"{shown(path)}: labels must be integers of shape ({len(images)},), one per image, not "
-                             f"{labels.dtype} of shape {labels.shape}")
+        raise SpikeloomError(f"{shown(path)}: {names[1]} must be integers of shape ({len(images)},), one per image, "
+                             f"not {labels.dtype} of shape {labels.shape}")
     return images, _check_labels(path, labels, known.classes)
 
 
 _DEMO = "fashion-mnist-demo"
 
 
-def _idx_remote(folders: tuple[str, ...], **md5: str) -> dict[Split, tuple[_Remote, ...]]:
+def _idx_remote(folders: tuple[str, ...], **md5: str) -> dict[Part, tuple[_Remote, ...]]:
     def pair(prefix: str) -> tuple[_Remote, ...]:
         return tuple(_Remote(f"{prefix}-{kind}-ubyte.gz", md5[f"{prefix}_{kind[:6]}"], folders)
                      for kind in ("images-idx3", "labels-idx1"))
     return {"train": pair("train"), "test": pair("t10k")}
 
 
-_IDX_WANTED: dict[Split, str] = {
+_IDX_WANTED: dict[Part, str] = {
     "train": "train-images-idx3-ubyte and train-labels-idx1-ubyte (plain or .gz)",
     "test": "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (plain or .gz)"}
 _IDX_FILES = _Known("", (), None, _find_idx, _read_idx_pair, _IDX_WANTED)

@@ -8,7 +8,7 @@ so that ``b`` is filtered too and the threshold of the scaled form is ``tau_s * 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ import numpy.typing as npt
 from . import container
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
-from .network import MAX_STEPS, check_chain, check_layer_name
+from .network import MAX_STEPS, NETWORK_NAME, check_chain, check_layer_name
 from .network_file import GeometryRecord, PoolRecord, take
+from .system.arguments import an, real, short, whole
+from .system.arguments import array as as_array
 from .system.paths import shown
 from .system.records import Record, read_record
 
@@ -29,6 +31,7 @@ __all__ = ["KIND", "VERSION", "FloatLayer", "FloatNetwork", "FloatResult", "load
 
 KIND = "float-network"
 VERSION = 1
+SMALLEST, LARGEST = 1e-30, 1e30  # what float32 holds, with room for products
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -92,6 +95,10 @@ class FloatLayer:
     pool_gain: float = 1.0
 
     def __post_init__(self) -> None:
+        check_layer_name(self.name)
+        for kind, key in ((ConvGeometry, "geometry"), (Pool, "pool")):
+            if getattr(self, key) is not None:
+                an(kind, getattr(self, key), f"layer {self.name}: {key}")
         weight = self._array("weight", self.weight, 4 if self.geometry else 2)
         object.__setattr__(self, "weight", weight)
         if 0 in weight.shape:
@@ -106,11 +113,9 @@ class FloatLayer:
                                      f"but the weights have {weight.shape[0]} outputs")
             object.__setattr__(self, "bias", bias)
         for key, tau in (("tau_m", self.tau_m), ("tau_s", self.tau_s)):
-            if not 1 <= tau < 1 << 15:
-                raise SpikeloomError(f"layer {self.name}: {key} must be in 1..32767 steps, not {tau!r}")
+            real(tau, f"layer {self.name}: {key}, in steps,", 1, (1 << 15) - 1)
         for key, value in (("theta", self.theta), ("pool_gain", self.pool_gain)):
-            if not 0 < value < float("inf"):
-                raise SpikeloomError(f"layer {self.name}: {key} must be a number above 0, not {value!r}")
+            real(value, f"layer {self.name}: {key}", SMALLEST, LARGEST)
 
     @property
     def inputs(self) -> int:
@@ -136,7 +141,9 @@ class FloatLayer:
         return out.reshape(*signal.shape[:-1], -1)
 
     def _array(self, key: str, array: Any, ndim: int) -> FloatArray:
-        out = np.array(array, dtype=np.float32)
+        given = as_array(array, f"layer {self.name}: {key}")
+        with np.errstate(over="ignore"):  # what is too large is found below
+            out = given.astype(np.float32)
         if out.ndim != ndim:
             raise SpikeloomError(f"layer {self.name}: {key} must have {ndim} dimensions, not shape {out.shape}")
         bad = np.argwhere(~np.isfinite(out))
@@ -180,16 +187,21 @@ class FloatNetwork:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, int) or not 1 <= self.steps <= MAX_STEPS:
-            raise SpikeloomError(f"network {self.name}: steps must be in 1..{MAX_STEPS}, not {self.steps!r}")
-        if not np.isfinite(self.mean):
-            raise SpikeloomError(f"network {self.name}: mean must be finite, not {self.mean!r}")
-        if not 0 < self.std < float("inf"):
-            raise SpikeloomError(f"network {self.name}: std must be a number above 0, not {self.std!r}")
-        if not self.shape or any(not isinstance(n, int) or n < 1 for n in self.shape):
-            raise SpikeloomError(f"network {self.name}: shape must be positive integers, not {self.shape!r}")
-        if not self.layers:
-            raise SpikeloomError(f"network {self.name}: layers must not be empty")
+        if not isinstance(self.name, str) or not NETWORK_NAME.fullmatch(self.name):
+            raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {short(self.name)}")
+        where = f"network {self.name}"
+        whole(self.steps, f"{where}: steps", 1, MAX_STEPS)
+        real(self.mean, f"{where}: mean", -LARGEST, LARGEST)
+        real(self.std, f"{where}: std", SMALLEST, LARGEST)
+        if not isinstance(self.shape, Sequence) or not self.shape or isinstance(self.shape, str):
+            raise SpikeloomError(f"{where}: shape must be positive integers, not {short(self.shape)}")
+        object.__setattr__(self, "shape", tuple(whole(n, f"{where}: shape", 1, (1 << 31) - 1) for n in self.shape))
+        if not isinstance(self.layers, Sequence) or not self.layers:
+            raise SpikeloomError(f"{where}: layers must be FloatLayers and not be empty, not {short(self.layers)}")
+        object.__setattr__(self, "layers", tuple(
+            an(FloatLayer, layer, f"{where}: layers[{k}]") for k, layer in enumerate(self.layers)))
+        if not isinstance(self.metadata, Mapping):
+            raise SpikeloomError(f"{where}: metadata must be a mapping, not {short(self.metadata)}")
         check_chain(self.shape, [(la.name, la.pool, la) for la in self.layers])
 
     def input_shape(self, layer_index: int) -> Shape:
@@ -223,7 +235,7 @@ def run(network: FloatNetwork, images: npt.NDArray[np.uint8], batch: int = 1000)
     SpikeloomError
         If the images have another type or shape.
     """
-    size = int(np.prod(network.shape))
+    images, size = as_array(images, "images"), int(np.prod(network.shape))
     if images.dtype != np.uint8 or images.ndim < 2 or int(np.prod(images.shape[1:])) != size:
         raise SpikeloomError(f"network {network.name}: an image must be uint8 of shape {network.shape}, "
                              f"not {images.dtype} of shape {images.shape[1:]}")

@@ -5,6 +5,7 @@ Maps are ``(channels, height, width)`` and are flattened in C order; a plain vec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import SpikeloomError
+from .system.arguments import choice, short, whole
 
 __all__ = ["ConvGeometry", "Pool", "Shape", "as_map"]
 
@@ -56,10 +58,8 @@ class Pool:
     size: int
 
     def __post_init__(self) -> None:
-        if self.kind not in ("sum", "or"):
-            raise SpikeloomError(f"pool kind must be 'sum' or 'or', not {self.kind!r}")
-        if not isinstance(self.size, int) or self.size < 1:
-            raise SpikeloomError(f"pool size must be an integer above 0, not {self.size!r}")
+        choice(self.kind, "pool kind", ("sum", "or"))
+        object.__setattr__(self, "size", whole(self.size, "pool size", 1))
 
     @property
     def largest(self) -> int:
@@ -118,22 +118,19 @@ class ConvGeometry:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input_shape", tuple(self.input_shape))
-        object.__setattr__(self, "kernel", tuple(self.kernel))
-
         def need(key: str, good: bool, allowed: str) -> None:
             if not good:
-                raise SpikeloomError(f"convolution {key} must be {allowed}, not {getattr(self, key)!r}")
+                raise SpikeloomError(f"convolution {key} must be {allowed}, not {short(getattr(self, key))}")
 
-        def positive(values: Any, rank: int) -> bool:
-            return len(values) == rank and all(isinstance(n, int) and n > 0 for n in values)
-
-        need("input_shape", positive(self.input_shape, 3), "three integers above 0 (channels, height, width)")
-        need("kernel", positive(self.kernel, 2), "two integers above 0 (height, width)")
-        need("channels", positive((self.channels,), 1), "an integer above 0")
-        need("stride", positive((self.stride,), 1), "an integer above 0")
-        need("padding", isinstance(self.padding, int) and 0 <= self.padding < min(self.kernel),
-             f"an integer in 0..{min(self.kernel) - 1} (less than the kernel)")
+        for key, rank, allowed in (("input_shape", 3, "three integers above 0 (channels, height, width)"),
+                                   ("kernel", 2, "two integers above 0 (height, width)")):
+            values = getattr(self, key)
+            need(key, isinstance(values, Sequence) and len(values) == rank and not isinstance(values, str), allowed)
+            object.__setattr__(self, key, tuple(whole(n, f"convolution {key}", 1) for n in values))
+        for key in ("channels", "stride", "groups"):
+            object.__setattr__(self, key, whole(getattr(self, key), f"convolution {key}", 1))
+        padding = whole(self.padding, "convolution padding (less than the kernel)", 0, min(self.kernel) - 1)
+        object.__setattr__(self, "padding", padding)
         inputs = self.input_shape[0]
         need("groups", self.groups in (1, inputs), f"1 or the {inputs} input channels")
         need("channels", self.channels % self.groups == 0, f"a multiple of groups={self.groups}")

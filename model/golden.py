@@ -21,6 +21,7 @@ from .errors import SpikeloomError
 from .geometry import as_map
 from .network import Dense, IntArray, Layer, Network, Readout, StaticInput
 from .neurons.arrays import Population
+from .system.arguments import array
 
 __all__ = ["GoldenResult", "batches", "encode_input", "run"]
 
@@ -62,7 +63,7 @@ def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uin
     SpikeloomError
         If the samples have another type, shape or, for spikes, other values than 0 and 1.
     """
-    raw = np.asarray(samples)
+    raw = array(samples, f"network {network.name}: samples")
     inp = network.input
     if raw.dtype not in (np.uint8, np.bool_):
         raise SpikeloomError(f"network {network.name}: samples must be uint8, not {raw.dtype}")

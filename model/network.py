@@ -24,7 +24,8 @@ from .neurons.intervals import MAX_BITS, Interval
 from .neurons.neuron_type import NeuronType, Registers
 from .neurons.program import Number, select
 from .numerics import Decay, Multiply, Shift
-from .system.arguments import an, whole
+from .system.arguments import an, choice, short, whole
+from .system.arguments import array as as_array
 
 __all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
            "SpikeInput", "StaticInput", "Ties"]
@@ -41,7 +42,7 @@ NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 def _frozen(array: Any, dtype: type, what: str, ndim: int) -> IntArray:
     """A read-only integer copy of ``array``; rejects floats that are no integers, NaN and wrong rank."""
-    raw = np.asarray(array)
+    raw = as_array(array, what)
     if raw.dtype.kind not in "iu":
         raise SpikeloomError(f"{what} must be integers, not {raw.dtype}")
     if raw.ndim != ndim:
@@ -102,7 +103,7 @@ class SpikeInput:
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(shape, Sequence) or isinstance(shape, str) or not shape:
-        raise SpikeloomError(f"input shape must be positive integers, not {shape!r}")
+        raise SpikeloomError(f"input shape must be positive integers, not {short(shape)}")
     return tuple(whole(n, "input shape", 1, (1 << 31) - 1) for n in shape)
 
 
@@ -182,6 +183,7 @@ class Conv2d:
     bias: IntArray | None = None
 
     def __post_init__(self) -> None:
+        an(ConvGeometry, self.geometry, "geometry")
         weight = _checked_weight(self.weight, self.weight_bits, 4)
         object.__setattr__(self, "weight", weight)
         if weight.shape != self.geometry.weight_shape:
@@ -213,8 +215,7 @@ class Conv2d:
 
 def _checked_weight(raw: Any, weight_bits: Any, ndim: int) -> IntArray:
     weight = _frozen(raw, np.int32, "weight", ndim)
-    if not isinstance(weight_bits, int) or weight_bits not in ALLOWED_WEIGHT_BITS:
-        raise SpikeloomError(f"weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {weight_bits!r}")
+    choice(weight_bits, "weight_bits", ALLOWED_WEIGHT_BITS)
     if 0 in weight.shape:
         raise SpikeloomError(f"weight must not be empty, not of shape {weight.shape}")
     low, high = weight_range(weight_bits)
@@ -229,7 +230,7 @@ def _checked_weight(raw: Any, weight_bits: Any, ndim: int) -> IntArray:
 
 def _checked_bias(raw: Any, allowed: tuple[Shape, ...]) -> IntArray:
     """Biases of one of these shapes, the first one's if it fits."""
-    shape = np.shape(raw)
+    shape = as_array(raw, "bias").shape
     if shape not in allowed:
         rank = len(shape) if len(shape) in {len(a) for a in allowed} else len(allowed[0])
         _frozen(raw, np.int64, "bias", rank)
@@ -247,7 +248,8 @@ def _checked_bias(raw: Any, allowed: tuple[Shape, ...]) -> IntArray:
 def check_layer_name(name: Any) -> str:
     """A layer's name, which becomes part of Verilog names; raises :class:`.SpikeloomError` if it cannot."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', not {name!r}")
+        raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', not "
+                             f"{short(name)}")
     if name in _RESERVED:
         raise SpikeloomError(f"layer name must not be {name!r}: the hardware has a part or a port of that name; "
                              f"taken are also {', '.join(sorted(_RESERVED - {name}))}")
@@ -291,15 +293,13 @@ class Neuron(NeuronType):
         object.__setattr__(self, "threshold", threshold)
         for name, decay in (("synapse", self.synapse), ("membrane", self.membrane)):
             if not isinstance(decay, Shift | Multiply):
-                raise SpikeloomError(f"{name} must be a Shift or a Multiply decay, not {decay!r}")
+                raise SpikeloomError(f"{name} must be a Shift or a Multiply decay, not {short(decay)}")
         if threshold.size == 0 or (threshold < 0).any() or (threshold >= 1 << MAX_BITS).any():
             raise SpikeloomError(f"threshold must be in 0..2**{MAX_BITS}-1, "
                                  f"not {threshold.min() if threshold.size else 'empty'}")
         object.__setattr__(self, "fraction_bits", whole(self.fraction_bits, "fraction_bits", 0, 16))
-        if self.compare not in (">", ">="):
-            raise SpikeloomError(f"compare must be '>' or '>=', not {self.compare!r}")
-        if self.reset not in ("zero", "subtract"):
-            raise SpikeloomError(f"reset must be 'zero' or 'subtract', not {self.reset!r}")
+        choice(self.compare, "compare", (">", ">="))
+        choice(self.reset, "reset", ("zero", "subtract"))
 
     registers: ClassVar[Mapping[str, int | bool]] = {"current": 0, "membrane": 0}
 
@@ -336,7 +336,10 @@ class Layer:
         check_layer_name(self.name)
         an(Neuron, self.neuron, f"layer {self.name}: neuron")
         if not isinstance(self.connection, Dense | Conv2d):
-            raise SpikeloomError(f"layer {self.name}: connection must be a Dense or a Conv2d, not {self.connection!r}")
+            raise SpikeloomError(f"layer {self.name}: connection must be a Dense or a Conv2d, not "
+                                 f"{short(self.connection)}")
+        if self.pool is not None:
+            an(Pool, self.pool, f"layer {self.name}: pool")
         size, channels = self.neuron.threshold.size, self.connection.channels
         if size not in (1, channels):
             raise SpikeloomError(f"layer {self.name}: threshold has {size} values, allowed are 1 or {channels} "
@@ -402,14 +405,12 @@ class Readout:
     ties: Ties = field(default="lowest_index", repr=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("psc_sum", "count"):
-            raise SpikeloomError(f"readout kind must be 'psc_sum' or 'count', not {self.kind!r}")
+        choice(self.kind, "readout kind", ("psc_sum", "count"))
         if not isinstance(self.step_weights, Sequence) or not self.step_weights:
-            raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {self.step_weights!r}")
+            raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {short(self.step_weights)}")
         object.__setattr__(self, "step_weights", tuple(
             whole(c, "readout step_weights", 0, 65535) for c in self.step_weights))
-        if self.ties not in ("lowest_index", "membrane"):
-            raise SpikeloomError(f"readout ties must be 'lowest_index' or 'membrane', not {self.ties!r}")
+        choice(self.ties, "readout ties", ("lowest_index", "membrane"))
 
     @property
     def tie_winner(self) -> str:
@@ -494,14 +495,14 @@ class Network:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NETWORK_NAME.fullmatch(self.name):
-            raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {self.name!r}")
+            raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {short(self.name)}")
         object.__setattr__(self, "steps", whole(self.steps, f"network {self.name}: steps", 1, MAX_STEPS))
         if not isinstance(self.input, StaticInput | SpikeInput):
             raise SpikeloomError(f"network {self.name}: input must be a StaticInput or a SpikeInput, "
-                                 f"not {self.input!r}")
+                                 f"not {short(self.input)}")
         if not isinstance(self.layers, Sequence) or not self.layers:
             raise SpikeloomError(f"network {self.name}: layers must be a sequence of Layers and not be empty, not "
-                                 f"{self.layers!r}")
+                                 f"{short(self.layers)}")
         object.__setattr__(self, "layers", tuple(
             an(Layer, layer, f"network {self.name}: layers[{k}]") for k, layer in enumerate(self.layers)))
         an(Readout, self.readout, f"network {self.name}: readout")
@@ -512,7 +513,7 @@ class Network:
             raise SpikeloomError(f"network {self.name}: readout has {len(self.readout.step_weights)} step_weights, "
                                  f"but the network has {self.steps} steps")
         if not isinstance(self.metadata, Mapping):
-            raise SpikeloomError(f"network {self.name}: metadata must be a mapping, not {self.metadata!r}")
+            raise SpikeloomError(f"network {self.name}: metadata must be a mapping, not {short(self.metadata)}")
         if self.static and self.layers[0].pool is not None and self.layers[0].pool.kind == "or":
             raise SpikeloomError(f"layer {self.layers[0].name}: a pool of kind 'or' needs spikes, "
                                  "but the input is static; allowed is 'sum'")

@@ -28,7 +28,7 @@ from .network import (
 )
 from .neurons.intervals import MAX_BITS
 from .numerics import decay_for_tau
-from .system.arguments import an, whole
+from .system.arguments import an, array, choice, whole
 
 __all__ = ["Granularity", "mse_scale", "quantize", "round_weight"]
 
@@ -106,16 +106,15 @@ def quantize(network: FloatNetwork, *, weight_bits: int, granularity: Granularit
         If an option is out of range, or the images or the network's states do not fit.
     """
     an(FloatNetwork, network, "quantize: network")
-    if isinstance(weight_bits, bool | float) or weight_bits not in ALLOWED_WEIGHT_BITS:
-        raise SpikeloomError(f"quantize: weight_bits must be one of {ALLOWED_WEIGHT_BITS}, not {weight_bits!r}")
-    if granularity not in ("layer", "channel"):
-        raise SpikeloomError(f"quantize: granularity must be 'layer' or 'channel', not {granularity!r}")
+    choice(weight_bits, "quantize: weight_bits", ALLOWED_WEIGHT_BITS)
+    choice(granularity, "quantize: granularity", ("layer", "channel"))
     whole(fraction_bits, "quantize: fraction_bits", 0, 16)
     inp = StaticInput(shape=network.shape, bits=input_bits)
     levels = (1 << inp.bits) - 1
     wanted = None
     if calibration is not None:
-        if len(calibration) == 0:
+        calibration = array(calibration, "quantize: calibration")
+        if calibration.size == 0:
             raise SpikeloomError("quantize: calibration must not be empty")
         wanted = float_network.run(network, calibration).spikes
 

@@ -3,7 +3,6 @@
 In quantised training the integers of the export are those of the forward pass: weights are rounded to
 steps of a learned scale, states are integers that decay as in the hardware, thresholds are rounded. The
 spikes of an evaluation here and of :func:`.golden.run` on the exported network are the same.
-
 """
 
 from __future__ import annotations
@@ -12,23 +11,20 @@ import io
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from . import tsslbp  # first: it says clearly that torch is missing
+from . import container, float_network, network_file, tsslbp  # tsslbp says clearly that torch is missing
+from .datasets import check_labels
 from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork, save_float_network
 from .network import (
-    ALLOWED_WEIGHT_BITS,
-    MAX_STEPS,
-    NETWORK_NAME,
     Conv2d,
     Dense,
     Layer,
@@ -41,170 +37,22 @@ from .network import (
 from .network_file import save_network
 from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
+from .system.arguments import an, array, called, short
+from .system.cache import cache_dir
 from .system.paths import path_of, shown
-from .system.reading import read_bytes
-from .system.writing import make_parents, write_file
+from .system.reading import MIB, open_regular, read_bytes, read_text
+from .system.records import STRICT, read_dataclass
+from .system.writing import check_file, make_parents, write_file
 from .topology import LayerShape, read_topology
+from .train_config import TrainConfig
 
 import torch  # isort: skip
 from torch import Tensor  # isort: skip
 from torch.nn import functional  # isort: skip
 
-__all__ = ["EpochMetrics", "TrainConfig", "TrainResult", "plot_metrics", "read_metrics", "train"]
+__all__ = ["EpochMetrics", "TrainResult", "check_output", "plot_metrics", "read_metrics", "train"]
 
 _EXACT = 1 << 24  # float32 holds every integer below
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Everything that determines a training, but the data.
-
-    Parameters
-    ----------
-    name : str
-        Of the network.
-    hidden : str
-        What is between input and classes, e.g. ``400-400`` or ``15C5-P2-40C5-P2-300``; :mod:`.topology` has the
-        notation.
-    classes : int
-    steps : int
-        T, 1..1024 time steps.
-    tau_m, tau_s : float
-        Time constants of membrane and synapse in steps; powers of two become shifts. Threshold: 1.
-    mean, std : float
-        A pixel ``p`` in 0..255 enters as ``(p / 255 - mean) / std``; the authors' values for (Fashion)MNIST.
-    weight_bits : int or None
-        1..8 or 16; None trains a float network.
-    granularity : "channel" or "layer"
-        One weight scale (and threshold) per neuron or per layer.
-    fraction_bits, input_bits : int
-        Fractional bits of the states, bits of a pixel; quantised training only.
-    bias : bool
-        Trained biases.
-    gradient : "tssl" or "surrogate"
-        TSSL-BP's, or a surrogate slope back through time.
-    loss : "mse", "softmax", "kernel" or "count"
-    label_smoothing, gain : float
-        Softmax loss: smoothing of the target; factor on the PSC sums.
-    ties : "lowest_index" or "membrane"
-        The readout's rule for equal scores. With "membrane" the output layer has one weight scale for all neurons, so
-        that their potentials are comparable, and the softmax and mse losses see the potentials.
-    potential_gain : float
-        Softmax and mse loss with ties by membrane: what is added to a PSC sum for a last potential at the threshold, or
-        taken off for one as far below 0. What lies further out adds no more: else nobody would need to spike.
-    wanted, unwanted : float
-        Count and mse loss: PSC sum of the label; count loss: of the other classes.
-    distill : float
-        Softmax and mse loss: 0..1, weight of the teacher's probabilities against the label.
-    activity : float
-        Added to the loss per spike of a hidden neuron, mean over the samples: fewer spikes, fewer cycles.
-    epochs, batch : int
-        With 0 epochs what the training starts from is exported as it is, but for the readout and the scales.
-    lr : float
-        Of AdamW; ``schedule`` "cosine" lets it fall to 0, "constant" does not.
-    weight_decay : float
-        Of weights; scales and biases have none.
-    clip : float
-        Largest norm of the gradient.
-    dropout, conv_dropout : float
-        Probability that the PSC of a hidden neuron (of a dense layer, of a convolution) is left out for a whole
-        sample, 0..1 (1 excluded).
-    mirror : bool
-        Show every other image mirrored, left to right, drawn anew in every epoch.
-    ema : float
-        Decay per step of the moving average of the weights, which is what is evaluated and exported; 0: off.
-    validation : int
-        Training images, drawn by ``seed``, that are held back to measure the accuracy.
-    seed : int
-    fused : bool
-        Let ``torch.compile`` fuse elementwise operations: a third faster, needs a C++ compiler.
-    threads : int
-        Of PyTorch. Results are identical for equal seeds and threads.
-
-    Raises
-    ------
-    SpikeloomError
-        If a value is out of range.
-    """
-
-    name: str = "network"
-    hidden: str = "400-400"
-    classes: int = 10
-    steps: int = 5
-    tau_m: float = 4.0
-    tau_s: float = 2.0
-    mean: float = 0.1307
-    std: float = 0.3081
-    weight_bits: int | None = 4
-    granularity: Literal["channel", "layer"] = "channel"
-    fraction_bits: int = 4
-    input_bits: int = 4
-    bias: bool = True
-    gradient: Literal["tssl", "surrogate"] = "tssl"
-    loss: Literal["mse", "softmax", "kernel", "count"] = "mse"
-    label_smoothing: float = 0.05
-    gain: float = 2.0
-    ties: Literal["lowest_index", "membrane"] = "lowest_index"
-    potential_gain: float = 0.5
-    wanted: float = 2.5
-    unwanted: float = 0.0
-    distill: float = 0.0
-    activity: float = 0.0
-    epochs: int = 30
-    batch: int = 100
-    lr: float = 1e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    dropout: float = 0.1
-    conv_dropout: float = 0.0
-    mirror: bool = False
-    ema: float = 0.999
-    validation: int = 5000
-    seed: int = 0
-    fused: bool = False
-    threads: int = 2
-
-    def __post_init__(self) -> None:
-        def need(key: str, good: bool, allowed: str) -> None:
-            if not good:
-                raise SpikeloomError(f"training: {key} must be {allowed}, not {getattr(self, key)!r}")
-
-        for key in ("classes", "steps", "batch", "threads"):
-            need(key, isinstance(getattr(self, key), int) and getattr(self, key) >= 1, "an integer above 0")
-        need("epochs", isinstance(self.epochs, int) and self.epochs >= 0, "an integer, at least 0")
-        need("hidden", isinstance(self.hidden, str), "a topology such as '400-400'")
-        for key in ("tau_m", "tau_s"):
-            need(key, 1 <= getattr(self, key) < 1 << 15, "in 1..32767 steps")
-        for key in ("std", "lr", "clip", "gain"):
-            need(key, 0 < getattr(self, key) < math.inf, "a number above 0")
-        need("weight_bits", self.weight_bits is None or self.weight_bits in ALLOWED_WEIGHT_BITS,
-             f"None or one of {ALLOWED_WEIGHT_BITS}")
-        need("granularity", self.granularity in ("channel", "layer"), "'channel' or 'layer'")
-        need("fraction_bits", 0 <= self.fraction_bits <= 16, "in 0..16")
-        need("input_bits", 1 <= self.input_bits <= 8, "in 1..8")
-        need("gradient", self.gradient in ("tssl", "surrogate"), "'tssl' or 'surrogate'")
-        need("loss", self.loss in ("mse", "softmax", "kernel", "count"), "'mse', 'softmax', 'kernel' or 'count'")
-        need("ties", self.ties in ("lowest_index", "membrane"), "'lowest_index' or 'membrane'")
-        need("ties", self.ties == "lowest_index" or self.weight_bits is not None,
-             "'lowest_index' in a float network, whose potentials are real numbers")
-        need("potential_gain", 0 <= self.potential_gain < math.inf, "at least 0")
-        need("schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
-        for key in ("label_smoothing", "dropout", "conv_dropout", "ema"):
-            need(key, 0 <= getattr(self, key) < 1, "in 0..1, 1 excluded")
-        need("distill", 0 <= self.distill <= 1, "in 0..1")
-        need("distill", not self.distill or self.loss in ("mse", "softmax"), "0 unless loss is 'mse' or 'softmax'")
-        for key in ("weight_decay", "activity"):
-            need(key, 0 <= getattr(self, key) < math.inf, "at least 0")
-        need("validation", self.validation >= 0, "at least 0")
-        need("steps", self.steps <= MAX_STEPS, f"in 1..{MAX_STEPS}")
-        need("name", bool(isinstance(self.name, str) and NETWORK_NAME.fullmatch(self.name)),
-             "letters, digits, '_', '.' or '-'")
-        need("seed", isinstance(self.seed, int) and 0 <= self.seed < 1 << 32, "in 0..2**32-1")
-        need("mean", math.isfinite(self.mean), "finite")
-        sizes = re.findall(r"\d+", self.hidden)
-        need("hidden", len(self.hidden) <= 1000 and all(len(n) <= 6 for n in sizes),
-             "of layers below 1,000,000 neurons")
 
 
 @dataclass(frozen=True)
@@ -227,6 +75,8 @@ class EpochMetrics:
     seconds : float
         Training only, without validation.
     """
+
+    __pydantic_config__: ClassVar[Any] = STRICT
 
     epoch: int
     loss: float
@@ -481,6 +331,13 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         If the data or ``start`` do not fit the configuration, the checkpoint is of another one or damaged, the loss
         stops being a number, or the folder cannot be written.
     """
+    an(TrainConfig, config, "training: config")
+    called(progress, "training: progress")
+    called(on_epoch, "training: on_epoch")
+    if source is not None:
+        an(str, source, "training: source")
+    if not isinstance(start, FloatNetwork | Network | None):
+        raise SpikeloomError(f"training: start must be a FloatNetwork or a Network, not {short(start)}")
     if config.epochs == 0 and start is None:
         raise SpikeloomError("training: epochs must be above 0 where there is no network to start from, not 0")
     pixels, target_labels, soft = _check_data(config, images, labels, teacher)
@@ -491,6 +348,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     # Denormal gradients of silent neurons are computed in microcode: an epoch took 20 times longer.
     torch.set_flush_denormal(True)
     torch.set_num_threads(config.threads)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "torch"))
 
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))
     held_back, kept = order[:config.validation], order[config.validation:]
@@ -563,6 +421,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
 
 CHECKPOINT = "checkpoint.pt"
 MAX_CHECKPOINT_BYTES = 1 << 32
+MAX_LOG_BYTES = 64 * MIB
 MAX_WEIGHTS = 1 << 27  # four copies, with the optimiser's, take 2 GiB
 _FILES = (CHECKPOINT, "metrics.jsonl", "metrics.png", "network.snn", "network.fsnn")
 
@@ -583,17 +442,36 @@ def check_output(folder: str | Path, resume: bool) -> Path:
     if there and not (resume and CHECKPOINT in there):
         raise SpikeloomError(f"{shown(out)}: has {there[0]} already: go on with it by --resume, or choose another "
                              "folder")
+    for name in there:
+        check_file(out / name, _is_own)
     return out
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file is one that a training writes, by its content."""
+    if path.suffix in (".snn", ".fsnn"):
+        return container.is_kind(path, network_file.KIND if path.suffix == ".snn" else float_network.KIND)
+    if path.suffix == ".jsonl":
+        try:
+            read_metrics(path)
+        except SpikeloomError:
+            return False
+        return True
+    with open_regular(path) as file:
+        start = file.read(_HEAD_BYTES)
+    return (start.startswith(b"\x89PNG") and _AUTHOR.encode() in start if path.suffix == ".png"
+            else start.startswith(b"PK"))  # a checkpoint is read, and refused by its content, later
+
+
+_AUTHOR = "spikeloom train"
+_HEAD_BYTES = 4096
 
 
 def read_metrics(path: str | Path) -> list[EpochMetrics]:
     """The log of a training; raises :class:`.SpikeloomError` if it is missing or no such log."""
-    try:
-        return [EpochMetrics(**json.loads(line)) for line in Path(path).read_text().splitlines()]
-    except OSError as error:
-        raise SpikeloomError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise SpikeloomError(f"{path}: not a training log: {error}") from error
+    file = path_of(path, "training log")
+    lines = read_text(file, MAX_LOG_BYTES).splitlines()
+    return [read_dataclass(EpochMetrics, line, f"{shown(file)}: line {k + 1}") for k, line in enumerate(lines)]
 
 
 def plot_metrics(metrics: list[EpochMetrics], path: str | Path) -> None:
@@ -629,7 +507,8 @@ def plot_metrics(metrics: list[EpochMetrics], path: str | Path) -> None:
         axes.grid(alpha=0.3)
     picture = io.BytesIO()
     try:
-        figure.savefig(picture, format=Path(path).suffix.removeprefix(".") or "png")
+        kind = Path(path).suffix.removeprefix(".") or "png"
+        figure.savefig(picture, format=kind, metadata={"Author": _AUTHOR} if kind == "png" else None)
     except ValueError as error:
         raise SpikeloomError(f"{path}: cannot be written: {error}") from error
     _replace(path_of(path, "picture"), picture.getvalue())
@@ -645,6 +524,8 @@ def _check_size(config: TrainConfig, shape: tuple[int, ...]) -> None:
 
 def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any],
                 teacher: npt.NDArray[np.floating[Any]] | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    images, labels = array(images, "training: images"), array(labels, "training: labels")
+    teacher = None if teacher is None else array(teacher, "training: teacher")
     if images.dtype != np.uint8 or images.ndim < 2:
         raise SpikeloomError(f"training: images must be uint8 of shape (N, ...), not {images.dtype} {images.shape}")
     if images.ndim > 4 or (images.size and int(images.max()) <= 1):
@@ -654,13 +535,9 @@ def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.
     if config.weight_bits is not None and images.size and int(images.max()) >> (8 - config.input_bits) == 0:
         raise SpikeloomError(f"training: the largest pixel is {images.max()}, of which {config.input_bits} input_bits "
                              "leave nothing: pixels must be scaled to 0..255 (spikes over time cannot be trained yet)")
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-        raise SpikeloomError(f"training: labels must be {len(images)} integers, not {labels.dtype} {labels.shape}")
+    labels = check_labels(labels, len(images), config.classes, "training")
     if len(images) <= config.validation:
         raise SpikeloomError(f"training: validation={config.validation} must be less than the {len(images)} images")
-    if labels.min() < 0 or labels.max() >= config.classes:
-        raise SpikeloomError(f"training: labels must be in 0..{config.classes - 1}, "
-                             f"not {labels.min()}..{labels.max()}")
     soft = None
     if config.distill:
         if teacher is None or teacher.shape != (len(images), config.classes):
@@ -777,9 +654,9 @@ def _save_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _M
 
 
 def _replace(path: Path, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
-    """Write a file of this training, as a whole; that it is ours was checked when the training began."""
+    """Write a file of this training, as a whole."""
     try:
-        write_file(path, content, is_own=lambda there: True)
+        write_file(path, content, is_own=_is_own)
     except RuntimeError as error:  # torch reports a full disk so
         raise SpikeloomError(f"{shown(path)}: cannot be written: {error}") from error
 
@@ -791,18 +668,22 @@ def _load_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _M
         # Tensors and plain values: runs no code from the file.
         state = torch.load(io.BytesIO(saved_bytes), weights_only=True)
         saved = json.loads(state["config"])
-        metrics = [EpochMetrics(**m) for m in json.loads(state["metrics"])]
+        metrics = [read_dataclass(EpochMetrics, json.dumps(m), f"{shown(path)}: epoch {k + 1}")
+                   for k, m in enumerate(json.loads(state["metrics"]))]
+        get = saved.get
+    except SpikeloomError:
+        raise
     except Exception as error:  # torch raises what it finds: RuntimeError, UnpicklingError, EOFError, KeyError, ...
-        raise SpikeloomError(f"{path}: not a checkpoint of this training, or damaged: {error}") from error
+        raise SpikeloomError(f"{shown(path)}: not a checkpoint of this training, or damaged: {short(error)}") from error
     wanted = json.loads(json.dumps(asdict(config)))
     for f in fields(config):
-        if saved.get(f.name) != wanted[f.name] and not (f.name == "epochs" and config.schedule == "constant"):
-            raise SpikeloomError(f"{path}: was made with {f.name}={saved.get(f.name)!r}, not {wanted[f.name]!r}; "
+        if get(f.name) != wanted[f.name] and not (f.name == "epochs" and config.schedule == "constant"):
+            raise SpikeloomError(f"{shown(path)}: was made with {f.name}={short(get(f.name))}, not {wanted[f.name]!r}; "
                                  "resume with the same configuration, or start anew in another folder")
     try:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise SpikeloomError(f"{path}: does not fit the images: {error}") from error
+    except Exception as error:  # of values of another type, too
+        raise SpikeloomError(f"{shown(path)}: does not fit the images: {short(error)}") from error
     return metrics

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..errors import SpikeloomError
 from .paths import shown
 from .reading import MIB, open_regular
 
-__all__ = ["read_archive", "read_npy", "unpacked_limit"]
+__all__ = ["archive_names", "read_archive", "read_npy", "unpacked_limit"]
 
 MAX_MEMBERS = 10_000
 # A file may unpack to so many times its size, beyond what is small anyway: spike rasters of a few per cent pack well,
@@ -29,6 +30,12 @@ MAX_RATIO = 100
 FREE_BYTES = 64 * MIB
 _HEADER = re.compile(r"\{'descr': '([<>|=])([biuf])([1248])', 'fortran_order': (True|False), "
                      r"'shape': \(((?:\d{1,18}(?:, |,)?)*)\),? *\} *\n?")
+
+
+def archive_names(path: Path, limit_bytes: int) -> list[str]:
+    """Names of a ZIP archive's members; errors as :func:`read_archive`."""
+    with _opened(path, limit_bytes) as archive:
+        return archive.namelist()
 
 
 def read_archive(path: Path, limit_bytes: int, wanted: Container[str] | None = None) -> dict[str, bytes]:
@@ -40,20 +47,24 @@ def read_archive(path: Path, limit_bytes: int, wanted: Container[str] | None = N
         If it is no archive, damaged, encrypted, has a name twice, or unpacks to more than ``limit_bytes`` or than 100
         times its own size.
     """
+    with _opened(path, limit_bytes) as archive:
+        chosen = [member for member in archive.infolist() if wanted is None or member.filename in wanted]
+        size, allowed = sum(member.file_size for member in chosen), min(limit_bytes, unpacked_limit(path))
+        if size > allowed:
+            raise SpikeloomError(f"{shown(path)}: unpacks to {size:,} bytes, allowed are {allowed:,}")
+        return {member.filename: archive.read(member) for member in chosen}
+
+
+@contextmanager
+def _opened(path: Path, limit_bytes: int) -> Iterator[zipfile.ZipFile]:
     name = shown(path)
     try:
         with open_regular(path, limit_bytes) as file, zipfile.ZipFile(file) as archive:
-            allowed = min(limit_bytes, unpacked_limit(path))
-            members = archive.infolist()
-            names = [member.filename for member in members]
-            if len(members) > MAX_MEMBERS or len(set(names)) < len(names):
-                raise SpikeloomError(f"{name}: an archive of {len(members):,} members, allowed are {MAX_MEMBERS:,} "
+            names = archive.namelist()
+            if len(names) > MAX_MEMBERS or len(set(names)) < len(names):
+                raise SpikeloomError(f"{name}: an archive of {len(names):,} members, allowed are {MAX_MEMBERS:,} "
                                      "with different names")
-            chosen = [member for member in members if wanted is None or member.filename in wanted]
-            size = sum(member.file_size for member in chosen)
-            if size > allowed:
-                raise SpikeloomError(f"{name}: unpacks to {size:,} bytes, allowed are {allowed:,}")
-            return {member.filename: archive.read(member) for member in chosen}
+            yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, SpikeloomError):
             raise

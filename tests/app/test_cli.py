@@ -145,6 +145,7 @@ def test_sim(run: Run, files: Files) -> None:
     assert value["wall_s"] > 0
     rough = value["rough_pass"]
     assert (rough["samples"], rough["mismatches"], rough["cycles_mispredicted"]) == (20, 0, None)
+    assert rough["resets"] == 3
     assert set(value["cycles"]) == {"min", "mean", "max"}
     predicted = value_of(run("check", files.snn, "--data", files.data, "--samples", 20, "--json"))["cycles"]
     assert value["cycles"] == {key: predicted[key] for key in ("min", "mean", "max")}
@@ -388,9 +389,9 @@ def test_folder_that_may_not_be_read(run: Run, monkeypatch: pytest.MonkeyPatch) 
     (("--weight-bits", 9), "weight_bits must be .*not 9"),
     (("--hidden", "4-x"), "part 'x' must be like 400, 32C5"),
     (("--hidden", "4-0"), "part '0': must have at least one neuron"),
-    (("--epochs", 0), "0 is not in the range"),
+    (("--epochs", 0), "epochs must be above 0 where there is no network to start from"),
     (("--lr", -1), r"lr must be .*not -1\.0"),
-    (("--validation", 20), "validation=20 must be less than the 20 images"),
+    (("--validation", 20), "validation=20 must be less than the 16 images"),
     (("--loss", "hinge"), "'hinge' is not one of"),
 ])
 def test_bad_training(run: Run, files: Files, tmp_path: Path, options: tuple[Any, ...], pattern: str) -> None:
@@ -550,8 +551,11 @@ def test_data_default_to_those_of_the_training(run: Run, files: Files, tmp_path:
     refused(run("eval", files.snn), "does not say on which data it was trained", "--data")
     save_network(dataclasses.replace(network, metadata={"data": str(files.data)}), tmp_path / "named.snn")
     result = run("eval", "named.snn", "--json")
-    assert json.loads(result.stdout)["samples"] == 20
-    assert "are the data that the network was trained on" in result.stderr
+    assert json.loads(result.stdout)["samples"] == 4  # a fifth of them, which a training leaves out
+    assert json.loads(run("eval", "named.snn", "--split", "all", "--json").stdout)["samples"] == 20
+    assert json.loads(run("eval", "named.snn", "--data", files.data, "--json").stdout)["samples"] == 4
+    save_network(dataclasses.replace(network, metadata={"data": "elsewhere.npz"}), tmp_path / "moved.snn")
+    refused(run("eval", "moved.snn"), "trained on 'elsewhere.npz', which is not here", "--data")
 
 
 def test_only_networks_are_replaced(run: Run, files: Files, tmp_path: Path) -> None:

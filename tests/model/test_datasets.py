@@ -86,12 +86,12 @@ def test_unknown_name(name: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"split": "validation"}, "split must be 'train' or 'test', not 'validation'"),
+    ({"split": "validation"}, "split must be 'train', 'test' or 'all', not 'validation'"),
     ({"split": "train"}, "data set fashion-mnist-demo: split must be 'test', it has no 'train'"),
-    ({"samples": 0}, "samples must be an integer of at least 1, not 0"),
-    ({"samples": -1}, "samples must be an integer of at least 1, not -1"),
-    ({"samples": 1.5}, "samples must be an integer of at least 1, not 1.5"),
-    ({"samples": True}, "samples must be an integer of at least 1, not True"),
+    ({"samples": 0}, "samples must be an integer above 0, not 0"),
+    ({"samples": -1}, "samples must be an integer above 0, not -1"),
+    ({"samples": 1.5}, "samples must be an integer above 0, not 1.5"),
+    ({"samples": True}, "samples must be an integer above 0, not True"),
     ({"steps": 0}, "steps must be in 1..1024, not 0"),
     ({"steps": 5.0}, "steps must be in 1..1024, not 5.0"),
 ])

@@ -99,10 +99,10 @@ def with_nan(shape):
     ({"bias": np.zeros(3)}, r"layer h: bias has shape \(3,\), but the weights have 2 outputs"),
     ({"weight": np.zeros(3)}, r"layer h: weight must have 2 dimensions, not shape \(3,\)"),
     ({"weight": np.zeros((2, 0))}, "layer h: weight must not be empty"),
-    ({"tau_m": 0.0}, r"layer h: tau_m must be in 1\.\.32767 steps, not 0\.0"),
-    ({"tau_s": -2.0}, r"layer h: tau_s must be in 1\.\.32767 steps, not -2\.0"),
-    ({"tau_s": float("nan")}, "layer h: tau_s must be"),
-    ({"theta": 0.0}, r"layer h: theta must be a number above 0, not 0\.0"),
+    ({"tau_m": 0.0}, r"layer h: tau_m, in steps, must be a number in 1\.\.32767, not 0\.0"),
+    ({"tau_s": -2.0}, r"layer h: tau_s, in steps, must be a number in 1\.\.32767, not -2\.0"),
+    ({"tau_s": float("nan")}, "layer h: tau_s, in steps, must be"),
+    ({"theta": 0.0}, r"layer h: theta must be a number in 1e-30\.\.1e\+30, not 0\.0"),
 ])
 def test_bad_layer(changes, message):
     with pytest.raises(SpikeloomError, match=message):
@@ -111,11 +111,11 @@ def test_bad_layer(changes, message):
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"steps": 0}, r"network small: steps must be in 1\.\.1024, not 0"),
-    ({"std": 0.0}, "network small: std must be a number above 0"),
-    ({"mean": float("inf")}, "network small: mean must be finite"),
-    ({"shape": (0, 3)}, "network small: shape must be positive integers"),
+    ({"std": 0.0}, r"network small: std must be a number in 1e-30\.\.1e\+30, not 0\.0"),
+    ({"mean": float("inf")}, "network small: mean must be a number in .*, not inf"),
+    ({"shape": (0, 3)}, r"network small: shape must be in 1\.\.2147483647, not 0"),
     ({"shape": (5, 5)}, "layer hidden1: takes 12 inputs, but the input gives 25"),
-    ({"layers": ()}, "network small: layers must not be empty"),
+    ({"layers": ()}, "network small: layers must be FloatLayers and not be empty"),
 ])
 def test_bad_network(network, changes, message):
     with pytest.raises(SpikeloomError, match=message):

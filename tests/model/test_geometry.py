@@ -53,10 +53,13 @@ def test_pools() -> None:
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"stride": 0}, "convolution stride must be an integer above 0, not 0"),
-    ({"padding": 3}, r"convolution padding must be an integer in 0..2 \(less than the kernel\), not 3"),
+    ({"padding": 3}, r"convolution padding \(less than the kernel\) must be in 0..2, not 3"),
     ({"kernel": (9, 3)}, r"convolution kernel must be at most the padded map of 8 x 8, not \(9, 3\)"),
     ({"kernel": (3,)}, "convolution kernel must be two integers above 0"),
-    ({"kernel": (3, 0)}, r"convolution kernel must be two integers above 0 \(height, width\), not \(3, 0\)"),
+    ({"kernel": (3, 0)}, "convolution kernel must be an integer above 0, not 0"),
+    ({"kernel": 3}, "convolution kernel must be two integers above 0"),
+    ({"input_shape": None}, "convolution input_shape must be three integers above 0"),
+    ({"stride": True}, "convolution stride must be an integer above 0, not True"),
     ({"channels": 0}, "convolution channels must be an integer above 0, not 0"),
     ({"groups": 3}, "convolution groups must be 1 or the 2 input channels, not 3"),
     ({"groups": 2, "channels": 3}, "convolution channels must be a multiple of groups=2, not 3"),
@@ -70,6 +73,7 @@ def test_bad_convolutions(changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: Pool("max", 2), "pool kind must be 'sum' or 'or', not 'max'"),  # type: ignore[arg-type]
     (lambda: Pool("sum", 0), "pool size must be an integer above 0, not 0"),
+    (lambda: Pool("sum", True), "pool size must be an integer above 0, not True"),
     (lambda: Pool("sum", 3).output_shape((1, 6, 8)), "pool size 3 does not divide a map of 6 x 8"),
     (lambda: Pool("or", 2).output_shape((10,)), r"a feature map must have shape \(channels, height, width\), not"),
 ])

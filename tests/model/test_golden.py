@@ -268,7 +268,7 @@ SPIKING = one_neuron([1, 1, 1, 1], 1, steps=2)
 @pytest.mark.parametrize(("network", "samples", "message"), [
     (STATIC, np.zeros((1, 4)), "network one: samples must be uint8, not float64"),
     (STATIC, np.zeros((1, 4), np.int64), "network one: samples must be uint8, not int64"),
-    (STATIC, np.full((1, 4), None), "network one: samples must be uint8, not object"),
+    (STATIC, np.full((1, 4), None), "network one: samples must be an array of numbers"),
     (STATIC, np.zeros((1, 4), bool), "network one: a sample must be uint8 of shape (4,), not bool of shape (4,)"),
     (STATIC, np.zeros((1, 5), np.uint8), "network one: a sample must be uint8 of shape (4,), not uint8 of shape (5,)"),
     (STATIC, np.zeros(4, np.uint8), "network one: a sample must be uint8 of shape (4,), not uint8 of shape ()"),

@@ -54,7 +54,9 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     # weights
     (lambda: dense(weight=np.ones((2, 3))), "weight must be integers, not float64"),
     (lambda: dense(weight=np.full((2, 3), np.nan)), "weight must be integers, not float64"),
-    (lambda: dense(weight=np.ones((2, 3), object)), "weight must be integers, not object"),
+    (lambda: dense(weight=np.ones((2, 3), object)), "weight must be an array of numbers"),
+    (lambda: dense(weight=[[1, 2], [3]]), "weight must be an array, not [[1, 2], [3]]"),
+    (lambda: dense(weight_bits=True), "weight_bits must be one of (1, 2, 3, 4, 5, 6, 7, 8, 16), not True"),
     (lambda: dense(weight=np.ones((2, 3), bool)), "weight must be integers, not bool"),
     (lambda: dense(weight=np.ones(3, int)), "weight must have 2 dimensions, not shape (3,)"),
     (lambda: dense(weight=np.ones((0, 3), int)), "weight must not be empty, not of shape (0, 3)"),

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 from spikeloom.model import float_network, golden, network_file, train  # noqa: E402
 from spikeloom.model.errors import SpikeloomError  # noqa: E402
-from spikeloom.model.train import TrainConfig  # noqa: E402
+from spikeloom.model.train_config import TrainConfig  # noqa: E402
 
 SMALL = TrainConfig(hidden="24", classes=3, epochs=3, batch=25, lr=1e-2, dropout=0.1, ema=0.9, validation=100,
                     mean=0.4, std=0.3, threads=1)
@@ -242,10 +242,10 @@ def test_progress_counts_batches(data, tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"steps": 0}, "steps must be an integer above 0, not 0"),
+    ({"steps": 0}, r"steps must be in 1\.\.1024, not 0"),
     ({"tau_m": 0.0}, r"tau_m must be in 1\.\.32767 steps, not 0\.0"),
     ({"tau_s": float("nan")}, "tau_s must be"),
-    ({"weight_bits": 9}, "weight_bits must be None or one of"),
+    ({"weight_bits": 9}, r"weight_bits must be one of \(None, 1, .*, not 9"),
     ({"granularity": "row"}, "granularity must be"),
     ({"fraction_bits": 17}, "fraction_bits must be"),
     ({"input_bits": 0}, "input_bits must be"),
@@ -269,8 +269,8 @@ def test_bad_data(data, tmp_path):
     images, labels = data
     for bad_images, bad_labels, message in (
             (images.astype(float), labels, "images must be uint8"),
-            (images, labels[:-1], "labels must be 500 integers"),
-            (images, labels + 1, r"labels must be in 0\.\.2, not 1\.\.3"),
+            (images, labels[:-1], r"labels must be integers of shape \(500,\)"),
+            (images, labels + 1, r"label of sample \d+ must be in 0\.\.2, not 3"),
             (images[:100], labels[:100], "validation=100 must be less than the 100 images")):
         with pytest.raises(SpikeloomError, match=message):
             train.train(SMALL, bad_images, bad_labels, tmp_path)
@@ -290,9 +290,9 @@ def test_log_is_drawn(data, tmp_path):
     with pytest.raises(SpikeloomError, match=r"folder .*none does not exist"):
         train.plot_metrics(metrics, tmp_path / "none" / "log.png")
     (tmp_path / "log").write_text('{"epoch": 1}\n')
-    with pytest.raises(SpikeloomError, match="not a training log"):
+    with pytest.raises(SpikeloomError, match="log: line 1: field loss is missing"):
         train.read_metrics(tmp_path / "log")
-    with pytest.raises(SpikeloomError, match="cannot be read"):
+    with pytest.raises(SpikeloomError, match="no such file"):
         train.read_metrics(tmp_path / "none")
 
 
@@ -323,8 +323,8 @@ def test_a_first_epoch_that_fails_leaves_nothing(data, tmp_path):
 @pytest.mark.parametrize(("changes", "why"), [
     ({"steps": 1025}, "steps must be in 1..1024"), ({"name": "a b"}, "name must be letters"),
     ({"name": "<b>", "weight_bits": None}, "name must be letters"), ({"seed": 1 << 63}, "seed must be in"),
-    ({"hidden": "1000000000000"}, "hidden must be of layers below"),
-    ({"hidden": "9" * 5000}, "hidden must be of layers"),
+    ({"hidden": "1000000000000"}, "hidden must be a topology .*of layers below"),
+    ({"hidden": "9" * 5000}, "hidden must be a topology"),
 ])
 def test_settings_are_checked_before_the_training(changes, why):
     with pytest.raises(SpikeloomError, match=f"^training: {why}"):
