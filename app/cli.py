@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rich.table import Table
 
 import spikeloom
 from spikeloom import shipped
-from spikeloom.console import Group, bar, command_line, out, print_json, print_table
+from spikeloom.console import Group, bar, command_line, out, print_json, print_next, print_table
 from spikeloom.data_options import (
     RANDOM,
     data_for,
@@ -123,7 +124,7 @@ def demo(network: str, data: str, samples: int, fold: str, output: Path, clock_m
     \b
     Examples:
       spikeloom demo
-      spikeloom demo --samples 500 --fold small -o build/small
+      spikeloom demo --samples 20 --fold small -o build/small
     """
     net = spikeloom.load(network)
     loaded = load_data(data, samples, None, net)
@@ -269,7 +270,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
         out.print(f"cycles per sample: min {c['min']:,}  mean {c['mean']:,.1f}  max {c['max']:,}; "
                   f"mean {c['mean'] / clock_mhz:.2f} us at {clock_mhz:g} MHz ({c['samples']} samples of {loaded.name})")
     options = [*(["--device", device, "--bus-bits", str(bus_bits)] if device else []), "-o", f"build/{net.name}"]
-    out.print("next: " + command_line("build", network, "--fold", fold, *options))
+    print_next(command_line("build", network, "--fold", fold, *options))
 
 
 def _shown(key: str, value: Any) -> str:
@@ -371,6 +372,24 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
 
 @main.command()
 @folder_argument
+@json_option
+def lint(folder: Path, as_json: bool) -> None:
+    """Check the Verilog in FOLDER by Verilator, all warnings on; what is waived stands in its lint.vlt, with reasons.
+
+    \b
+    Examples:
+      spikeloom lint build/fast
+    """
+    from spikeloom.cosim.verilator import find_verilator
+    from spikeloom.cosim.verilator import lint as run
+    run(folder)
+    tool = find_verilator()
+    print_table(as_json, {"folder": str(folder), "warnings": 0, "verilator": tool.version}, shown(folder),
+                [("warnings", 0), ("Verilator", tool.version)])
+
+
+@main.command()
+@folder_argument
 @click.option("--device", default="lfe5u-85f", show_default=True, help="lfe5u-85f, ice40-up5k, xc7, ...")
 @json_option
 def synth(folder: Path, device: str, as_json: bool) -> None:
@@ -422,8 +441,11 @@ def report(folder: Path, data: str | None, split: str | None, samples: int, devi
     if output.parent.exists():
         check_page(output)
     loaded = data_for(spikeloom.load(folder), data, samples, split)
+    words = [*(["--data", data] if data else []), *(["--split", split] if split else []), "--samples", samples,
+             "-o", output]
+    made_by = (command_line("report", folder, *words), datetime.now(UTC).date().isoformat())
     with bar("report") as advance:
-        path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz,
+        path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz, made_by=made_by,
                                 progress=lambda what: advance(1, what=what))
     print_table(as_json, {"report": str(path), "samples": len(loaded)}, shown(folder), [("report", path)])
 

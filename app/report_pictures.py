@@ -1,4 +1,4 @@
-"""The pictures of the report: each function draws one and returns it as a ``data:`` URI.
+"""The pictures of the report: each function draws one and returns SVG to stand in the page, or a ``data:`` URI.
 
 Nothing here knows of networks or folders: arrays and names go in. The bytes depend on them alone.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.linewidth": 0.6, "xtick.major.width": 0.6,
     "ytick.major.width": 0.6, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
     "grid.color": GRID, "grid.linewidth": 0.6, "axes.unicode_minus": True, "figure.dpi": 100,
-    "svg.fonttype": "path", "svg.hashsalt": "spikeloom", "path.simplify": False,
+    "svg.fonttype": "none", "svg.hashsalt": "spikeloom", "path.simplify": False,
 }
 _NAMED_CLASSES = 20        # more get no names on axes
 _NUMBERED_CELLS = 20       # confusion matrices with more classes get no numbers
@@ -106,7 +107,7 @@ def draw_raster(raster: Raster) -> str:
         if len(raster.classes) <= _NAMED_CLASSES:
             _mark_classes(output, raster)
         _draw_scores(axes[cells - 1], raster)
-        return _uri(figure)
+        return _element(figure)
 
 
 def _draw_picture(ax: Axes, raster: Raster) -> None:
@@ -221,7 +222,7 @@ def draw_confusion(matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> str
         ax.set_xlabel("class given")
         ax.set_ylabel("true class")
         ax.spines[:].set_visible(False)
-        return _uri(figure)
+        return _element(figure)
 
 
 def draw_activity(names: Sequence[str], shares: npt.NDArray[np.float64], per_step: npt.NDArray[np.float64]) -> str:
@@ -267,7 +268,7 @@ def draw_activity(names: Sequence[str], shares: npt.NDArray[np.float64], per_ste
         right.grid(axis="y")
         right.legend(edgecolor="none", framealpha=0.85, ncols=-(-len(names) // 8))
         right.set_title("Share of neurons that spike in a step", loc="left")
-        return _uri(figure)
+        return _element(figure)
 
 
 def draw_timeline(names: Sequence[str], ends: npt.NDArray[np.int64], latency: npt.NDArray[np.int64],
@@ -302,7 +303,7 @@ def draw_timeline(names: Sequence[str], ends: npt.NDArray[np.int64], latency: np
         ax.set_xlabel("cycle")
         ax.xaxis.set_major_formatter("{x:,.0f}")
         _second_axis(ax, clock_mhz)
-        return _uri(figure)
+        return _element(figure)
 
 
 def draw_cycles(latency: npt.NDArray[np.int64], clock_mhz: float) -> str:
@@ -330,7 +331,7 @@ def draw_cycles(latency: npt.NDArray[np.int64], clock_mhz: float) -> str:
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.set_ylabel("samples")
         _second_axis(ax, clock_mhz)
-        return _uri(figure)
+        return _element(figure)
 
 
 def _second_axis(ax: Axes, clock_mhz: float) -> None:
@@ -343,12 +344,13 @@ def _short(text: str, most: int = 14) -> str:
     return text if len(text) <= most else text[:most - 1] + "…"
 
 
-def _uri(figure: Figure) -> str:
-    """SVG, or PNG if that would be large."""
+def _element(figure: Figure) -> str:
+    """SVG whose text is text, or a PNG as an address if that would be large."""
     out = io.BytesIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    kind = "svg+xml"
-    if out.tell() > _LARGEST_SVG:
-        out, kind = io.BytesIO(), "png"
-        figure.savefig(out, format="png", dpi=_PIXELS_PER_INCH, metadata={"Software": None})
-    return f"data:image/{kind};base64," + base64.b64encode(out.getvalue()).decode("ascii")
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    if out.tell() <= _LARGEST_SVG:
+        text = out.getvalue().decode("utf-8")
+        return re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg"):], flags=re.DOTALL)
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=_PIXELS_PER_INCH, metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode("ascii")

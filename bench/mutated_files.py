@@ -41,7 +41,7 @@ from spikeloom.gen.fold import load_fold
 from spikeloom.gen.manifest import MANIFEST, read_build
 from spikeloom.gen.plan import make_plan
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.float_network import FloatLayer, FloatNetwork, load_float_network, save_float_network
+from spikeloom.model.float_network import FloatLayer, FloatNetwork, save_float_network
 from spikeloom.model.geometry import ConvGeometry, Pool
 from spikeloom.model.network import Network
 from spikeloom.model.network_file import save_network
@@ -299,7 +299,7 @@ def of_data(name: str) -> Callable[[Path], object]:
 FORMATS = (
     Format("network (.snn)", 25, {"net.snn": changed_zip}, lambda at: spikeloom.load(at / "net.snn").hash),
     Format("float network (.fsnn), quantised", 15, {"net.fsnn": changed_zip},
-           lambda at: quantize(load_float_network(at / "net.fsnn"), weight_bits=4)),
+           lambda at: spikeloom.quantize(at / "net.fsnn", weight_bits=4)),
     Format("fold", 15, {"fold.json": changed_json}, lambda at: load_fold(at / "fold.json", NETWORK[0])),
     Format("build folder", 15, {f"build/{MANIFEST}": changed_manifest, "build/snn_top.v": changed_bytes,
                                 "build/network.snn": changed_zip}, lambda at: read_build(at / "build")),

@@ -35,7 +35,8 @@ class Proof:
     isolated : SimResult
         Of all samples, one at a time.
     rough : SimResult
-        Of the first few, back to back with stalls and resets.
+        Of the first few, back to back with stalls and resets; after every second class the output waits until all
+        queues are full.
     """
 
     isolated: SimResult
@@ -61,6 +62,7 @@ def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | No
     surely = max(count * BuildFolder.load(folder).beats_per_sample, isolated.cycles_min)
     resets = np.random.default_rng(seed).integers(1, max(2, surely), RESETS).tolist()
     rough = simulate(folder, given[:count], None if labels is None else array(labels, "labels")[:count], jobs=1,
-                     mode="stream", input_gap=PAUSES, output_stall=PAUSES, reset_cycles=resets, seed=seed,
-                     memory=memory, progress=progress)
+                     mode="stream", input_gap=PAUSES, output_stall=PAUSES, output_hold_cycles=2 * isolated.cycles_max,
+                     reset_cycles=resets, seed=seed, memory=memory,
+                     progress=progress)
     return Proof(isolated, rough)

@@ -136,6 +136,7 @@ class _Stimulation:
     mode: str
     input_gap: float
     output_stall: float
+    output_hold_cycles: int
     seed: int
     reset_cycles: tuple[int, ...]
     max_idle_cycles: int
@@ -146,6 +147,7 @@ class _Stimulation:
         random = np.random.SeedSequence([self.seed, job]).generate_state(1)[0] or 1  # xorshift must not start at 0
         return [f"+stream={int(self.mode == 'stream')}", f"+input_gap={round(self.input_gap * 65536)}",
                 f"+output_stall={round(self.output_stall * 65536)}", f"+random={random}",
+                f"+output_hold={self.output_hold_cycles}",
                 f"+max_idle={self.max_idle_cycles}", f"+axi_latency={self.memory.latency_cycles}",
                 f"+axi_beat_interval={self.memory.beat_interval_cycles}",
                 f"+axi_error_address={-1 if self.memory_error_address is None else self.memory_error_address}"]
@@ -166,8 +168,8 @@ class _Job:
 
 def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int = 2,
              mode: Literal["isolated", "stream"] = "isolated", input_gap: float = 0.0, output_stall: float = 0.0,
-             seed: int = 0, reset_cycles: Sequence[int] = (), waves: str | Path | None = None,
-             predict: CyclePredictor | None = None, progress: Progress | None = None,
+             output_hold_cycles: int = 0, seed: int = 0, reset_cycles: Sequence[int] = (),
+             waves: str | Path | None = None, predict: CyclePredictor | None = None, progress: Progress | None = None,
              max_idle_cycles: int | None = None, memory: MemoryTiming = MEMORY,
              memory_error_address: int | None = None) -> SimResult:
     """Simulate a build folder's Verilog on samples and compare every spike, class and cycle count.
@@ -186,8 +188,10 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         Send a sample when the one before has its class, or as soon as the hardware takes it.
     input_gap, output_stall : float
         0..1 (exclusive): probability per cycle that the input pauses, that the output has to wait.
+    output_hold_cycles : int
+        Cycles that the output waits after every second class: back to back, so that all queues fill.
     seed : int
-        Of these random pauses.
+        Of the random pauses.
     reset_cycles : sequence of int
         Cycles, counted in each process from its start, at which the hardware is reset; samples without a
         class by then are sent again.
@@ -217,8 +221,8 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     began = time.monotonic()
     build = BuildFolder.load(folder)
     array, label_array = _checked(build, samples, labels)
-    stimulation = _stimulation(build, mode, input_gap, output_stall, seed, reset_cycles, max_idle_cycles,
-                                memory, memory_error_address)
+    stimulation = _stimulation(build, mode, input_gap, output_stall, output_hold_cycles, seed, reset_cycles,
+                               max_idle_cycles, memory, memory_error_address)
     whole(jobs, "jobs", 1, 1024)
     called(predict, "predict")
     waves_file = _checked_waves(waves)
@@ -242,7 +246,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     classes = np.concatenate([r.classes for r in results])
     latencies = np.concatenate([r.latencies for r in results])
     mispredicted = None
-    if mode == "isolated" and input_gap == 0 and output_stall == 0:
+    if mode == "isolated" and input_gap == output_stall == output_hold_cycles == 0:
         predicted = np.asarray((predict or partial(predict_latency, memory=memory))(
             build.network, build.manifest, array))
         if predicted.shape != latencies.shape:
@@ -285,8 +289,8 @@ def _is_waveform(path: Path) -> bool:
         return file.read(len(_VCD)) == _VCD
 
 
-def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: float, seed: int,
-                 reset_cycles: Sequence[int], max_idle_cycles: int | None, memory: MemoryTiming,
+def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: float, output_hold_cycles: int,
+                 seed: int, reset_cycles: Sequence[int], max_idle_cycles: int | None, memory: MemoryTiming,
                  memory_error_address: int | None) -> _Stimulation:
     choice(mode, "mode", ("isolated", "stream"))
     for name, probability in (("input_gap", input_gap), ("output_stall", output_stall)):
@@ -294,6 +298,7 @@ def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: 
     if not isinstance(reset_cycles, Iterable):
         raise SpikeloomError(f"reset_cycles must be a sequence of integers, not {short(reset_cycles)}")
     resets = sorted(whole(cycle, "reset_cycles", 0, _MAX_CYCLES) for cycle in reset_cycles)
+    whole(output_hold_cycles, "output_hold_cycles", 0, _MAX_CYCLES)
     whole(seed, "seed", 0, (1 << 64) - 1)
     an(MemoryTiming, memory, "memory")
     whole(memory.latency_cycles, "memory latency_cycles", 1, _MAX_MEMORY_CYCLES)
@@ -306,10 +311,11 @@ def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: 
         # One lane that handles one synapse in two cycles would still be four times faster than this.
         work = sum((la.connection.inputs + 8) * (la.connection.outputs + 8) for la in build.network.layers)
         slow = 1 + memory.latency_cycles + 64 * memory.beat_interval_cycles if build.external else 1
-        max_idle_cycles = min(math.ceil(8 * build.windows * work / (1 - output_stall)) * slow, (1 << 31) - 1)
-    return _Stimulation(mode=mode, input_gap=input_gap, output_stall=output_stall, seed=seed,
-                        reset_cycles=tuple(resets), max_idle_cycles=max_idle_cycles, memory=memory,
-                        memory_error_address=memory_error_address)
+        working = math.ceil(8 * build.windows * work / (1 - output_stall)) * slow
+        max_idle_cycles = min(working + output_hold_cycles, (1 << 31) - 1)
+    return _Stimulation(mode=mode, input_gap=input_gap, output_stall=output_stall,
+                        output_hold_cycles=output_hold_cycles, seed=seed, reset_cycles=tuple(resets),
+                        max_idle_cycles=max_idle_cycles, memory=memory, memory_error_address=memory_error_address)
 
 
 def _sources(build: BuildFolder) -> dict[str, str]:

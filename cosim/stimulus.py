@@ -1,4 +1,4 @@
-"""Samples as the beats of the input stream, in the byte order that the testbench reads."""
+"""Samples for a build folder, in the byte order that the testbench reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.model.golden import encode_input
+from spikeloom.gen import stimulus
 
 from .build_folder import BuildFolder
 
@@ -20,26 +20,5 @@ def beat_bytes(build: BuildFolder) -> int:
 
 
 def pack_samples(build: BuildFolder, samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Beats of shape (samples, beats per sample, bytes per beat), most significant byte first.
-
-    Items come in the order of :attr:`.BuildFolder.input`. Static input: an item is a value. Spike input: it is
-    a mask whose bit ``w`` is that input's spike in step ``window * window_steps + w``.
-
-    Raises
-    ------
-    SpikeloomError
-        If the samples are not what the network takes.
-    """
-    x = encode_input(build.network, samples)
-    n, size = len(x), build.network.input.size
-    if build.network.static:  # (n, windows, bits of a mask, inputs)
-        bit = np.arange(build.item_bits, dtype=np.uint8)[:, None]
-        masks: npt.NDArray[Any] = (x[:, None, None, :] >> bit) & np.uint8(1)
-    else:
-        masks = np.zeros((n, build.windows * build.window_steps, size), np.uint8)
-        masks[:, :build.network.steps] = x
-        masks = masks.reshape(n, build.windows, build.window_steps, size)
-    items = build.input.to_beats(masks)  # (n, windows, bits of a mask, beats, items)
-    bits = np.moveaxis(items, 2, -1).reshape(n, build.beats_per_sample, build.beat_bits)
-    packed: npt.NDArray[np.uint8] = np.packbits(bits, axis=-1, bitorder="little")
-    return packed[..., ::-1]
+    """Beats of shape (samples, beats per sample, bytes per beat): :func:`spikeloom.gen.stimulus.pack_samples`."""
+    return stimulus.pack_samples(build.network, build.input, build.window_steps, samples)

@@ -38,6 +38,7 @@ from .manifest import (
     sealed,
 )
 from .plan import Plan
+from .testbench import testbench_files
 from .verilog import TOP, emit
 
 __all__ = ["build", "describe", "interface_of"]
@@ -65,13 +66,17 @@ _READ_ME = """\
 *_table.bin     weight tables for external memory, if there are any: see interface.json
 *.hex           weight memories (deep ones in parts of 16384 rows), read by $readmemh relative to the tool's
                 working directory
+testbench.v     proves {top} on a few random samples in any simulator; testbench_*.hex are its vectors
 lint.vlt        Verilator waivers, each with its reason
 interface.json  ports of {top}: name, direction, width, meaning
 manifest.json   network hash, fold, widths, memories, predicted cycles, versions; SHA-256 of every other file
 network.snn     the network
 
-Lint:  verilator --lint-only -Wall lint.vlt {top}.v
-Prove: spikeloom sim <this folder>
+In this folder:
+
+Lint:   spikeloom lint ., or verilator --lint-only -Wall lint.vlt {top}.v
+Prove:  spikeloom sim .: every spike of every layer, every class and cycle, on as many samples as you like
+        without Python: iverilog -g2005 -o ../testbench.out testbench.v {top}.v && vvp ../testbench.out
 
 Verilog can run programs ($system): simulate a folder from somebody else as you would run a program of theirs.
 """
@@ -102,12 +107,14 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
     _check_free(folder, overwrite)
     emitted = emit(plan, lambda module: tell(f"module {module}"))
     tell("files")
+    testbench = testbench_files(plan, TOP, _class_bits(plan) + bool(plan.tables))
     files = {
         f"{TOP}.v": emitted.verilog, **emitted.memories,
         "lint.vlt": _WAIVERS.format(top=TOP),
         "interface.json": _json(interface_of(plan)),
         "README": _READ_ME.format(name=network.name, topology=network.topology, steps=network.steps,
                                   fold=fold.name, top=TOP),
+        **testbench,
     }
 
     manifests = []

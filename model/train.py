@@ -241,7 +241,10 @@ class _Layer(torch.nn.Module):
 
     def export(self) -> Layer:
         """As a layer of a :class:`.Network`."""
-        weight, bias, threshold = (x.detach().double().numpy().astype(np.int64) for x in self.integers())
+        real = [x.detach().double().numpy() for x in self.integers()]
+        if not all((np.abs(x) < 1 << 62).all() for x in real):
+            raise SpikeloomError(f"layer {self.shape.name}: its weights, biases or thresholds are beyond all bounds")
+        weight, bias, threshold = (x.astype(np.int64) for x in real)
         bits, geometry = self.config.weight_bits, self.shape.geometry
         assert bits is not None
         offset = bias if bias.any() else None
@@ -299,8 +302,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
           on_epoch: Callable[[EpochMetrics], None] | None = None) -> TrainResult:
     """Train a network and write it, a checkpoint and a log to ``out_dir``.
 
-    After every epoch ``checkpoint.pt`` and ``metrics.jsonl`` are whole: a training that was interrupted goes on
-    with ``resume`` and ends with the same bits as one that was not.
+    ``checkpoint.pt`` and ``metrics.jsonl`` are written after an epoch, every other second at most: a training that was
+    interrupted goes on with ``resume`` and ends with the same bits as one that was not.
 
     Parameters
     ----------
@@ -358,10 +361,10 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
                                    {"params": others, "weight_decay": 0.0}], lr=config.lr, fused=True)
     metrics: list[EpochMetrics] = []
     if resume and (out / CHECKPOINT).exists():
-        metrics = _load_checkpoint(out / CHECKPOINT, config, model, average, optimiser)
+        metrics = _load_checkpoint(out / CHECKPOINT, config, model, average, optimiser, images.shape[1:])
         _write_metrics(out / "metrics.jsonl", metrics)  # whoever was killed between the two has a line less there
 
-    batches = math.ceil(len(kept) / config.batch)
+    batches, saved = math.ceil(len(kept) / config.batch), 0.0
     for epoch in range(len(metrics), config.epochs):
         started = time.perf_counter()
         # Seeded by the epoch, so that no generator's state needs to be kept for a resumed training.
@@ -400,9 +403,11 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         metrics.append(EpochMetrics(
             epoch + 1, total / len(kept), correct / len(kept), accuracy if len(held_back) else None,
             active, optimiser.param_groups[0]["lr"], round(seconds, 2)))
-        make_parents(out / CHECKPOINT)
-        _save_checkpoint(out / CHECKPOINT, config, model, average, optimiser, metrics)
-        _write_metrics(out / "metrics.jsonl", metrics)
+        if not saved or time.monotonic() > saved + SAVE_EVERY_S or epoch + 1 == config.epochs:
+            make_parents(out / CHECKPOINT)
+            _save_checkpoint(out / CHECKPOINT, config, model, average, optimiser, metrics)
+            _write_metrics(out / "metrics.jsonl", metrics)
+            saved = time.monotonic()
         if on_epoch is not None:
             on_epoch(metrics[-1])
     reached = metrics[-1].validation_accuracy if metrics else None
@@ -422,6 +427,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
 CHECKPOINT = "checkpoint.pt"
 MAX_CHECKPOINT_BYTES = 1 << 32
 MAX_LOG_BYTES = 64 * MIB
+SAVE_EVERY_S = 2.0  # epochs of few images take milliseconds
 MAX_WEIGHTS = 1 << 27  # four copies, with the optimiser's, take 2 GiB
 _FILES = (CHECKPOINT, "metrics.jsonl", "metrics.png", "network.snn", "network.fsnn")
 
@@ -451,14 +457,14 @@ def _is_own(path: Path) -> bool:
     """Whether a file is one that a training writes, by its content."""
     if path.suffix in (".snn", ".fsnn"):
         return container.is_kind(path, network_file.KIND if path.suffix == ".snn" else float_network.KIND)
-    if path.suffix == ".jsonl":
-        try:
-            read_metrics(path)
-        except SpikeloomError:
-            return False
-        return True
     with open_regular(path) as file:
         start = file.read(_HEAD_BYTES)
+    if path.suffix == ".jsonl":
+        try:
+            read_dataclass(EpochMetrics, start.partition(b"\n")[0], path.name)
+        except SpikeloomError:
+            return not start
+        return True
     return (start.startswith(b"\x89PNG") and _AUTHOR.encode() in start if path.suffix == ".png"
             else start.startswith(b"PK"))  # a checkpoint is read, and refused by its content, later
 
@@ -532,9 +538,11 @@ def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.
         raise SpikeloomError(f"training: images of shape {images.shape[1:]}, up to {images.max()}, are spikes over "
                              "time, which cannot be trained yet (eval and sim take them), or pixels not scaled to "
                              "0..255")
-    if config.weight_bits is not None and images.size and int(images.max()) >> (8 - config.input_bits) == 0:
-        raise SpikeloomError(f"training: the largest pixel is {images.max()}, of which {config.input_bits} input_bits "
-                             "leave nothing: pixels must be scaled to 0..255 (spikes over time cannot be trained yet)")
+    largest = int(images.max()) if images.size else 255
+    if config.weight_bits is not None and largest >> (8 - config.input_bits) < min(3, (1 << config.input_bits) - 1):
+        raise SpikeloomError(f"training: the largest pixel is {largest}, of which {config.input_bits} input_bits leave "
+                             f"{largest >> (8 - config.input_bits)}: pixels must be scaled to 0..255, so multiply them "
+                             f"by {255 // largest}")
     labels = check_labels(labels, len(images), config.classes, "training")
     if len(images) <= config.validation:
         raise SpikeloomError(f"training: validation={config.validation} must be less than the {len(images)} images")
@@ -662,7 +670,7 @@ def _replace(path: Path, content: bytes | str | Callable[[BinaryIO], Any]) -> No
 
 
 def _load_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model,
-                     optimiser: torch.optim.Optimizer) -> list[EpochMetrics]:
+                     optimiser: torch.optim.Optimizer, shape: tuple[int, ...]) -> list[EpochMetrics]:
     saved_bytes = read_bytes(path, MAX_CHECKPOINT_BYTES)
     try:
         # Tensors and plain values: runs no code from the file.
@@ -686,4 +694,10 @@ def _load_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _M
         optimiser.load_state_dict(state["optimiser"])
     except Exception as error:  # of values of another type, too
         raise SpikeloomError(f"{shown(path)}: does not fit the images: {short(error)}") from error
+    if not all(bool(torch.isfinite(p).all()) for net in (model, average) for p in net.parameters()):
+        raise SpikeloomError(f"{shown(path)}: holds numbers that are not finite: damaged")
+    try:
+        _export(config, average, shape, None)
+    except SpikeloomError as error:
+        raise SpikeloomError(f"{shown(path)}: {error}: damaged") from error
     return metrics

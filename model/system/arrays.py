@@ -68,7 +68,7 @@ def _opened(path: Path, limit_bytes: int) -> Iterator[zipfile.ZipFile]:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         if isinstance(error, SpikeloomError):
             raise
-        raise SpikeloomError(f"{name}: not a ZIP archive of this format, or truncated ({error})") from error
+        raise SpikeloomError(f"{name}: not a ZIP archive of this format, or truncated ({str(error)[:100]})") from error
 
 
 def unpacked_limit(path: Path) -> int:

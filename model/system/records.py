@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, get_args, get_type_hints
+from functools import lru_cache
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -33,11 +34,16 @@ def read_record(cls: type[T], data: bytes | str, where: str) -> T:
         raise SpikeloomError(f"{where}: {_first(cls, error)}") from None
 
 
+@lru_cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
 def read_dataclass(cls: type[D], data: bytes | str, where: str) -> D:
     """The same for a dataclass, whose fields are taken as a record's are if it has ``__pydantic_config__ = STRICT``."""
     parse_json(data, where)
     try:
-        return TypeAdapter(cls).validate_json(data)
+        return cast("D", _adapter(cast("Any", cls)).validate_json(data))
     except ValidationError as error:
         raise SpikeloomError(f"{where}: {_first(cls, error)}") from None
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.app.conftest import Files
 
 Run = Callable[..., Result]
-COMMANDS = ("list", "demo", "train", "quantize", "eval", "check", "build", "sim", "synth", "report")
+COMMANDS = ("lint", "list", "demo", "train", "quantize", "eval", "check", "build", "sim", "synth", "report")
 
 
 def refused(result: Result, *patterns: str) -> None:

@@ -7,15 +7,14 @@ shows.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.networks import random_conv_network, random_fold, random_network, random_samples
+from support.simulators import icarus_program
 
 from spikeloom.cosim.build_folder import BuildFolder
 from spikeloom.cosim.stimulus import pack_samples
@@ -56,18 +55,10 @@ endmodule
 """
 
 
-@pytest.fixture(scope="module")
-def icarus() -> str:
-    found = shutil.which("iverilog")
-    if found is None:
-        assert "CI" not in os.environ, "CI installs Icarus"
-        pytest.skip("Icarus (iverilog) is not installed")
-    return found
-
-
 @pytest.mark.parametrize("rules", ["-g2005", "-g2012"])
 @pytest.mark.parametrize(("maker", "seed"), [(random_network, 1), (random_network, 2), (random_conv_network, 3)])
-def test_classes_from_power_up(icarus: str, tmp_path: Path, maker: object, seed: int, rules: str) -> None:
+def test_classes_from_power_up(tmp_path: Path, maker: object, seed: int, rules: str) -> None:
+    icarus = icarus_program()
     rng = np.random.default_rng(seed)
     network = maker(rng)  # type: ignore[operator]
     folder = tmp_path / "build"
@@ -76,7 +67,7 @@ def test_classes_from_power_up(icarus: str, tmp_path: Path, maker: object, seed:
     built = BuildFolder.load(folder)
     (folder / "stimulus.hex").write_text("\n".join(beat.tobytes().hex() for sample in pack_samples(built, samples)
                                                    for beat in sample))
-    (folder / "testbench.v").write_text(TESTBENCH.format(
+    (folder / "bench.v").write_text(TESTBENCH.format(
         bits=built.beat_bits, bytes=-(-built.beat_bits // 8), beats=SAMPLES * built.beats_per_sample,
         per_sample=built.beats_per_sample, class_bits=built.class_bits, samples=SAMPLES))
 
@@ -85,6 +76,6 @@ def test_classes_from_power_up(icarus: str, tmp_path: Path, maker: object, seed:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
-    assert said(icarus, rules, "-Wall", "-Wno-timescale", "-o", "program", "testbench.v", "snn_top.v") == ""
+    assert said(icarus, rules, "-Wall", "-Wno-timescale", "-o", "program", "bench.v", "snn_top.v") == ""
     classes = [int(n) for n in re.findall(r"^class (\d+)$", said("vvp", "program"), re.MULTILINE)]
     assert classes == golden.run(network, samples).classes.tolist()

