@@ -225,11 +225,11 @@ def synthesize(folder: str | Path, device: str, *, progress: Callable[[str], Non
 
 @_door
 def report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None, clock_mhz: float = 100.0,
-           made_by: tuple[str, ...] = (), progress: Callable[[str], None] | None = None) -> Path:
+           command: str = "", date: str = "", progress: Callable[[str], None] | None = None) -> Path:
     """Write one self-contained HTML page: see :func:`spikeloom.html_report.write_report`."""
     from spikeloom.html_report import write_report
     from spikeloom.model.datasets import Dataset
     from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
     return write_report(path_of(folder, "folder"), path_of(file, "file"), an(Dataset, data, "data"), device=device,
-                        clock_mhz=clock_mhz, made_by=made_by, progress=progress)
+                        clock_mhz=clock_mhz, command=command, date=date, progress=progress)

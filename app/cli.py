@@ -443,9 +443,9 @@ def report(folder: Path, data: str | None, split: str | None, samples: int, devi
     loaded = data_for(spikeloom.load(folder), data, samples, split)
     words = [*(["--data", data] if data else []), *(["--split", split] if split else []), "--samples", samples,
              "-o", output]
-    made_by = (command_line("report", folder, *words), datetime.now(UTC).date().isoformat())
+    made_by = {"command": command_line("report", folder, *words), "date": datetime.now(UTC).date().isoformat()}
     with bar("report") as advance:
-        path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz, made_by=made_by,
+        path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz, **made_by,
                                 progress=lambda what: advance(1, what=what))
     print_table(as_json, {"report": str(path), "samples": len(loaded)}, shown(folder), [("report", path)])
 

@@ -35,7 +35,7 @@ from spikeloom.model.datasets import Dataset, check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, StaticInput
 from spikeloom.model.numerics import Decay, Shift
-from spikeloom.model.system.arguments import called, real
+from spikeloom.model.system.arguments import an, called, real
 from spikeloom.model.system.paths import path_of
 from spikeloom.model.system.reading import open_regular
 from spikeloom.model.system.writing import check_file, make_parents, write_file
@@ -64,7 +64,7 @@ _RESOURCES = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "dsp": "m
 
 
 def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None,
-                 clock_mhz: float = 100.0, made_by: tuple[str, ...] = (), progress: Progress | None = None) -> Path:
+                 clock_mhz: float = 100.0, command: str = "", date: str = "", progress: Progress | None = None) -> Path:
     """Write one self-contained HTML page about a build folder.
 
     Parameters
@@ -79,8 +79,8 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         Synthesise for this device too (minutes, unless cached).
     clock_mhz : float
         Clock at which cycles are shown as microseconds.
-    made_by : tuple of str
-        Command and date to put at the end; by default neither, so that the same input gives the same bytes.
+    command, date : str
+        How and when it was made, to put at the end; by default neither, so that the same input gives the same bytes.
     progress : callable or None
         Called with the name of each stage.
 
@@ -114,7 +114,8 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
     measured = _measure(plan, data, tell)
     context = {
         "network": _network_facts(network), "data": data, "folder": build.path.name, "manifest": manifest,
-        "clock_mhz": clock_mhz, "static": network.static, **_commands(folder, made_by), "windows": plan.windows,
+        "clock_mhz": clock_mhz, "static": network.static,
+        **_commands(folder, an(str, command, "command"), an(str, date, "date")), "windows": plan.windows,
         **_accuracy(measured, data, network),
         **_activity(measured, network),
         **_cycles(measured, manifest, clock_mhz),
@@ -440,11 +441,10 @@ def _picture_element(picture: str, alt: str, number: int) -> Markup:
     return Markup('<div class="picture{}">{}</div>').format(wide, svg)
 
 
-def _commands(folder: Path, made_by: tuple[str, ...]) -> dict[str, str]:
+def _commands(folder: Path, command: str, date: str) -> dict[str, str]:
     def line(*words: object) -> str:
         return shlex.join(["spikeloom", *map(str, words)])
 
-    command, date = made_by or ("", "")
     return {"command": command, "date": date, "synth_command": line("synth", folder, "--device", "lfe5u-85f"),
             "report_command": f"{command or line('report', folder)} --device lfe5u-85f"}
 

@@ -298,8 +298,8 @@ def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: 
     if not isinstance(reset_cycles, Iterable):
         raise SpikeloomError(f"reset_cycles must be a sequence of integers, not {short(reset_cycles)}")
     resets = sorted(whole(cycle, "reset_cycles", 0, _MAX_CYCLES) for cycle in reset_cycles)
-    whole(output_hold_cycles, "output_hold_cycles", 0, _MAX_CYCLES)
-    whole(seed, "seed", 0, (1 << 64) - 1)
+    output_hold_cycles = whole(output_hold_cycles, "output_hold_cycles", 0, _MAX_CYCLES)
+    seed = whole(seed, "seed", 0, (1 << 64) - 1)
     an(MemoryTiming, memory, "memory")
     whole(memory.latency_cycles, "memory latency_cycles", 1, _MAX_MEMORY_CYCLES)
     whole(memory.beat_interval_cycles, "memory beat_interval_cycles", 1, _MAX_MEMORY_CYCLES)

@@ -16,6 +16,7 @@ from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Conv2d, StaticInput
 from spikeloom.model.network_file import save_network
+from spikeloom.model.system.arguments import called, choice
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.writing import check_folder, write_folder
 from spikeloom.rtl.neuron import constants_layout
@@ -103,7 +104,8 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
     """
     folder = path_of(folder, "folder")
     network, fold = plan.network, plan.fold
-    tell = progress or (lambda what: None)
+    choice(overwrite, "overwrite", (True, False))
+    tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
     emitted = emit(plan, lambda module: tell(f"module {module}"))
     tell("files")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.arguments import an, short
 
 __all__ = ["DEVICES", "Device", "Family", "find_device"]
 
@@ -79,10 +80,10 @@ def find_device(name: str) -> Device:
     SpikeloomError
         If it is not known; suggests names.
     """
-    device = DEVICES.get(name.lower())
+    device = DEVICES.get(an(str, name, "device").lower())
     if device is None:
         near = ([known for known in DEVICES if name.lower() in known]
                 or difflib.get_close_matches(name.lower(), DEVICES, n=1))
         hint = f", did you mean {near[0]}?" if near else ""
-        raise SpikeloomError(f"device {name!r} is not known{hint} (known: {', '.join(DEVICES)})")
+        raise SpikeloomError(f"device {short(name)} is not known{hint} (known: {', '.join(DEVICES)})")
     return device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import as_map
 from spikeloom.model.network import Conv2d, Layer, Network
-from spikeloom.model.system.arguments import an
+from spikeloom.model.system.arguments import an, choice, short
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.reading import MIB, read_bytes
 from spikeloom.model.system.records import STRICT, read_dataclass
@@ -94,7 +94,9 @@ def check_fold(network: Network, fold: Fold) -> None:
     an(Fold, fold, "fold")
     # It stands in a comment of the Verilog.
     if not isinstance(fold.name, str) or not fold.name or not fold.name.isprintable() or len(fold.name) > 200:
-        raise SpikeloomError(f"fold: name must be one line of text, not {fold.name!r}")
+        raise SpikeloomError(f"fold: name must be one line of text, not {short(fold.name)}")
+    if not isinstance(fold.layers, Sequence):
+        raise SpikeloomError(f"fold {fold.name}: layers must be a sequence of LayerFolds, not {short(fold.layers)}")
     for k, lf in enumerate(fold.layers):
         an(LayerFold, lf, f"fold {fold.name}: layers[{k}]")
     if len(fold.layers) != len(network.layers):
@@ -120,7 +122,7 @@ def check_fold(network: Network, fold: Fold) -> None:
         _in_range(f"{where} neuron_units", lf.neuron_units, lf.lanes)
         _in_range(f"{where} inputs_per_cycle", lf.inputs_per_cycle, layer.connection.inputs)
         if not isinstance(lf.pipelined, bool):
-            raise SpikeloomError(f"{where} pipelined must be true or false, not {lf.pipelined!r}")
+            raise SpikeloomError(f"{where} pipelined must be true or false, not {short(lf.pipelined)}")
         _check_external(where, lf)
         if isinstance(layer.connection, Conv2d):
             _check_convolution(where, layer.connection, lf)
@@ -135,8 +137,7 @@ def _check_external(where: str, lf: LayerFold) -> None:
     _in_range(f"{where} prefetch_rows", lf.prefetch_rows, 4096, 2)
     if lf.external_bus_bits is None:
         return
-    if lf.external_bus_bits not in (32, 64, 128, 256, 512) or not isinstance(lf.external_bus_bits, int):
-        raise SpikeloomError(f"{where} external_bus_bits must be 32, 64, 128, 256 or 512, not {lf.external_bus_bits!r}")
+    choice(lf.external_bus_bits, f"{where} external_bus_bits", (32, 64, 128, 256, 512))
     if lf.inputs_per_cycle != 1:
         raise SpikeloomError(f"{where} inputs_per_cycle must be 1 with external weights, not {lf.inputs_per_cycle}")
 
@@ -156,7 +157,7 @@ def _check_convolution(where: str, connection: Conv2d, lf: LayerFold) -> None:
 
 def _in_range(what: str, value: Any, high: int, low: int = 1) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise SpikeloomError(f"{what} must be in {low}..{high}, not {value!r}")
+        raise SpikeloomError(f"{what} must be in {low}..{high}, not {short(value)}")
 
 
 def fold_from_dict(d: Any, where: str) -> Fold:

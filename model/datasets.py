@@ -43,7 +43,7 @@ import numpy.typing as npt
 from .errors import SpikeloomError
 from .network import MAX_STEPS
 from .system.arguments import array as as_array
-from .system.arguments import called, choice, whole
+from .system.arguments import called, choice, short, whole
 from .system.arrays import archive_names, read_archive, read_npy, unpacked_limit
 from .system.cache import cache_dir
 from .system.paths import path_of, shown
@@ -98,6 +98,13 @@ class Dataset:
     images: Images
     labels: Labels
     classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for key in ("images", "labels"):
+            value = as_array(getattr(self, key), f"data {short(self.name)}: {key}")
+            if value.ndim == 0:
+                raise SpikeloomError(f"data {short(self.name)}: {key} must be one per sample, not {value}")
+            object.__setattr__(self, key, value)
 
     def __len__(self) -> int:
         return len(self.labels)

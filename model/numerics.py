@@ -14,8 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .errors import SpikeloomError
-from .system.arguments import real
+from .system.arguments import real, whole
 
 __all__ = ["MULTIPLY_FRACTION_BITS", "Decay", "Multiply", "Shift", "decay_for_tau", "signed_bits",
            "unsigned_bits"]
@@ -43,8 +42,7 @@ class Shift:
     k: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or not 0 <= self.k <= 15:
-            raise SpikeloomError(f"decay shift k must be in 0..15, not {self.k!r}")
+        object.__setattr__(self, "k", whole(self.k, "decay shift k", 0, 15))
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""
@@ -75,8 +73,7 @@ class Multiply:
     c: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.c, bool) or not isinstance(self.c, int) or not 0 <= self.c <= 1 << MULTIPLY_FRACTION_BITS:
-            raise SpikeloomError(f"decay factor c must be in 0..4096, not {self.c!r}")
+        object.__setattr__(self, "c", whole(self.c, "decay factor c", 0, 1 << MULTIPLY_FRACTION_BITS))
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""

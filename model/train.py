@@ -37,7 +37,7 @@ from .network import (
 from .network_file import save_network
 from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
-from .system.arguments import an, array, called, short
+from .system.arguments import an, array, called, choice, short
 from .system.cache import cache_dir
 from .system.paths import path_of, shown
 from .system.reading import MIB, open_regular, read_bytes, read_text
@@ -335,6 +335,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         stops being a number, or the folder cannot be written.
     """
     an(TrainConfig, config, "training: config")
+    choice(resume, "training: resume", (True, False))
     called(progress, "training: progress")
     called(on_epoch, "training: on_epoch")
     if source is not None:

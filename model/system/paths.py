@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SpikeloomError
+from .arguments import short
 
 __all__ = ["path_of", "shown"]
+
+PATH_BYTES, NAME_BYTES = 4096, 255  # what Linux and macOS take
 
 
 def path_of(value: Any, what: str) -> Path:
@@ -20,10 +23,13 @@ def path_of(value: Any, what: str) -> Path:
         If it is no path, or ``~`` stands for nobody; the message begins with ``what``.
     """
     if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
-        raise SpikeloomError(f"{what} must be a path, not {value!r}")
+        raise SpikeloomError(f"{what} must be a path, not {short(value)}")
     text = os.fspath(value)
     if not text or "\0" in text:
-        raise SpikeloomError(f"{what} must be a path, not {text!r}")
+        raise SpikeloomError(f"{what} must be a path, not {short(text)}")
+    raw = text.encode(errors="surrogateescape")
+    if len(raw) >= PATH_BYTES or any(len(part) > NAME_BYTES for part in raw.split(b"/")):
+        raise SpikeloomError(f"{what} must be a path, of names up to {NAME_BYTES} bytes, not {short(text)}")
     try:
         return Path(text).expanduser()
     except RuntimeError:
