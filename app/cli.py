@@ -335,8 +335,9 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
         memory_latency: int, memory_interval: int, clock_mhz: float, as_json: bool) -> None:
     """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
 
-    Samples go in one at a time, which is when cycles can be predicted; a few of them once more back to back, with
-    random stalls and resets, unless an option says how. Exit code 1 if anything differs.
+    Samples go in one at a time, which is when cycles can be predicted; then a few of them between thinned, blank and
+    full ones, so and once more back to back, with random stalls and resets; unless an option says how. Exit code 1
+    if anything differs.
 
     \b
     Examples:
@@ -354,12 +355,15 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
         with bar("co-simulation") as advance:
             proof = spikeloom.prove(folder, loaded.images, labels, jobs=jobs, seed=seed, memory=memory,
                                     progress=lambda stage, done, total: advance(what=stage, done=done, total=total))
-        result, rough, ok, value = proof.isolated, proof.rough, proof.ok, proof.to_json()
+        result, ok, value = proof.isolated, proof.ok, proof.to_json()
         rows = _sim_rows(result, clock_mhz)
-        rows.insert(2, ("back to back, stalls, resets",
-                        f"{rough.samples} samples, {rough.resets} resets, {rough.mismatches:,} mismatches"))
-        if rough.first_mismatch is not None:
-            rows.insert(3, ("first mismatch there", str(rough.first_mismatch)))
+        odd, rough = proof.odd, proof.rough
+        rows[2:2] = [("thinned, blank, full", f"{odd.samples} samples, {odd.mismatches:,} mismatches"),
+                     ("back to back, with stalls", f"the same, {rough.resets} resets, {rough.mismatches:,} mismatches")]
+        if proof.wrongly_marked:
+            rows.insert(2, ("wrongly marked invalid, or not", proof.wrongly_marked))
+        rows[2:2] = [("first mismatch there", str(one.first_mismatch)) for one in (odd, rough)
+                     if one.first_mismatch is not None]
     else:
         result = _simulate(folder, loaded.images, labels, jobs=jobs, mode="stream" if stream else "isolated",
                            input_gap=input_gap, output_stall=output_stall, reset_cycles=reset_at, seed=seed,

@@ -140,10 +140,17 @@ def contents(path: Path) -> dict[str, str]:
     return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+def without_times(value: Any) -> Any:
+    """JSON values without what differs from run to run."""
+    if isinstance(value, dict):
+        return {key: without_times(inner) for key, inner in value.items() if key not in TIMES}
+    return value
+
+
 def result_of(command: Command, where: Place, said: str) -> Any:
     """What a command has made: without what differs from run to run."""
     if command.output is None:
-        return {key: value for key, value in json.loads(said).items() if key not in TIMES} if said else None
+        return without_times(json.loads(said)) if said else None
     if command.output == "run":  # the log and the checkpoint tell times
         network = where.work / "run" / "network.snn"
         return load_network(network).hash if network.exists() else None

@@ -189,12 +189,12 @@ def found_by(folder: Path, samples: Array) -> str:
         if "cannot be compiled" in str(error):
             raise SpikeloomError(str(error)) from error
         return str(error)
-    for result in (proof.isolated, proof.rough):
+    for result in (proof.isolated, proof.odd, proof.rough):
         if result.mismatches:
             return f"{result.mismatches} mismatches, {result.first_mismatch}"
-    if proof.isolated.cycles_mispredicted:
-        return f"{proof.isolated.cycles_mispredicted} cycles mispredicted"
-    return ""
+        if result.cycles_mispredicted:
+            return f"{result.cycles_mispredicted} cycles mispredicted"
+    return "" if proof.ok else f"{proof.wrongly_marked} samples wrongly marked" if proof.wrongly_marked else "no resets"
 
 
 def equal(fault: Fault, folder: Path, before: str, after: str) -> bool:

@@ -1,6 +1,7 @@
-"""The proof that a build does what its network does: every sample, one at a time; and some once more in bad weather.
+"""The proof that a build does what its network does: every sample, one at a time; odd ones; and these in bad weather.
 
-One at a time, cycles can be predicted and are compared. Back to back, with stalls and resets while they run, shows what
+One at a time, cycles can be predicted and are compared. Samples like all others leave corners dark: thinned, blank and
+full ones show them. Back to back, with stalls and resets while they run, shows what
 goes wrong between samples: a state that is kept, a queue that overruns, a transfer that is taken twice.
 """
 
@@ -15,6 +16,8 @@ import numpy.typing as npt
 
 from spikeloom.gen.cycles import MEMORY
 from spikeloom.gen.fetch_cycles import MemoryTiming
+from spikeloom.model import golden
+from spikeloom.model.network import Dense
 from spikeloom.model.system.arguments import array
 
 from .build_folder import BuildFolder
@@ -22,8 +25,9 @@ from .simulate import Progress, SimResult, simulate
 
 __all__ = ["Proof", "prove"]
 
-ROUGH_SAMPLES, ROUGH_CYCLES, RESETS = 20, 400_000, 3
+ROUGH_SAMPLES, ROUGH_CYCLES, RESETS = 20, 400_000, 12
 PAUSES = 0.25  # of the cycles, on either side
+KEPT = ((0.05,), (2,), (0.1, 0), (0.2,), (2, 0, 2), (0.4, 0.02))  # shares of a sample's spikes or pixels; 2: a full one
 
 
 @dataclass(frozen=True)
@@ -34,35 +38,82 @@ class Proof:
     ----------
     isolated : SimResult
         Of all samples, one at a time.
+    odd : SimResult
+        Of the first few and, between them, thinned, blank and full ones, one at a time.
     rough : SimResult
-        Of the first few, back to back with stalls and resets; after every second class the output waits until all
-        queues are full.
+        The same back to back, with stalls and resets; now and then the output waits until all queues are full.
+    wrongly_marked : int
+        With weights in external memory: samples that are marked as invalid though none of their weight rows was
+        answered with an error, or the other way round, when the odd ones meet a row that is.
     """
 
     isolated: SimResult
+    odd: SimResult
     rough: SimResult
+    wrongly_marked: int
 
     @property
     def ok(self) -> bool:
         """Whether everything that was compared is equal, and the resets came while the hardware worked."""
-        return self.isolated.ok and self.rough.ok and self.rough.resets == RESETS
+        return (self.isolated.ok and self.odd.ok and self.rough.ok and self.rough.resets == RESETS
+                and not self.wrongly_marked)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields of the isolated pass, and ``rough_pass``."""
-        return {**self.isolated.to_json(), "rough_pass": self.rough.to_json()}
+        """The fields of the isolated pass, and ``odd_pass``, ``rough_pass`` and ``wrongly_marked``."""
+        return {**self.isolated.to_json(), "odd_pass": self.odd.to_json(), "rough_pass": self.rough.to_json(),
+                "wrongly_marked": self.wrongly_marked}
 
 
 def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int = 2,
           seed: int = 0, memory: MemoryTiming = MEMORY, progress: Progress | None = None) -> Proof:
-    """Simulate a build folder's Verilog both ways; parameters and errors as those of :func:`.simulate`."""
+    """Simulate a build folder's Verilog three ways; parameters and errors as those of :func:`.simulate`."""
     given = array(samples, "samples")
     isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress)
     count = min(len(given), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / isolated.cycles_mean)))
-    # The hardware cannot have ended before it has taken every beat, nor before a sample's latency.
-    surely = max(count * BuildFolder.load(folder).beats_per_sample, isolated.cycles_min)
-    resets = np.random.default_rng(seed).integers(1, max(2, surely), RESETS).tolist()
-    rough = simulate(folder, given[:count], None if labels is None else array(labels, "labels")[:count], jobs=1,
-                     mode="stream", input_gap=PAUSES, output_stall=PAUSES, output_hold_cycles=2 * isolated.cycles_max,
-                     reset_cycles=resets, seed=seed, memory=memory,
-                     progress=progress)
-    return Proof(isolated, rough)
+    mixed = _between_odd_ones(given[:count], np.random.default_rng(seed))
+    odd = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, progress=progress)
+    # A layer holds up to four samples of few beats; it works on one for less than the whole hardware when it is alone.
+    build = BuildFolder.load(folder)
+    hold = min(len(mixed), 8 + 4 * len(build.layers)) * odd.cycles_max
+    # Resets come in the first third of what the pass takes at least: they empty the queues, which then are to fill.
+    surely = (1 + (len(mixed) - 1) // 8) * hold
+    resets = np.random.default_rng(seed).integers(1, max(2, surely // 3), RESETS).tolist()
+    rough = simulate(folder, mixed, jobs=1, mode="stream", input_gap=PAUSES, output_stall=PAUSES,
+                     output_hold_cycles=hold, reset_cycles=resets, seed=seed, memory=memory, progress=progress)
+    marked = 0
+    if (failing := _failing_row(build, mixed)) is not None:
+        address, expected = failing
+        faulty = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, memory_error_address=address)
+        marked = int((faulty.invalid != expected).sum()) + int(odd.invalid.sum()) + int(rough.invalid.sum())
+    return Proof(isolated, odd, rough, marked)
+
+
+def _failing_row(build: BuildFolder, samples: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.bool_]] | None:
+    """Address of a weight row in external memory that some of the samples need, and which; None if there is none."""
+    inputs, result = golden.encode_input(build.network, samples), golden.run(build.network, samples)
+    for table in build.manifest.external:
+        index = [layer.name for layer in build.network.layers].index(table.layer)
+        layer = build.network.layers[index]
+        if not isinstance(layer.connection, Dense) or layer.pool is not None:
+            continue
+        signal = result.spikes[index - 1] if index else inputs if not build.network.static else inputs[:, None]
+        needed = (signal != 0).any(axis=1)  # (N, inputs)
+        channel = int(np.abs(needed.mean(axis=0) - 0.5).argmin())
+        if not 0 < needed[:, channel].sum() < len(samples):
+            continue
+        order = build.layers[index - 1].channels if index else build.input
+        row = int(np.flatnonzero(order.index.ravel() == channel)[0])
+        return table.base + row * table.row_bytes, needed[:, channel]
+    return None
+
+
+def _between_odd_ones(samples: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    """Each followed by samples of which layers have little to do, nothing, or as much as they can."""
+    largest = 255 if samples.dtype == np.uint8 and samples.max(initial=0) > 1 else 1
+    mixed = []
+    for k, sample in enumerate(samples):
+        mixed.append(sample)
+        for share in KEPT[k % len(KEPT)]:
+            kept = sample * (rng.random(sample.shape) < share)
+            mixed.append((np.full_like(sample, largest) if share > 1 else kept).astype(samples.dtype))
+    return np.stack(mixed)

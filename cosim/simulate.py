@@ -189,7 +189,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     input_gap, output_stall : float
         0..1 (exclusive): probability per cycle that the input pauses, that the output has to wait.
     output_hold_cycles : int
-        Cycles that the output waits after every second class: back to back, so that all queues fill.
+        Cycles that the output waits before the first and then every eighth class: back to back, all queues fill then.
     seed : int
         Of the random pauses.
     reset_cycles : sequence of int

@@ -490,6 +490,39 @@ def test_foreign_npz(tmp_path: Path) -> None:
         fails(f"{path}: not a ZIP archive of this format, or truncated", path)
 
 
+def test_parts_of_a_single_file(tmp_path: Path) -> None:
+    """All of it; or a fifth, drawn once and for all, and the others."""
+    rng = np.random.default_rng(1)
+    images = np.arange(50, dtype=np.uint8).reshape(50, 1, 1).repeat(4, axis=2)
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=images, labels=rng.integers(0, 3, 50))
+    parts = {split: datasets.load(path, split) for split in ("train", "test", "all")}  # type: ignore[arg-type]
+    assert {split: len(part) for split, part in parts.items()} == {"train": 40, "test": 10, "all": 50}
+    ids = {split: set(part.images[:, 0, 0].tolist()) for split, part in parts.items()}
+    assert ids["train"] | ids["test"] == ids["all"]
+    assert not ids["train"] & ids["test"]
+    assert datasets.load(path).split == "all"
+    assert not datasets.has_parts(path)
+    np.testing.assert_array_equal(datasets.load(path, "test").images, parts["test"].images)
+    assert len(datasets.load(path, "test", samples=3)) == 3
+    np.savez(path, images=images[:4], labels=np.zeros(4, int))
+    fails("4 samples are too few for a split 'test'", path, split="test")
+
+
+@pytest.mark.parametrize("names", [("train_images", "train_labels", "test_images", "test_labels"),
+                                   ("x_train", "y_train", "x_test", "y_test")])
+def test_a_file_of_two_parts(tmp_path: Path, names: tuple[str, ...]) -> None:
+    path = tmp_path / "two.npz"
+    arrays = (IMAGES, LABELS[:, None], IMAGES[:2], LABELS[:2])  # labels as a column, too
+    np.savez(path, **dict(zip(names, arrays, strict=True)))
+    assert datasets.has_parts(path)
+    assert (len(datasets.load(path)), datasets.load(path).split) == (2, "test")
+    train = datasets.load(path, "train")
+    np.testing.assert_array_equal(train.images, IMAGES)
+    np.testing.assert_array_equal(train.labels, LABELS)
+    fails("split must be 'train' or 'test', not 'all'", path, split="all")
+
+
 def test_samples_are_at_most_so_many(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "mine.npz", images=IMAGES, labels=LABELS)
     assert len(datasets.load(tmp_path / "mine.npz", samples=10**6)) == len(IMAGES)

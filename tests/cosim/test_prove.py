@@ -1,0 +1,66 @@
+"""What `sim` does by default finds what shows only between samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from support.networks import random_fold, random_network, random_samples
+from support.stub_build import seal
+
+from spikeloom.cosim.prove import RESETS, prove
+from spikeloom.cosim.runner import SimulationError
+from spikeloom.cosim.simulate import simulate
+from spikeloom.gen.build import build
+from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.plan import make_plan
+from spikeloom.model import golden
+
+
+def test_a_right_build(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    network = random_network(rng)
+    build(make_plan(network, random_fold(rng, network)), tmp_path / "b")
+    samples = random_samples(rng, network, 12)
+    proof = prove(tmp_path / "b", samples, golden.run(network, samples).classes)
+    assert proof.ok
+    assert (proof.isolated.samples, proof.odd.samples, proof.rough.samples, proof.rough.resets) == (12, 32, 32, RESETS)
+    assert (proof.isolated.accuracy, proof.isolated.cycles_mispredicted, proof.odd.cycles_mispredicted) == (1.0, 0, 0)
+    assert proof.to_json()["rough_pass"]["resets"] == RESETS
+
+
+def test_what_shows_only_when_all_queues_are_full(tmp_path: Path) -> None:
+    """A neuron array that counts no beats inside itself takes more than its queue holds when nobody takes any out."""
+    rng = np.random.default_rng(6)
+    network = random_network(rng, sizes=(12, 24, 10), static=False, steps=4)
+    build(make_plan(network, Fold(layers=(LayerFold(lanes=24), LayerFold(lanes=1)))), tmp_path / "b")
+    samples = random_samples(rng, network, 20)
+    verilog = tmp_path / "b" / "snn_top.v"
+    before, module, after = verilog.read_text().partition("module \\snn_top.layer0.neurons ")
+    body, end, rest = after.partition("endmodule")
+    assert "inside_q <= " in body
+    verilog.write_text(before + module + body.replace("inside_q <= ", "inside_q <= inside_q; // ") + end + rest)
+    seal(tmp_path / "b")
+    assert simulate(tmp_path / "b", samples).ok
+    try:
+        found = not prove(tmp_path / "b", samples).ok
+    except SimulationError:
+        found = True
+    assert found
+
+
+def test_external_weights(tmp_path: Path) -> None:
+    """A memory's error marks the inferences whose rows it spoils, and no others."""
+    rng = np.random.default_rng(7)
+    network = random_network(rng, sizes=(14, 10, 4), static=False, steps=3)
+    fold = Fold(layers=(LayerFold(lanes=5, external_bus_bits=32), LayerFold(lanes=4)))
+    build(make_plan(network, fold), tmp_path / "b")
+    samples = random_samples(rng, network, 10)
+    assert prove(tmp_path / "b", samples).ok
+    verilog = tmp_path / "b" / "snn_top.v"
+    text = verilog.read_text()
+    assert "rresp" in text
+    verilog.write_text(text.replace("= | axi__rresp;", "= & axi__rresp;"))
+    seal(tmp_path / "b")
+    assert verilog.read_text() != text
+    assert prove(tmp_path / "b", samples).wrongly_marked
