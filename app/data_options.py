@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +9,7 @@ import click
 import spikeloom
 from spikeloom.console import bar
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.paths import path_of
 
 if TYPE_CHECKING:
     from spikeloom.model.datasets import Dataset
@@ -51,7 +51,7 @@ def data_for(network: Network, data: str | None, samples: int | None, split: str
         raise SpikeloomError(f"network {network.name} does not say on which data it was trained: name some by --data, "
                              f"with samples of shape {network.input.shape}")
     known = named in datasets.names()
-    if not known and not Path(named).expanduser().exists() and data is None:
+    if not known and data is None and not path_of(named, "data").exists():
         raise SpikeloomError(f"network {network.name} says that it was trained on {named!r}, which is not here: name "
                              f"data by --data, with samples of shape {network.input.shape}")
     trained_on = network.metadata.get("data")
@@ -71,7 +71,7 @@ def _random(network: Network, count: int) -> Dataset:
 
 
 def _same(a: str, b: str) -> bool:
-    return Path(a).expanduser().resolve() == Path(b).expanduser().resolve()
+    return path_of(a, "data").resolve() == path_of(b, "data").resolve()
 
 
 def load_data(data: str, samples: int | None, split: str | None, network: Network | None = None) -> Dataset:

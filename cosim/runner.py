@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -19,6 +19,7 @@ from xml.etree.ElementTree import ParseError
 
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.cache import cached, found
+from spikeloom.model.system.paths import shown
 from spikeloom.model.system.processes import Children, failure, run
 from spikeloom.model.system.writing import check_space
 
@@ -32,7 +33,9 @@ except (Exception, SystemExit) as error:  # whatever a module does that has the 
     raise SpikeloomError(f"cocotb cannot be imported: {error!r}; is another module of this name on the PYTHONPATH?"
                          ) from error
 
-__all__ = ["Program", "SimulationError", "compile_program", "run_program"]
+__all__ = ["Program", "Progress", "SimulationError", "compile_program", "run_program"]
+
+Progress = Callable[[str, int, int], None]
 
 # A design has hundreds of equal lane blocks. Left alone, Verilator inlines each and optimises it on its own; with
 # these flags equal instances share one function. Measured on 784-400-400-10, all lanes side by side: 4 instead of
@@ -67,7 +70,8 @@ class Program:
     waves: bool
 
 
-def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False) -> Program:
+def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False,
+                    progress: Progress | None = None) -> Program:
     """Compile Verilog sources, or find the result in the cache.
 
     Parameters
@@ -78,6 +82,8 @@ def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False
         The top module. cocotb sees only what the sources make public.
     waves : bool
         Compile in the writing of waveforms.
+    progress : callable, optional
+        Called with ``(stage, done, total)`` while something is compiled.
 
     Raises
     ------
@@ -89,7 +95,8 @@ def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False
     environment = repr((tool.version, str(tool.executable), compiler, importlib.metadata.version("cocotb"),
                         str(cocotb_tools.config.libs_dir), platform.machine(), _VERILATOR_FLAGS, _MAKE_FLAGS, waves))
     key = _key(repr((environment, top, sorted(sources.items()))))
-    folder = cached("programs", key, lambda part: _compile(part, sources, top, waves, tool, _key(environment)))
+    folder = cached("programs", key, lambda part: _compile(part, sources, top, waves, tool, _key(environment),
+                                                          progress or (lambda stage, done, total: None)))
     return Program(folder=folder, top=top, waves=waves)
 
 
@@ -98,7 +105,7 @@ def _key(everything: str) -> str:
 
 
 def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, tool: Verilator,
-             runtime_key: str) -> None:
+             runtime_key: str, progress: Progress) -> None:
     """Leave the program and the log of its making in ``folder``."""
     source_dir, object_dir, log = folder / "src", folder / "obj", folder / "compile.log"
     source_dir.mkdir()
@@ -110,8 +117,9 @@ def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, to
     runtime = found("runtime", runtime_key)
     ready = sorted(runtime.glob("*.o")) if runtime else []
     _copy(ready, object_dir)
+    progress(f"compile: Verilator (kept for the next time; log: {shown(log)})", 0, 1)
     try:
-        _Runner(tool, [path.name for path in ready]).build(
+        _Runner(tool, [path.name for path in ready], progress=progress).build(
             sources=[source_dir / name for name in names], hdl_toplevel=top, build_dir=object_dir,
             build_args=_VERILATOR_FLAGS, waves=waves, log_file=log)
     except (RuntimeError, SystemExit) as error:
@@ -194,8 +202,9 @@ class _Runner(VerilatorRunner):
     """
 
     def __init__(self, tool: Verilator | None = None, ready: Sequence[str] = (),
-                 children: Children | None = None) -> None:
+                 children: Children | None = None, progress: Progress | None = None) -> None:
         self.tool = tool
+        self.progress = progress
         self.run = run if children is None else children.run
         self.ready = ready  # objects that make must take as they are
         super().__init__()
@@ -223,10 +232,28 @@ class _Runner(VerilatorRunner):
     def _execute_cmds(self, cmds: Sequence[list[str]], cwd: str | os.PathLike[str],
                       stdout: TextIO | None = None) -> None:
         for command in cmds:
-            code, _ = self.run(command, folder=Path(cwd), environment=self.env, log=stdout,
-                               idle_s=_IDLE_S if self.tool is None else 0)
+            told = self._told(Path(cwd), stdout) if command[0] == "make" else None
+            code, _ = self.run(command, folder=Path(cwd), environment=self.env, log=None if told else stdout,
+                               idle_s=_IDLE_S if self.tool is None else 0, read_line=told)
             if code:
                 raise RuntimeError(f"{Path(command[0]).name} {failure(code, self._said())}")
+
+    def _told(self, folder: Path, log: TextIO | None) -> Callable[[str], None] | None:
+        """Writes make's lines to the log, and counts the files that it compiles."""
+        if self.progress is None or log is None:
+            return None
+        files, progress = len(set(folder.glob("*.cpp"))), self.progress
+        begun = 0
+
+        def tell(line: str) -> None:
+            nonlocal begun
+            log.write(f"{line}\n")
+            log.flush()
+            if " -c " in line:
+                begun += 1
+                progress("compile: C++", min(begun - 1, files), files)
+
+        return tell
 
     def _said(self) -> str:
         assert self.log_file is not None

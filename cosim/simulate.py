@@ -37,13 +37,12 @@ from spikeloom.model.system.writing import check_file, check_space, new_file, sc
 from .build_folder import BuildFolder
 from .capture import Results, read_results, results_record_bytes, stream_record_bytes
 from .compare import Comparison, Mismatch
-from .runner import Program, SimulationError, compile_program, run_program
+from .runner import Program, Progress, SimulationError, compile_program, run_program
 from .stimulus import beat_bytes, pack_samples
 
 __all__ = ["CyclePredictor", "Progress", "SimResult", "simulate"]
 
 CyclePredictor = Callable[[Network, Manifest, npt.NDArray[Any]], npt.ArrayLike]
-Progress = Callable[[Literal["compile", "simulate", "compare"], int, int], None]
 
 _TOP = "snn_testbench"
 _BATCH = 1000
@@ -201,7 +200,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         ``predict(network, manifest, samples)`` gives the cycles of each sample. Default: the generator's
         cycle model. Compared in isolated mode without stalls only.
     progress : callable
-        Called with ``(stage, done, total)``; stages are "compile", "simulate" and "compare".
+        Called with ``(stage, done, total)``; stages are "compile" and its parts, "simulate" and "compare".
     max_idle_cycles : int
         Give up after so many cycles without a transfer at either port. The default follows from the
         network's size.
@@ -229,7 +228,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     report: Progress = called(progress, "progress") or (lambda stage, done, total: None)
 
     report("compile", 0, 1)
-    program = compile_program(_sources(build), _TOP, waves=waves_file is not None)
+    program = compile_program(_sources(build), _TOP, waves=waves_file is not None, progress=report)
     report("compile", 1, 1)
     with scratch_folder() as scratch:
         shares = _divide(len(array), 1 if waves_file else jobs, scratch)
