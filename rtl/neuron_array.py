@@ -211,14 +211,9 @@ class NeuronArray(wiring.Component):
         else:
             m.d.sync += ready.eq(done)
         m.d.comb += [read.addr.eq(beat_q), write.addr.eq(written_q), write.en.eq(ready)]
-        state: Any = kept
-        if cfg.pipelined:
-            state = Signal(layout, name="state_q", reset_less=True)
-            with m.If(take):
-                m.d.sync += state.eq(kept)
         with m.If(ready):
             m.d.sync += written_q.eq(written_q + 1)
             with m.If(written_q == cfg.beats - 1):
                 m.d.sync += written_q.eq(0)
         for k, u in enumerate(units):
-            m.d.comb += [u.state.eq(state[k]), write.data[k].eq(u.next_state)]
+            m.d.comb += [u.state.eq(kept[k]), write.data[k].eq(u.next_state)]

@@ -17,15 +17,17 @@ __all__ = ["NeuronPipeline", "pipeline_latency_cycles", "stages"]
 def stages(graph: Graph) -> list[int]:
     """For each operation, the first stage in which its value is there, as early as may be.
 
-    Sums, constants and registers are there in stage 1. A carry chain's result is there one stage after the last of its
+    Registers are there in stage 0, and so are sums, to be added to them; without registers sums have a stage of their
+    own. Constants come in stage 1. A carry chain's result is there one stage after the last of its
     arguments; all others are wires, or LUTs in front of the next carry chain.
     """
+    early = {"register", "sum"} if graph.leaves("register") else set()
     ready: list[int] = []
     for operation in graph.operations:
         if operation.name == "constant":
             ready.append(0)
         elif not operation.arguments:
-            ready.append(1)
+            ready.append(int(operation.name not in early))
         else:
             ready.append(max(ready[a] for a in operation.arguments) + (operation.name in CHAINS))
     return ready
@@ -50,7 +52,7 @@ class NeuronPipeline(wiring.Component):
     -------
     sums : In(sums x accumulator_bits)
     constants : In(constants_layout), one cycle later than ``sums``; if there are any
-    state : In(state_layout), one cycle later than ``sums``; next_state : Out, with ``mask``; if state is kept
+    state : In(state_layout), with ``sums``; next_state : Out, with ``mask``; if state is kept
     mask : Out(steps)
     potential : Out(signed potential_bits), of the last step, with ``mask``; if it is given
     """
@@ -63,8 +65,6 @@ class NeuronPipeline(wiring.Component):
         m = Module()
         cfg = self.config
         graph, ready = cfg.graph, stages(cfg.graph)
-        sums_q = Signal.like(self.sums, reset_less=True)
-        m.d.sync += sums_q.eq(self.sums)
         values: dict[tuple[int, int], Any] = {}
 
         def at(position: int, stage: int) -> Any:
@@ -85,8 +85,12 @@ class NeuronPipeline(wiring.Component):
             match operation.name:
                 case "constant":
                     return constant_value(operation)
+                case "sum" if stage == 0:
+                    return self.sums[operation.value]
                 case "sum":
-                    return sums_q[operation.value]
+                    sum_q = Signal.like(self.sums[operation.value], name=f"sum{operation.value}_q", reset_less=True)
+                    m.d.sync += sum_q.eq(self.sums[operation.value])
+                    return sum_q
                 case "parameter":
                     return self.constants[operation.value]
                 case "register":

@@ -1,11 +1,12 @@
 // Read-only AXI4 memory (AMBA AXI4, ARM IHI 0022E) with a stated timing, for co-simulation without Python per cycle.
 //
-// Addresses are taken in every cycle while fewer than BURSTS bursts are inside. A burst whose address is taken in cycle
-// a offers its first beat in a + LATENCY, or BEAT_INTERVAL cycles after the beat before if that is later; so the
+// Addresses are taken in every cycle while fewer than BURSTS bursts are inside, but for pauses at random. A burst
+// whose address is taken in cycle a offers its first beat in a + LATENCY, or BEAT_INTERVAL cycles after the beat before if that is later; so the
 // latencies of queued bursts overlap. Answers come in order. INCR bursts of full words only.
 //
 // The three timing and error parameters give way to the run-time options +axi_latency=, +axi_beat_interval= and
-// +axi_error_address=, so that one compiled simulation serves them all.
+// +axi_error_address=, so that one compiled simulation serves them all; +axi_pause= is the probability of a pause in
+// a cycle, in 65536ths.
 module axi_memory #(
     parameter int ADDRESS_BITS = 32,
     parameter int DATA_BITS = 64,
@@ -41,8 +42,12 @@ module axi_memory #(
   logic [DATA_BITS-1:0] words[0:WORDS-1];
   int latency, beat_interval;
   longint error_address;
+  int pause_share;
+  bit [31:0] random;
 
   initial begin
+    random = 1;
+    if (!$value$plusargs("axi_pause=%d", pause_share)) pause_share = 0;
     if (!$value$plusargs("axi_latency=%d", latency)) latency = LATENCY;
     if (!$value$plusargs("axi_beat_interval=%d", beat_interval)) beat_interval = BEAT_INTERVAL;
     if (!$value$plusargs("axi_error_address=%d", error_address)) error_address = ERROR_ADDRESS;
@@ -67,15 +72,24 @@ module axi_memory #(
   wire known = word >= 0 && word < longint'(WORDS);
   wire bad = word == (error_address - BASE) >>> WORD_SHIFT;
 
-  assign arready = taken - done != (INDEX_BITS + 1)'(BURSTS);
+  assign arready = taken - done != (INDEX_BITS + 1)'(BURSTS) && int'(random[15:0]) >= pause_share;
   assign rvalid = taken != done && cycle >= due[head] && pause == 0;
   assign rdata = known ? words[word[$clog2(WORDS)-1:0]] : '0;
   assign rresp = !known ? DECERR : bad ? SLVERR : OKAY;
   assign rlast = beat == lengths[head];
   assign rid = ids[head];
 
+  function automatic bit [31:0] next_random(bit [31:0] last);
+    bit [31:0] x = last;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return x;
+  endfunction
+
   always_ff @(posedge clk) begin
     cycle <= cycle + 1;
+    random <= next_random(random);
     if (pause != 0) pause <= pause - 1;
     if (arvalid && arready) begin
       addresses[tail] <= araddr;

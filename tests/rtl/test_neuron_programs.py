@@ -61,7 +61,7 @@ def _run(dut: Any, config: NeuronConfig, sums: list[list[list[int]]],
                         ctx.set(dut.sums[plane], value if cycle == 0 else -1)
                     if config.keeps_state:
                         for name, value in state.items():
-                            ctx.set(dut.state[name], value if cycle == 1 - steps else 1)
+                            ctx.set(dut.state[name], value if cycle == 0 else 1)
                     if steps:
                         begun = [cycle - 1 - step * plan.interval_cycles for step in range(config.steps)]
                         ctx.set(dut.start, cycle == 0)

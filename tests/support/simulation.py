@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from amaranth.hdl import Fragment, Shape
+from amaranth.hdl import ClockDomain, Fragment, Module, Shape
 from amaranth.lib.memory import MemoryData
 from amaranth.sim import Simulator
 
@@ -15,7 +15,10 @@ __all__ = ["memory_bits", "simulate"]
 
 def simulate(dut: Any, bench: Callable[[Any], Awaitable[None]]) -> None:
     """Run ``bench(ctx)`` on ``dut`` with a clock. The bench counts its cycles: it is its own watchdog."""
-    sim = Simulator(dut)
+    m = Module()
+    m.domains.sync = ClockDomain("sync")  # for what has no register of its own, too
+    m.submodules.dut = dut
+    sim = Simulator(m)
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     sim.run()
