@@ -15,7 +15,7 @@ from .processes import Stopped, stop_all
 
 __all__ = ["stoppable"]
 
-GRACE_S = 1.5
+GRACE_S = 1.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

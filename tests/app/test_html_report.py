@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.networks import make_external, random_conv_network, random_fold, random_samples
 
 import spikeloom
 from spikeloom import html_report
@@ -166,6 +167,22 @@ def test_any_network(tmp_path: Path, sizes: tuple[int, ...], inp: StaticInput | 
     folder = make_build(network, tmp_path / "build", **fold)
     names = tuple(f"class {k}" for k in range(classes))
     check_page(spikeloom.report(folder, tmp_path / "r.html", make_data(network, 12, names, shape)))
+
+
+@pytest.mark.parametrize("external", [False, True])
+@pytest.mark.parametrize("seed", [3, 11])
+def test_convolutions_pools_and_external_weights(tmp_path: Path, seed: int, external: bool) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_conv_network(rng)
+    fold = random_fold(rng, network)
+    while external and not spikeloom.compile(network, fold).tables:
+        fold = make_external(rng, fold)
+    spikeloom.write(spikeloom.compile(network, fold), tmp_path / "build")
+    samples = random_samples(rng, network, 8)
+    data = Dataset("maps", "test", samples, rng.integers(0, network.classes, 8), ("a",) * network.classes)
+    text = check_page(spikeloom.report(tmp_path / "build", tmp_path / "r.html", data))
+    assert network.topology in text
+    assert ("<td>external</td>" in text) == external
 
 
 def test_one_sample(image_build: tuple[Path, Dataset], tmp_path: Path) -> None:
