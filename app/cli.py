@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -314,8 +313,7 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
 @data_option
 @split_option
 @samples_option
-@click.option("--jobs", type=click.IntRange(1, 1024), default=len(os.sched_getaffinity(0)), show_default="cores",
-              help="Processes.")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Processes.  [default: as many as there are cores]")
 @click.option("--stream", is_flag=True, help="Send samples back to back instead of one at a time.")
 @click.option("--input-gap", type=click.FloatRange(0, 1, max_open=True), default=0.0,
               help="Chance per cycle that the input pauses.")
@@ -330,14 +328,14 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
               help="Of external memories: cycles per word.")
 @clock_option
 @json_option
-def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int, stream: bool,
+def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int | None, stream: bool,
         input_gap: float, output_stall: float, reset_at: tuple[int, ...], seed: int, waves: Path | None,
         memory_latency: int, memory_interval: int, clock_mhz: float, as_json: bool) -> None:
     """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
 
-    Samples go in one at a time, which is when cycles can be predicted; then a few of them between thinned, blank and
-    full ones, so and once more back to back, with random stalls and resets; unless an option says how. Exit code 1
-    if anything differs.
+    Samples go in one at a time, which is when cycles can be predicted. Then a few of them do so again, between
+    thinned, blank and full ones; and all these once more back to back, with random stalls and resets. An option that
+    says how samples are sent stands instead of the three. Exit code 1 if anything differs.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ import click
 
 import spikeloom
 from spikeloom.console import bar, command_line, print_table
-from spikeloom.data_options import data_option, json_option, load_data, samples_option
+from spikeloom.data_options import json_option, load_data, samples_option
 from spikeloom.model.train_config import LEAST_STEPS, Setting, TrainConfig, config_for, read_settings, settings
 
 __all__ = ["train"]
@@ -38,7 +38,8 @@ def _option(one: Setting) -> Callable[[F], F]:
 
 
 @click.command()
-@data_option
+@click.option("--data", help="A data set's name, or files: .npz with images and labels, IDX, ...  "
+              "[default: fashion-mnist]")
 @samples_option
 @click.option("--config", type=click.Path(path_type=Path), help="A JSON file of any of the settings below, as "
               '{"hidden": "128", "weight_bits": 4}; options on the command line come first.')
@@ -56,6 +57,7 @@ def train(data: str | None, samples: int | None, config: Path | None, resume: bo
     \b
     Examples:
       spikeloom train --hidden 400-400 --epochs 100 -o runs/a
+      spikeloom train --data my.npz -o runs/mine
       spikeloom train --hidden 15C5-P2-40C5-P2-300 --fused -o runs/conv
       spikeloom train --hidden 128 --weight-bits 0 -o runs/float      # then: spikeloom quantize
     """

@@ -64,7 +64,7 @@ class Proof:
                 "wrongly_marked": self.wrongly_marked}
 
 
-def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int = 2,
+def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int | None = None,
           seed: int = 0, memory: MemoryTiming = MEMORY, progress: Progress | None = None) -> Proof:
     """Simulate a build folder's Verilog three ways; parameters and errors as those of :func:`.simulate`."""
     given = array(samples, "samples")

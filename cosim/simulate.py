@@ -30,7 +30,7 @@ from spikeloom.model.network import Network
 from spikeloom.model.system.arguments import an, called, choice, real, short, whole
 from spikeloom.model.system.arguments import array as as_array
 from spikeloom.model.system.paths import path_of, shown
-from spikeloom.model.system.processes import Children
+from spikeloom.model.system.processes import Children, cores
 from spikeloom.model.system.reading import open_regular
 from spikeloom.model.system.writing import check_file, check_space, new_file, scratch_folder
 
@@ -166,9 +166,9 @@ class _Job:
         return self.stop - self.start
 
 
-def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int = 2,
-             mode: Literal["isolated", "stream"] = "isolated", input_gap: float = 0.0, output_stall: float = 0.0,
-             output_hold_cycles: int = 0, seed: int = 0, reset_cycles: Sequence[int] = (),
+def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *,
+             jobs: int | None = None, mode: Literal["isolated", "stream"] = "isolated", input_gap: float = 0.0,
+             output_stall: float = 0.0, output_hold_cycles: int = 0, seed: int = 0, reset_cycles: Sequence[int] = (),
              waves: str | Path | None = None, predict: CyclePredictor | None = None, progress: Progress | None = None,
              max_idle_cycles: int | None = None, memory: MemoryTiming = MEMORY,
              memory_error_address: int | None = None) -> SimResult:
@@ -183,7 +183,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     labels : integer array (N,)
         For the accuracy.
     jobs : int
-        Processes among which the samples are divided.
+        Processes among which the samples are divided; as many as there are cores by default.
     mode : "isolated" or "stream"
         Send a sample when the one before has its class, or as soon as the hardware takes it.
     input_gap, output_stall : float
@@ -224,7 +224,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     array, label_array = _checked(build, samples, labels)
     stimulation = _stimulation(build, mode, input_gap, output_stall, output_hold_cycles, seed, reset_cycles,
                                max_idle_cycles, memory, memory_error_address)
-    whole(jobs, "jobs", 1, 1024)
+    jobs = cores() if jobs is None else whole(jobs, "jobs", 1, 1024)
     called(predict, "predict")
     waves_file = _checked_waves(waves)
     report: Progress = called(progress, "progress") or (lambda stage, done, total: None)

@@ -22,13 +22,11 @@ from .geometry import as_map
 from .network import Dense, IntArray, Layer, Network, Readout, StaticInput
 from .neurons.arrays import Population
 from .system.arguments import array
+from .system.processes import cores
 
 __all__ = ["GoldenResult", "batches", "encode_input", "run"]
 
 Bits = npt.NDArray[np.bool_]
-
-THREADS = 2
-
 
 @dataclass(frozen=True)
 class GoldenResult:
@@ -112,17 +110,18 @@ def _classes(readout: Readout, scores: npt.NDArray[np.int64],
 
 def batches(network: Network, samples: npt.NDArray[Any], batch: int = 40,
             progress: Callable[[int], None] | None = None) -> Iterator[GoldenResult]:
-    """Run in batches, two at a time; ``progress`` is called with the number of samples done in each.
+    """Run in batches, as many at a time as there are cores; ``progress`` is told the number of samples done in each.
 
     Batches of some tens of samples are fastest: what a layer works on stays in the caches.
     """
-    # NumPy lets go of the interpreter while it computes, so that threads use both cores; threads that the linear
+    # NumPy lets go of the interpreter while it computes, so that threads use all cores; threads that the linear
     # algebra library starts besides would only fight with them.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(THREADS) as pool:
+    threads = cores()
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         pending: deque[Future[GoldenResult]] = deque()
         for start in range(0, len(samples), batch):
             pending.append(pool.submit(run, network, samples[start:start + batch]))
-            if len(pending) > THREADS:
+            if len(pending) > threads:
                 yield _done(pending, progress)
         while pending:
             yield _done(pending, progress)

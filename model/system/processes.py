@@ -16,9 +16,14 @@ from ..errors import SpikeloomError
 from .paths import shown
 from .supervise import LATE
 
-__all__ = ["Children", "Stopped", "failure", "run", "stop_all"]
+__all__ = ["Children", "Stopped", "cores", "failure", "run", "stop_all"]
 
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Stopped(BaseException):
