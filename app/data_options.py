@@ -9,6 +9,7 @@ import click
 import spikeloom
 from spikeloom.console import bar
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.arguments import short
 from spikeloom.model.system.paths import path_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def data_for(network: Network, data: str | None, samples: int | None, split: str
                              f"with samples of shape {network.input.shape}")
     known = named in datasets.names()
     if not known and data is None and not path_of(named, "data").exists():
-        raise SpikeloomError(f"network {network.name} says that it was trained on {named!r}, which is not here: name "
+        raise SpikeloomError(f"network {network.name} says that it was trained on {short(named)}, which is not here: name "
                              f"data by --data, with samples of shape {network.input.shape}")
     trained_on = network.metadata.get("data")
     if split is None and not known and isinstance(trained_on, str) and _same(named, trained_on):

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.arguments import short
 from spikeloom.model.system.json_text import parse_json
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.reading import MIB, read_bytes
@@ -195,7 +196,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise SpikeloomError(f"{where}: field format must be {FORMAT!r}")
     if values.get("version") != VERSION:
-        raise SpikeloomError(f"{where}: version is {values.get('version')!r}, this spikeloom reads {VERSION}")
+        raise SpikeloomError(f"{where}: version is {short(values.get('version'))}, this spikeloom reads {VERSION}")
     manifest = read_record(Manifest, data, where)
     if manifest.seal != _seal(values):
         raise SpikeloomError(f"{where}: was changed since it was built: build again")

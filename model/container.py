@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from .errors import SpikeloomError
+from .system.arguments import short
 from .system.arrays import read_archive, read_npy
 from .system.json_text import parse_json
 from .system.paths import path_of, shown
@@ -112,7 +113,7 @@ def load(path: str | Path, kind: str, version: int) -> tuple[dict[str, Any], dic
     raw = read_archive(path, _LIMIT_BYTES)
     head = _head(path, raw)
     if head.format != f"spikeloom-{kind}":
-        raise SpikeloomError(f"{name}: format is {head.format!r}, wanted 'spikeloom-{kind}'")
+        raise SpikeloomError(f"{name}: format is {short(head.format)}, wanted 'spikeloom-{kind}'")
     if head.version > version:
         raise SpikeloomError(f"{name}: version is {head.version}, this spikeloom reads 1..{version}")
     del raw[_DESCRIPTION]

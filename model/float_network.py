@@ -301,7 +301,7 @@ def load_float_network(path: str | Path) -> FloatNetwork:
             name=record.name, shape=record.shape, mean=record.mean, std=record.std, steps=record.steps,
             metadata=record.metadata, layers=tuple(_layer(layer, arrays) for layer in record.layers))
         if arrays:
-            raise SpikeloomError(f"array {min(arrays)!r} belongs to no layer")
+            raise SpikeloomError(f"array {short(min(arrays))} belongs to no layer")
     except SpikeloomError as error:
         raise SpikeloomError(f"{where}: {error}") from error
     return network

@@ -15,6 +15,7 @@ from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool
 from .network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput, check_layer_name
 from .numerics import Decay, Multiply, Shift
+from .system.arguments import short
 from .system.paths import shown
 from .system.records import Record, read_record
 
@@ -92,7 +93,7 @@ class _NetworkRecord(Record):
 def save_network(network: Network, path: str | Path) -> None:
     """Write ``network`` to ``path``; raises :class:`.SpikeloomError` if that fails."""
     if not isinstance(network, Network):
-        raise SpikeloomError(f"network must be a Network, not {network!r}")
+        raise SpikeloomError(f"network must be a Network, not {short(network)}")
     arrays: Arrays = {}
     inp = network.input
     description: dict[str, Any] = {
@@ -119,7 +120,7 @@ def load_network(path: str | Path) -> Network:
             readout=Readout(**dict(record.readout)), metadata=record.metadata,
             layers=tuple(_layer(layer, arrays) for layer in record.layers))
         if arrays:
-            raise SpikeloomError(f"array {min(arrays)!r} belongs to no layer")
+            raise SpikeloomError(f"array {short(min(arrays))} belongs to no layer")
     except SpikeloomError as error:
         raise SpikeloomError(f"{where}: {error}") from error
     return network

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ..errors import SpikeloomError
+from .arguments import short
 
 __all__ = ["parse_json"]
 
@@ -42,7 +43,7 @@ def parse_json(data: bytes | str, where: str) -> Any:
         if len(fields) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise fail(f"key {twice!r} stands twice in one object")
+            raise fail(f"key {short(twice)} stands twice in one object")
         return fields
 
     try:

@@ -27,8 +27,8 @@ from spikeloom.model.numerics import Shift
 HOUSE = Path(__file__).parents[2]
 PAGES = (HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md")), HOUSE / "bench" / "README.md")
 # Minutes of compiling, placing or training each: `make test-all`.
-SLOW = ("train --hidden 128", "train --data my.npz -o", "train --hidden 400-400 -o", "train --hidden 15C5", "synth build/fast",
-        "report build/fast --data", "--waves", "build large.snn")
+SLOW = ("train --hidden 128", "train --data my.npz -o", "train --hidden 400-400 -o", "train --hidden 15C5",
+        "synth build/fast", "report build/fast --data", "--waves", "build large.snn")
 
 
 def in_pages() -> Iterator[str]:
