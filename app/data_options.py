@@ -53,8 +53,8 @@ def data_for(network: Network, data: str | None, samples: int | None, split: str
                              f"with samples of shape {network.input.shape}")
     known = named in datasets.names()
     if not known and data is None and not path_of(named, "data").exists():
-        raise SpikeloomError(f"network {network.name} says that it was trained on {short(named)}, which is not here: name "
-                             f"data by --data, with samples of shape {network.input.shape}")
+        raise SpikeloomError(f"network {network.name} says that it was trained on {short(named)}, which is not here: "
+                             f"name data by --data, with samples of shape {network.input.shape}")
     trained_on = network.metadata.get("data")
     if split is None and not known and isinstance(trained_on, str) and _same(named, trained_on):
         split = "test"

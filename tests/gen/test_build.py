@@ -56,8 +56,10 @@ def test_folder(plan: Plan, tmp_path: Path) -> None:
     assert progress[-1] == "files"
     names = {p.name for p in folder.iterdir()}
     assert {"snn_top.v", "lint.vlt", "interface.json", "manifest.json", "network.snn", "README"} <= names
-    assert {name for name in names if name.endswith(".hex")} == set(manifest.memory_files)
-    assert len(names) == 6 + len(manifest.memory_files)
+    vectors = {"testbench_beats.hex", "testbench_classes.hex", "testbench_cycles.hex"}
+    assert {name for name in names if name.endswith(".hex")} == set(manifest.memory_files) | vectors
+    assert len(names) == 10 + len(manifest.memory_files)
+    assert "testbench.v" in names
     assert manifest == read_manifest(folder)
     assert load_network(folder / "network.snn").hash == plan.network.hash
     assert BuildFolder.load(folder).network.hash == plan.network.hash
