@@ -328,7 +328,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError, NotImplementedError,
             RuntimeError, ValueError) as error:
-        raise SpikeloomError(f"{path}: truncated or not a file of this format ({error})") from error
+        raise SpikeloomError(f"{path}: truncated or not a file of this format ({str(error)[:100]})") from error
     except OSError as error:
         raise SpikeloomError(f"{path}: cannot be read: {error.strerror or error}") from error
 
