@@ -25,7 +25,7 @@ from .simulate import Progress, SimResult, simulate
 
 __all__ = ["Proof", "prove"]
 
-ROUGH_SAMPLES, ROUGH_CYCLES, RESETS = 60, 300_000, 12
+ROUGH_SAMPLES, ROUGH_CYCLES, RESETS = 60, 300_000, 60
 PAUSES = 0.25  # of the cycles, on either side
 KEPT = ((0.05,), (2,), (0.1, 0), (0.2,), (2, 0, 2), (0.4, 0.02))  # shares of a sample's spikes or pixels; 2: a full one
 
