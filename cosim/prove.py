@@ -76,7 +76,7 @@ def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | No
     build = BuildFolder.load(folder)
     hold = min(len(mixed), 8 + 4 * len(build.layers)) * odd.cycles_max
     # Resets come in the first third of what the pass takes at least: they empty the queues, which then are to fill.
-    surely = (1 + (len(mixed) - 1) // 8) * hold
+    surely = (1 + (len(mixed) - 1) // 32) * hold
     resets = np.random.default_rng(seed).integers(1, max(2, surely // 3), RESETS).tolist()
     rough = simulate(folder, mixed, jobs=1, mode="stream", input_gap=PAUSES, output_stall=PAUSES,
                      output_hold_cycles=hold, reset_cycles=resets, seed=seed, memory=memory, progress=progress)

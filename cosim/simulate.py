@@ -190,7 +190,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         0..1 (exclusive): probability per cycle that the input pauses (and external memories take no address), that the
         output has to wait.
     output_hold_cycles : int
-        Cycles that the output waits before the first and then every eighth class: back to back, all queues fill then.
+        Cycles that the output waits before the first and then every 32nd class: back to back, all queues fill then.
     seed : int
         Of the random pauses.
     reset_cycles : sequence of int
