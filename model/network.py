@@ -401,8 +401,7 @@ class Readout:
 
     kind: Literal["psc_sum", "count"]
     step_weights: tuple[int, ...]
-    # Not in the repr, which a network's hash is made from: networks that do not set it keep the hash they have.
-    ties: Ties = field(default="lowest_index", repr=False)
+    ties: Ties = "lowest_index"
 
     def __post_init__(self) -> None:
         choice(self.kind, "readout kind", ("psc_sum", "count"))
@@ -554,14 +553,11 @@ class Network:
         """SHA-256 over everything that determines spikes and classes (name and metadata excluded)."""
         digest = hashlib.sha256()
         digest.update(repr((self.input, self.steps, self.readout)).encode())
-        if self.readout.ties != "lowest_index":
-            digest.update(self.readout.ties.encode())
         for la in self.layers:
             n = la.neuron
-            digest.update(repr((la.name, la.connection.weight.shape, la.connection.weight_bits, n.synapse,
-                                n.membrane, n.fraction_bits, n.compare, n.reset)).encode())
-            if isinstance(la.connection, Conv2d) or la.pool is not None:
-                digest.update(repr((la.pool, getattr(la.connection, "geometry", None))).encode())
+            digest.update(repr((la.name, la.pool, getattr(la.connection, "geometry", None), la.connection.weight.shape,
+                                la.connection.weight_bits, n.synapse, n.membrane, n.fraction_bits, n.compare,
+                                n.reset)).encode())
             for array in (la.connection.weight, la.biases, la.thresholds):
                 digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         return digest.hexdigest()
