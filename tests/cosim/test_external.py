@@ -80,7 +80,7 @@ def test_a_memory_without_room(network: Network) -> None:
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"external_bus_bits": 48}, "layer layer0: external_bus_bits must be 32, 64, 128, 256 or 512, not 48"),
+    ({"external_bus_bits": 48}, r"layer layer0: external_bus_bits must be one of \(32, 64, 128, 256, 512\), not 48"),
     ({"external_bus_bits": 64, "inputs_per_cycle": 2}, "inputs_per_cycle must be 1 with external weights, not 2"),
     ({"external_bus_bits": 64, "prefetch_rows": 1}, "prefetch_rows must be in 2..4096, not 1"),
 ])
