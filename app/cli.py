@@ -314,6 +314,7 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
 @split_option
 @samples_option
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Processes.  [default: as many as there are cores]")
+@click.option("--isolated", is_flag=True, help="Send samples one at a time, and no more.")
 @click.option("--stream", is_flag=True, help="Send samples back to back instead of one at a time.")
 @click.option("--input-gap", type=click.FloatRange(0, 1, max_open=True), default=0.0,
               help="Chance per cycle that the input pauses.")
@@ -328,8 +329,8 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
               help="Of external memories: cycles per word.")
 @clock_option
 @json_option
-def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int | None, stream: bool,
-        input_gap: float, output_stall: float, reset_at: tuple[int, ...], seed: int, waves: Path | None,
+def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int | None, isolated: bool,
+        stream: bool, input_gap: float, output_stall: float, reset_at: tuple[int, ...], seed: int, waves: Path | None,
         memory_latency: int, memory_interval: int, clock_mhz: float, as_json: bool) -> None:
     """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
 
@@ -349,7 +350,7 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
     loaded = data_for(spikeloom.load(folder), data, samples, split, labelled=False)
     labels = None if loaded.name == RANDOM else loaded.labels
     memory = MemoryTiming(latency_cycles=memory_latency, beat_interval_cycles=memory_interval)
-    if not (stream or input_gap or output_stall or reset_at or waves):
+    if not (isolated or stream or input_gap or output_stall or reset_at or waves):
         with bar("co-simulation") as advance:
             proof = spikeloom.prove(folder, loaded.images, labels, jobs=jobs, seed=seed, memory=memory,
                                     progress=lambda stage, done, total: advance(what=stage, done=done, total=total))

@@ -1,8 +1,8 @@
 """The proof that a build does what its network does: every sample, one at a time; odd ones; and these in bad weather.
 
 One at a time, cycles can be predicted and are compared. Samples like all others leave corners dark: thinned, blank and
-full ones show them. Back to back, with stalls and resets while they run, shows what
-goes wrong between samples: a state that is kept, a queue that overruns, a transfer that is taken twice.
+full ones show them. Back to back, with stalls and resets while they run, shows what goes wrong between samples: a state
+that is kept, a queue that overruns, a transfer that is taken twice.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from .simulate import Progress, SimResult, simulate
 __all__ = ["Proof", "prove"]
 
 ROUGH_SAMPLES, ROUGH_CYCLES, RESETS = 60, 300_000, 60
+LONG_CYCLES = 30_000  # of a sample: full ones take ten times as long, and are left out
 PAUSES = 0.25  # of the cycles, on either side
-KEPT = ((0.05,), (2,), (0.1, 0), (0.2,), (2, 0, 2), (0.4, 0.02))  # shares of a sample's spikes or pixels; 2: a full one
+FULL = 2
+KEPT = ((0.05,), (FULL,), (0.1, 0), (0.2,), (FULL, 0, FULL), (0.4, 0.02))  # shares of a sample's spikes or pixels
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | No
     given = array(samples, "samples")
     isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress)
     count = min(len(given), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / isolated.cycles_mean)))
-    mixed = _between_odd_ones(given[:count], np.random.default_rng(seed))
+    mixed = _between_odd_ones(given[:count], np.random.default_rng(seed), isolated.cycles_mean < LONG_CYCLES)
     odd = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, progress=progress)
     # A layer holds up to four samples of few beats; it works on one for less than the whole hardware when it is alone.
     build = BuildFolder.load(folder)
@@ -107,13 +109,16 @@ def _failing_row(build: BuildFolder, samples: npt.NDArray[Any]) -> tuple[int, np
     return None
 
 
-def _between_odd_ones(samples: npt.NDArray[Any], rng: np.random.Generator) -> npt.NDArray[Any]:
-    """Each followed by samples of which layers have little to do, nothing, or as much as they can."""
+def _between_odd_ones(samples: npt.NDArray[Any], rng: np.random.Generator, full: bool) -> npt.NDArray[Any]:
+    """Each followed by samples of which layers have little to do, nothing, or, with ``full``, as much as they can."""
     largest = 255 if samples.dtype == np.uint8 and samples.max(initial=0) > 1 else 1
     mixed = []
     for k, sample in enumerate(samples):
         mixed.append(sample)
         for share in KEPT[k % len(KEPT)]:
             kept = sample * (rng.random(sample.shape) < share)
-            mixed.append((np.full_like(sample, largest) if share > 1 else kept).astype(samples.dtype))
+            if share != FULL:
+                mixed.append(kept.astype(samples.dtype))
+            elif full:
+                mixed.append(np.full_like(sample, largest))
     return np.stack(mixed)

@@ -8,7 +8,7 @@ import numpy as np
 from support.networks import random_fold, random_network, random_samples
 from support.stub_build import seal
 
-from spikeloom.cosim.prove import RESETS, prove
+from spikeloom.cosim.prove import RESETS, _between_odd_ones, prove
 from spikeloom.cosim.runner import SimulationError
 from spikeloom.cosim.simulate import simulate
 from spikeloom.gen.build import build
@@ -27,6 +27,15 @@ def test_a_right_build(tmp_path: Path) -> None:
     assert (proof.isolated.samples, proof.odd.samples, proof.rough.samples, proof.rough.resets) == (12, 32, 32, RESETS)
     assert (proof.isolated.accuracy, proof.isolated.cycles_mispredicted, proof.odd.cycles_mispredicted) == (1.0, 0, 0)
     assert proof.to_json()["rough_pass"]["resets"] == RESETS
+
+
+def test_full_samples_are_left_out_where_they_take_long() -> None:
+    sample = np.full((1, 4, 4), 9, np.uint8)
+    many = np.repeat(sample, 12, axis=0)
+    assert (_between_odd_ones(many, np.random.default_rng(0), True) == 255).all(axis=(1, 2)).any()
+    assert not (_between_odd_ones(many, np.random.default_rng(0), False) == 255).any()
+    spikes = np.zeros((2, 3, 4), np.uint8)
+    assert _between_odd_ones(spikes, np.random.default_rng(0), True).max() == 1
 
 
 def test_what_shows_only_when_all_queues_are_full(tmp_path: Path) -> None:
