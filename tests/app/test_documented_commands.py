@@ -118,6 +118,7 @@ def test_all_commands_are_shown() -> None:
 
 @pytest.mark.parametrize("line", [
     pytest.param(line, marks=pytest.mark.slow) if any(part in line for part in SLOW) else line for line in COMMANDS])
+@pytest.mark.filterwarnings("ignore")  # torch.compile trips over warnings of its own
 def test_command(place: Path, line: str) -> None:
     run(line)
 
