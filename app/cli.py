@@ -15,9 +15,9 @@ import spikeloom
 from spikeloom import shipped
 from spikeloom.console import Group, bar, command_line, out, print_json, print_next, print_table
 from spikeloom.data_options import (
-    RANDOM,
     data_for,
     data_option,
+    default_data,
     json_option,
     load_data,
     samples_option,
@@ -347,8 +347,9 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
     from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import read_manifest
     read_manifest(folder)  # a wrong folder is told before any data are fetched
-    loaded = data_for(spikeloom.load(folder), data, samples, split, labelled=False)
-    labels = None if loaded.name == RANDOM else loaded.labels
+    network = spikeloom.load(folder)
+    loaded = data_for(network, data, samples, split, labelled=False)
+    labels = loaded.labels if data or default_data(network) else None  # those of random samples mean nothing
     memory = MemoryTiming(latency_cycles=memory_latency, beat_interval_cycles=memory_interval)
     if not (isolated or stream or input_gap or output_stall or reset_at or waves):
         with bar("co-simulation") as advance:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from spikeloom.model.datasets import Dataset
     from spikeloom.model.network import Network
 
-__all__ = ["RANDOM", "data_for", "data_option", "default_data", "json_option", "load_data", "samples_option",
-           "split_option"]
+__all__ = ["data_for", "data_option", "default_data", "json_option", "load_data", "samples_option", "split_option"]
 
-RANDOM, RANDOM_SAMPLES = "random", 100
+RANDOM_SAMPLES = 100
 OF_SHAPE = {(28, 28): "fashion-mnist", (1, 28, 28): "fashion-mnist", (3, 32, 32): "cifar10", (2, 34, 34): "n-mnist"}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -68,7 +67,7 @@ def _random(network: Network, count: int) -> Dataset:
     from spikeloom.gen.testbench import random_samples
     from spikeloom.model.datasets import Dataset
     images = random_samples(network, count, seed=1)
-    return Dataset(RANDOM, "test", images, np.zeros(count, np.int64), tuple(map(str, range(network.classes))))
+    return Dataset("random samples", "test", images, np.zeros(count, np.int64), tuple(map(str, range(network.classes))))
 
 
 def _same(a: str, b: str) -> bool:

@@ -471,7 +471,7 @@ def _is_own(path: Path) -> bool:
 
 
 _AUTHOR = "spikeloom train"
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 1 << 16  # a line of the log is as long as the network has layers
 
 
 def read_metrics(path: str | Path) -> list[EpochMetrics]:

@@ -6,7 +6,6 @@ here, so that they cannot drift apart. Needs no PyTorch.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -251,8 +250,3 @@ def config_for(images: npt.NDArray[np.uint8], classes: int, given: dict[str, Any
     if "std" not in given:
         follows["std"] = round(max(float(images.std()) / 255, 1e-3), 4)
     return TrainConfig(**{**follows, **given})
-
-
-def to_json(config: TrainConfig) -> str:
-    """A configuration file with all settings."""
-    return json.dumps({one.name: getattr(config, one.name) for one in settings()}, indent=1) + "\n"

@@ -116,9 +116,12 @@ def test_all_commands_are_shown() -> None:
     assert len(COMMANDS) > 25
 
 
-@pytest.mark.parametrize("line", [
-    pytest.param(line, marks=pytest.mark.slow) if any(part in line for part in SLOW) else line for line in COMMANDS])
-@pytest.mark.filterwarnings("ignore")  # torch.compile trips over warnings of its own
+def marks(line: str) -> list[pytest.MarkDecorator]:
+    own = [pytest.mark.filterwarnings("ignore")] if "--fused" in line else []  # torch.compile's, over which it trips
+    return [*own, pytest.mark.slow] if any(part in line for part in SLOW) else own
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, marks=marks(line)) for line in COMMANDS])
 def test_command(place: Path, line: str) -> None:
     run(line)
 

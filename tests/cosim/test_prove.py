@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from support.networks import random_fold, random_network, random_samples
+import pytest
+from support.networks import make_external, random_conv_network, random_fold, random_network, random_samples
 from support.stub_build import seal
 
 from spikeloom.cosim.prove import RESETS, _between_odd_ones, prove
@@ -56,6 +57,18 @@ def test_what_shows_only_when_all_queues_are_full(tmp_path: Path) -> None:
     except SimulationError:
         found = True
     assert found
+
+
+@pytest.mark.parametrize("seed", [104, 109])
+def test_right_builds_with_external_weights(tmp_path: Path, seed: int) -> None:
+    """Which samples a row's error marks is foretold for layers behind others, of any lanes and units, too."""
+    rng = np.random.default_rng(seed)
+    network = random_conv_network(rng) if seed % 2 else random_network(rng)
+    fold = make_external(rng, random_fold(rng, network))
+    while not make_plan(network, fold).tables:
+        fold = make_external(rng, random_fold(rng, network))
+    build(make_plan(network, fold), tmp_path / "b")
+    assert prove(tmp_path / "b", random_samples(rng, network, 12)).ok
 
 
 def test_external_weights(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import pytest
 
 from spikeloom.cli import main
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.train_config import TrainConfig, config_for, read_settings, settings, to_json
+from spikeloom.model.train_config import TrainConfig, config_for, read_settings, settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 
@@ -36,7 +37,7 @@ def test_every_setting_is_documented() -> None:
 def test_configuration_files(tmp_path: Path) -> None:
     config = TrainConfig(hidden="12", weight_bits=None, epochs=3, ties="lowest_index")
     path = tmp_path / "config.json"
-    path.write_text(to_json(config))
+    path.write_text(json.dumps(asdict(config)))
     assert TrainConfig(**read_settings(path)) == config
     for content, message in (
             ({"hiden": "1"}, "config.json: setting 'hiden' is unknown; allowed are name, hidden"),
