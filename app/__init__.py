@@ -51,20 +51,15 @@ R = TypeVar("R")
 
 def _door(verb: Callable[P, R]) -> Callable[P, R]:
     """Arguments that the verb does not take end as a :class:`SpikeloomError`, too."""
-    signature = inspect.signature(verb)
 
     @functools.wraps(verb)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise SpikeloomError(f"{verb.__name__}: {error}; it takes {', '.join(signature.parameters)}") from None
-        return verb(*args, **kwargs)
+        return _passed_on(verb, verb.__name__, *args, **kwargs)
 
     return call
 
 
-def _passed_on(run: Callable[..., R], name: str, *args: Any, **options: Any) -> R:
+def _passed_on(run: Callable[..., R], name: str, /, *args: Any, **options: Any) -> R:
     """Call what a verb stands for; options that it does not take are errors of the verb."""
     signature = inspect.signature(run)
     try:

@@ -68,7 +68,7 @@ class Proof:
 
 def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int | None = None,
           seed: int = 0, memory: MemoryTiming = MEMORY, progress: Progress | None = None) -> Proof:
-    """Simulate a build folder's Verilog three ways; parameters and errors as those of :func:`.simulate`."""
+    """Simulate a build folder's Verilog in each of these ways; parameters and errors as those of :func:`.simulate`."""
     given = array(samples, "samples")
     isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress)
     count = min(len(given), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / isolated.cycles_mean)))

@@ -16,13 +16,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
 from spikeloom.gen.cycles import MEMORY, predict_latency
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.manifest import Manifest
+from spikeloom.gen.testbench import rendered
 from spikeloom.model import golden
 from spikeloom.model.datasets import check_labels
 from spikeloom.model.errors import SpikeloomError
@@ -321,13 +321,10 @@ def _stimulation(build: BuildFolder, mode: str, input_gap: float, output_stall: 
 
 def _sources(build: BuildFolder) -> dict[str, str]:
     """The design's files and the testbench made for it."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
-    template = resources.files("spikeloom.cosim").joinpath("harness", f"{_TOP}.sv.j2").read_text(encoding="utf-8")
-    bench = environment.from_string(template).render(
-        top=build.top, beats_per_sample=build.beats_per_sample, beat_bits=build.beat_bits,
-        result_bits=build.class_bits + bool(build.external), windows=build.windows, layers=build.layers,
-        external=build.external)
+    bench = rendered("spikeloom.cosim", f"harness/{_TOP}.sv.j2", {
+        "top": build.top, "beats_per_sample": build.beats_per_sample, "beat_bits": build.beat_bits,
+        "result_bits": build.class_bits + bool(build.external), "windows": build.windows, "layers": build.layers,
+        "external": build.external})
     files = dict(build.sources)
     if build.external:
         memory = resources.files("spikeloom.cosim").joinpath("harness", "axi_memory.sv").read_text(encoding="utf-8")

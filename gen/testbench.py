@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
@@ -16,7 +17,7 @@ from .cycles import count_cycles
 from .plan import Plan
 from .stimulus import pack_samples
 
-__all__ = ["random_samples", "testbench_files"]
+__all__ = ["random_samples", "rendered", "testbench_files"]
 
 SAMPLES, SEED = 4, 0
 DENSITY = 0.15  # of what is not zero: what real data have, and a slow fold does not take for ever
@@ -30,6 +31,13 @@ def random_samples(network: Network, count: int, seed: int) -> npt.NDArray[np.ui
     return (rng.integers(0, 256, there.shape) * there if network.static else there).astype(np.uint8)
 
 
+def rendered(package: str, file: str, values: Mapping[str, Any]) -> str:
+    """A package's template of Verilog, filled in."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+                                     keep_trailing_newline=True)
+    return environment.from_string(resources.files(package).joinpath(file).read_text(encoding="utf-8")).render(values)
+
+
 def testbench_files(plan: Plan, top: str, result_bits: int) -> dict[str, str]:
     """``testbench.v`` and the files it reads, by name."""
     network, order = plan.network, plan.channels[0]
@@ -39,15 +47,12 @@ def testbench_files(plan: Plan, top: str, result_bits: int) -> dict[str, str]:
     cycles = count_cycles(plan, samples).latency
     tables = [{"layer": t.layer, "file": t.file, "base": t.base, "bytes": t.config.table_bytes,
                "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables]
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
-    template = resources.files("spikeloom.gen").joinpath("templates", "testbench.v.j2").read_text(encoding="utf-8")
     values: dict[str, Any] = {
         "top": top, "samples": SAMPLES, "beats": beats.shape[1], "digits": 2 * beats.shape[2],
         "beat_bits": order.units * plan.layers[0].synapse.queue.item_bits, "result_bits": result_bits,
         "limit": 64 * int(cycles.max()), "external": tables}
     return {
-        "testbench.v": environment.from_string(template).render(values),
+        "testbench.v": rendered("spikeloom.gen", "templates/testbench.v.j2", values),
         "testbench_beats.hex": "".join(f"{beat.tobytes().hex()}\n" for beat in beats.reshape(-1, beats.shape[2])),
         "testbench_classes.hex": "".join(f"{number:x}\n" for number in classes),
         "testbench_cycles.hex": "".join(f"{number:x}\n" for number in cycles)}

@@ -144,7 +144,8 @@ def test_verbs(verbs: dict[str, dict[str, Any]], verb: str) -> None:
     for key in given:
         if (verb, key) not in {("synthesize", "cache"), ("write", "folder"), ("report", "file"), ("train", "out_dir")}:
             ends_well(call, given, key)
-    ends_well(lambda **more: call(**given, **more), {}, "unknown")
+    for key in ("unknown", "name", "run"):
+        ends_well(lambda **more: call(**given, **more), {}, key)
 
 
 @pytest.mark.parametrize(("verb", "key"), [("write", "folder"), ("report", "file"), ("train", "out_dir")])
