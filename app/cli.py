@@ -244,12 +244,14 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
         return
     table = Table(title=f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}",
                   title_justify="left")
-    rows = {"kind": "kind", "input shape": "input_shape", "output shape": "output_shape",
+    rows = {"kind": "kind", "from (': delayed)": "sources",
+            "input shape": "input_shape", "output shape": "output_shape",
             "inputs": "inputs", "neurons": "neurons", "lanes": "lanes", "positions side by side": "tile",
             "inputs per cycle": "inputs_per_cycle",
             "neuron units": "units", "passes": "groups", "weight, bits": "weight_bits",
-            "accumulator, bits": "accumulator_bits", "drive, bits": "drive_bits", "current, bits": "current_bits",
-            "membrane, bits": "membrane_bits", "weights": "weights", "weight memory, bits": "weight_memory_bits",
+            "accumulator, bits": "accumulator_bits", "drive, bits": "drive_bits",
+            "registers, bits": "register_bits", "potential, bits": "potential_bits",
+            "weights": "weights", "weight memory, bits": "weight_memory_bits",
             "event memory, bits": "event_memory_bits"}
     if not no_cycles:
         rows |= {"active inputs, mean": "events_mean", "last pass ends, cycle": "end_cycle_mean",
@@ -273,8 +275,10 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
 
 
 def _shown(key: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {bits}" for name, bits in value.items())
     if isinstance(value, list):
-        return " x ".join(map(str, value))
+        return (", " if key == "sources" else " x ").join(map(str, value))
     if isinstance(value, str):
         return value
     return f"{value:.0%}" if key == "utilisation" else f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"

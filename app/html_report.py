@@ -34,7 +34,7 @@ from spikeloom.model import golden
 from spikeloom.model.datasets import Dataset, check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, StaticInput
-from spikeloom.model.numerics import Decay, Shift
+from spikeloom.model.neurons.wording import equations
 from spikeloom.model.system.arguments import an, called, real
 from spikeloom.model.system.paths import path_of
 from spikeloom.model.system.reading import open_regular
@@ -56,7 +56,7 @@ _LAYER_COLUMNS: dict[str, dict[str, str]] = {
     "fold": {"lanes": "lanes", "inputs_per_cycle": "inputs per cycle", "units": "neuron units",
              "pipelined": "pipelined", "groups": "passes"},
     "register widths, bits": {"weight_bits": "weight", "accumulator_bits": "accumulator", "drive_bits": "drive",
-                              "current_bits": "current J", "membrane_bits": "membrane U"},
+                              "register_bits": "registers", "potential_bits": "potential"},
     "storage": {"accumulators": "accumulators", "weight_memory_bits": "weight memory, bits"},
 }
 _LAYER_REPEATED = {"name", "beats_per_window", "item_bits"}
@@ -102,6 +102,8 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
     network = build.network
     plan = make_plan(network, fold_from_dict(build.manifest.fold, f"{build.path / 'manifest.json'}"))
     manifest = build.manifest.to_json()
+    for layer in manifest["layers"]:
+        layer["register_bits"] = ", ".join(f"{name} {bits}" for name, bits in layer["register_bits"].items())
     if device is not None:
         find_device(device)
     if not len(data):
@@ -173,7 +175,7 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
         awake = [train.any(axis=1) for train in trains]
         classes.append(result.classes)
         tied.append((result.scores == result.scores.max(axis=1, keepdims=True)).sum(axis=1) > 1)
-        quiet.append(~result.spikes[-1].any(axis=(1, 2)))
+        quiet.append(~result.spikes[network.output_index].any(axis=(1, 2)))
         active.append(np.column_stack([a.sum(axis=1) for a in awake]))
         spikes.append(np.column_stack([train.sum(axis=(1, 2)) for train in trains]))
         for k, (train, a) in enumerate(zip(trains, awake, strict=True)):
@@ -207,18 +209,16 @@ def _network_facts(network: Network) -> dict[str, Any]:
         "input": (f"static, {shape}, {inp.bits} bits a value" if isinstance(inp, StaticInput)
                   else f"spikes, {shape}, {network.steps} steps"),
         "readout": {"psc_sum": "sum over time of the output PSCs", "count": "spike count"}[network.readout.kind],
-        "tie_winner": network.readout.tie_winner, "step_weights": network.readout.step_weights,
+        "tie_winner": network.readout.tie_winner, "step_weights": network.step_weights,
         "layers": [{
-            "name": layer.name, "inputs": int(np.prod(network.input_shape(index))),
+            "name": layer.name, "inputs": sum(int(np.prod(s.shape)) for s in layer.sources),
             "neurons": layer.connection.outputs, "kind": layer.kind,
             "weights": f"{layer.connection.weight_bits} bits" if layer.connection.weight_bits > 1 else "-1, +1",
             "zero_weights": float((layer.connection.weight == 0).mean()),
             "bias": _range(layer.biases) if layer.biases.any() else "none",
-            "synapse": _decay(layer.neuron.synapse, "J"), "membrane": _decay(layer.neuron.membrane, "U"),
-            "fraction_bits": layer.neuron.fraction_bits,
-            "threshold": f"U {layer.neuron.compare} {_range(layer.thresholds)}",
-            "reset": "U ← 0" if layer.neuron.reset == "zero" else "U ← U - θ",
-        } for index, layer in enumerate(network.layers)],
+            "equations": equations(layer.neuron.program),
+            "constants": [(name, _range(values)) for name, values in layer.neuron.own_constants.items()],
+        } for layer in network.layers],
         "metadata": list(_flat(network.metadata)),
     }
 
@@ -226,11 +226,6 @@ def _network_facts(network: Network) -> dict[str, Any]:
 def _range(values: npt.NDArray[Any]) -> str:
     low, high = int(values.min()), int(values.max())
     return f"{low:,}" if low == high else f"{low:,} … {high:,}"
-
-
-def _decay(decay: Decay, state: str) -> str:
-    how = f"{state} - {state}≫{decay.k}" if isinstance(decay, Shift) else f"{state}·{decay.c}≫12"
-    return f"{how}, τ {decay.tau_steps:.4g}"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -371,8 +366,8 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
     shown = []
     for n, index in enumerate(chosen):
         picture, signed = _picture(samples[n], network)
-        panels = [] if network.static else [pictures.Panel("input", inputs[n] != 0, None, network.input_shape(0))]
-        panels += [pictures.Panel(layer.name, spikes[n], k, layer.connection.output_shape)
+        panels = [] if network.static else [pictures.Panel("input", inputs[n] != 0, None, network.input.shape)]
+        panels += [pictures.Panel(layer.name, spikes[n], k, layer.shape)
                    for k, (layer, spikes) in enumerate(zip(network.layers, result.spikes, strict=True))]
         label, predicted = int(data.labels[index]), int(result.classes[n])
         shown.append({"index": index, "label": names[label], "predicted": names[predicted],

@@ -93,7 +93,7 @@ def main() -> None:
     for index, layer in enumerate(network.layers):
         if not isinstance(layer.connection, Conv2d):
             continue
-        shape = as_map(network.input_shape(index))
+        shape = as_map(network.layers[index].sources[0].shape)
         raw = (golden.encode_input(network, data.images) != 0) if index == 0 else spikes[index - 1].any(axis=1)
         pool = layer.pool.size if layer.pool and layer.pool.kind == "sum" else 1
         a = Activity(raw.reshape(-1, *shape), pool, layer.connection)

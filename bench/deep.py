@@ -82,7 +82,7 @@ def random_network(name: str, samples: np.ndarray, steps: int, rate: float, rng:
                 synapse=Shift(1), membrane=Shift(2), fraction_bits=FRACTION_BITS, threshold=np.array([threshold])))
 
         def spikes_of(layer: Layer, now=now, signal=signal) -> np.ndarray:
-            alone = Network(name=name, input=now, layers=(layer,), steps=steps, readout=Readout.count(steps))
+            alone = Network.chain(name=name, input=now, layers=(layer,), steps=steps, readout=Readout.count())
             return golden.run(alone, signal).spikes[0]
 
         low, high = 1.0, 1e6
@@ -93,7 +93,8 @@ def random_network(name: str, samples: np.ndarray, steps: int, rate: float, rng:
         layers.append(layer_with(round(high)))
         spikes, after = spikes_of(layers[-1]), connection.output_shape
         signal, now = spikes.reshape(1, steps, *after), SpikeInput(shape=after)
-    return Network(name=name, input=source, layers=tuple(layers), steps=steps, readout=Readout.psc_sum(steps, Shift(1)))
+    return Network.chain(name=name, input=source, layers=tuple(layers), steps=steps,
+                         readout=Readout.psc_sum(steps, Shift(1)))
 
 
 def fold_of(network: Network, lanes: int, bus_bits: int | None, window: int | None) -> Fold:

@@ -72,12 +72,12 @@ def subjects(folder: Path) -> list[Subject]:
     cases = (
         ("dense, lanes shared", images, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=8, neuron_units=2),
                                                      LayerFold(lanes=10)), input_per_beat=2),
-         Network(name="dense", input=StaticInput(shape=(24,), bits=4), steps=5,
+         Network.chain(name="dense", input=StaticInput(shape=(24,), bits=4), steps=5,
                  readout=Readout.psc_sum(5, Shift(1), ties="membrane"),
                  layers=(dense("a", 24, 16, 800, synapse=Multiply(3515)), dense("b", 16, 16, 60),
                          dense("c", 16, 10, 40, compare=">=", reset="subtract")))),
         ("convolution with pools", maps, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=5))),
-         Network(name="maps", input=SpikeInput(shape=(2, 12, 12)), steps=4, readout=Readout.count(4), layers=(
+         Network.chain(name="maps", input=SpikeInput(shape=(2, 12, 12)), steps=4, readout=Readout.count(), layers=(
              Layer(name="a", pool=Pool("or", 2), neuron=Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=1,
                                                                threshold=np.array([14])),
                    connection=Conv2d(geometry=geometry, weight=rng.integers(-5, 8, geometry.weight_shape),
@@ -86,7 +86,7 @@ def subjects(folder: Path) -> list[Subject]:
                    neuron=Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=1, threshold=np.array([14])))))),
         ("external weights", trains, Fold(layers=(LayerFold(lanes=6, external_bus_bits=32), LayerFold(lanes=4)),
                                           input_per_beat=2),
-         Network(name="external", input=SpikeInput(shape=(20,)), steps=4, readout=Readout.count(4),
+         Network.chain(name="external", input=SpikeInput(shape=(20,)), steps=4, readout=Readout.count(),
                  layers=(dense("a", 20, 12, 60), dense("b", 12, 4, 40)))),
     )
     found = []

@@ -41,9 +41,9 @@ def network() -> Network:
                      neuron=Neuron(synapse=Shift(1), membrane=Shift(2), threshold=np.array([threshold]),
                                    fraction_bits=2))
 
-    return Network(name="spiker-plus-784-128-10", input=SpikeInput(shape=SIZES[:1]), steps=STEPS,
+    return Network.chain(name="spiker-plus-784-128-10", input=SpikeInput(shape=SIZES[:1]), steps=STEPS,
                    layers=(layer("hidden", 784, 128, 370), layer("output", 128, 10, 60)),
-                   readout=Readout.count(STEPS))
+                   readout=Readout.count())
 
 
 def folds() -> list[Fold]:

@@ -13,7 +13,7 @@ from typing import Any
 from spikeloom.gen.channels import Channels, input_channels
 from spikeloom.gen.manifest import MANIFEST, Manifest, read_build
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Network
+from spikeloom.model.network import Network, StaticInput
 from spikeloom.model.network_file import load_network
 from spikeloom.model.system.paths import shown
 
@@ -114,7 +114,7 @@ class BuildFolder:
 
     @property
     def beats_per_sample(self) -> int:
-        return self.windows * self.beats_per_window
+        return (1 if self.network.static else self.windows) * self.beats_per_window
 
     @classmethod
     def load(cls, folder: str | Path) -> BuildFolder:
@@ -132,7 +132,7 @@ class BuildFolder:
             raise SpikeloomError(f"{where}: was written for another network than network.snn beside it "
                                  f"(hash {manifest.network.hash[:12]}..., not {network.hash[:12]}...): build again")
         _same(where, [("layers", [(layer.name, layer.neurons) for layer in manifest.layers],
-                       [(layer.name, layer.connection.outputs) for layer in network.layers]),
+                       [(layer.name, layer.outputs) for layer in network.layers]),
                       ("classes", manifest.classes, network.classes)])
         for name, value, most in (
                 ("window_steps", manifest.window_steps, network.steps),
@@ -150,7 +150,7 @@ class BuildFolder:
             items_per_beat=manifest.input.items_per_beat, item_bits=manifest.input.item_bits,
             beats_per_window=manifest.input.beats_per_window, class_bits=manifest.class_bits,
             layers=tuple(LayerStream(name=layer.name, item_bits=layer.item_bits,
-                                     channels=Channels(connected.connection.output_shape, layer.lanes, layer.units))
+                                     channels=Channels(connected.shape, layer.lanes, layer.units))
                          for layer, connected in zip(manifest.layers, network.layers, strict=True)),
             external=tuple(ExternalTable(layer=table.layer, base=table.base, bus_bits=table.bus_bits,
                                          address_bits=table.address_bits, contents=built.files[table.file])
@@ -160,8 +160,8 @@ class BuildFolder:
 
     def _check_shapes(self, where: str) -> None:
         network = self.network
-        bits = network.planes(0) if network.static else self.window_steps
-        windows = 1 if network.static else -(-network.steps // self.window_steps)
+        bits = network.input.bits if isinstance(network.input, StaticInput) else self.window_steps
+        windows = -(-network.steps // self.window_steps)
         expected: list[tuple[str, Any, Any]] = [
             ("windows", self.windows, windows),
             ("input.item_bits", self.item_bits, bits),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikeloom.gen.channels import pooled_channels, queue_order
 from spikeloom.gen.cycles import MEMORY
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.model import golden
@@ -92,18 +93,19 @@ def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | No
 
 def _failing_row(build: BuildFolder, samples: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.bool_]] | None:
     """Address of a weight row in external memory that some of the samples need, and which; None if there is none."""
-    inputs, result = golden.encode_input(build.network, samples), golden.run(build.network, samples)
+    network = build.network
+    signals = [golden.encode_input(network, samples), *golden.run(network, samples).spikes]
+    channels = [build.input, *(stream.channels for stream in build.layers)]
     for table in build.manifest.external:
-        index = [layer.name for layer in build.network.layers].index(table.layer)
-        layer = build.network.layers[index]
+        layer = next(layer for layer in network.layers if layer.name == table.layer)
         if not isinstance(layer.connection, Dense) or layer.pool is not None:
             continue
-        signal = result.spikes[index - 1] if index else inputs if not build.network.static else inputs[:, None]
-        needed = (signal != 0).any(axis=1)  # (N, inputs)
+        signal = golden.presynaptic(layer, signals, network.steps)
+        needed = (signal if layer.static else signal.any(axis=1)) != 0  # (N, inputs)
         channel = int(np.abs(needed.mean(axis=0) - 0.5).argmin())
         if not 0 < needed[:, channel].sum() < len(samples):
             continue
-        order = build.layers[index - 1].channels if index else build.input
+        order = queue_order(layer, [pooled_channels(source, channels[source.index]) for source in layer.sources])
         row = int(np.flatnonzero(order.index.ravel() == channel)[0])
         return table.base + row * table.row_bytes, needed[:, channel]
     return None

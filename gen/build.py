@@ -160,9 +160,9 @@ def _json(value: Any) -> str:
 
 def interface_of(plan: Plan) -> dict[str, Any]:
     """Ports of the top module."""
-    channels, queue = plan.channels[0], plan.layers[0].synapse.queue
+    channels = plan.channels[0]
     static = plan.network.static
-    item = (f"pixel value, {queue.item_bits} bits unsigned" if static
+    item = (f"pixel value, {plan.input_bits} bits unsigned" if static
             else f"spikes of {plan.window_steps} steps, bit w is step w of the window")
     return {
         "top": TOP,
@@ -171,8 +171,8 @@ def interface_of(plan: Plan) -> dict[str, Any]:
         "ports": [
             {"name": "i__valid", "direction": "in", "bits": 1},
             {"name": "i__ready", "direction": "out", "bits": 1},
-            {"name": "i__payload", "direction": "in", "bits": channels.units * queue.item_bits,
-             "items": channels.units, "item_bits": queue.item_bits, "item": item,
+            {"name": "i__payload", "direction": "in", "bits": channels.units * plan.input_bits,
+             "items": channels.units, "item_bits": plan.input_bits, "item": item,
              "order": f"item 0 in the least significant bits; {_order(plan)}; "
                       "zeros beyond the last channel"},
             {"name": "o__valid", "direction": "out", "bits": 1},
@@ -182,7 +182,7 @@ def interface_of(plan: Plan) -> dict[str, Any]:
                         + ("; highest bit: invalid, a memory answered with an error" if plan.tables else "")},
             *_memory_ports(plan),
         ],
-        "beats_per_window": channels.beats, "windows_per_sample": plan.windows,
+        "beats_per_window": channels.beats, "windows_per_sample": plan.input_windows,
         "first_beats": [[None if value < 0 else [int(n) for n in np.unravel_index(value, channels.shape)]
                          for value in beat] for beat in channels.index[:4]],
     }
@@ -213,7 +213,6 @@ def _class_bits(plan: Plan) -> int:
 def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Description:
     """What is built. Without ``memory_bits`` of memories that were written, of those that would be."""
     network = plan.network
-    queue = plan.layers[0].synapse.queue
     inp = network.input
     memories = _rom_bits(plan) if memory_bits is None else memory_bits
     return Description(
@@ -222,7 +221,7 @@ def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Descripti
             name=network.name, hash=network.hash, topology=network.topology, steps=network.steps,
             input=InputDescription(kind="static" if isinstance(inp, StaticInput) else "spikes", shape=inp.shape)),
         fold=plan.fold.to_dict(), window_steps=plan.window_steps, windows=plan.windows,
-        input=StreamDescription(items_per_beat=plan.channels[0].units, item_bits=queue.item_bits,
+        input=StreamDescription(items_per_beat=plan.channels[0].units, item_bits=plan.input_bits,
                                 beats_per_window=plan.channels[0].beats),
         layers=tuple(_layer_of(plan, index) for index in range(len(plan.layers))),
         external=tuple(TableDescription(
@@ -254,12 +253,13 @@ def _predicted_cycles(plan: Plan) -> CycleRange:
 
 def _layer_of(plan: Plan, index: int) -> LayerDescription:
     config, channels = plan.layers[index], plan.channels[index + 1]
-    bounds = layer_bounds(plan.network, index)
+    layer, bounds = plan.network.layers[index], layer_bounds(plan.network, index)
     queue, neuron = config.synapse.queue, config.neurons.neuron
     return LayerDescription(
-        name=config.synapse.name, kind=plan.network.layers[index].kind,
-        input_shape=tuple(plan.channels[index].shape), output_shape=tuple(channels.shape),
-        inputs=plan.channels[index].size, neurons=channels.size, tile=channels.tile,
+        name=config.synapse.name, kind=layer.kind,
+        sources=tuple(source.name + "'" * source.delay for source in layer.sources),
+        input_shape=tuple(plan.orders[index].shape), output_shape=tuple(channels.shape),
+        inputs=int(np.prod(plan.orders[index].shape)), neurons=channels.size, tile=channels.tile,
         event_memory_bits=config.synapse.queue.memory_bits,
         weights="external" if config.fetch is not None else "on chip",
         lanes=channels.lanes, units=channels.units, pipelined=config.neurons.pipelined,
@@ -267,7 +267,7 @@ def _layer_of(plan: Plan, index: int) -> LayerDescription:
         inputs_per_cycle=queue.banks,
         weight_bits=config.synapse.weight_bits,
         accumulator_bits=bounds.accumulator_bits, drive_bits=bounds.drive_bits,
-        current_bits=bounds.current_bits, membrane_bits=bounds.membrane_bits,
+        register_bits=dict(bounds.register_bits), potential_bits=bounds.potential_bits,
         accumulators=channels.lanes * neuron.sums,
         weight_memory_bits=sum(bits for name, bits in _rom_bits(plan).items()
                                if name.startswith(f"{config.synapse.name}_weights")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeloom.model.geometry import Shape, as_map
-from spikeloom.model.network import Network
+from spikeloom.model.layers import Layer, Source
+from spikeloom.model.network import Conv2d, Network
 
-__all__ = ["Channels", "input_channels"]
+__all__ = ["Channels", "QueueOrder", "input_channels", "pooled_channels", "queue_order"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,64 @@ class Channels:
         places = np.empty(self.size, np.int64)
         places[flat[real]] = real
         return items[..., places], items[..., flat < 0]
+
+
+@dataclass(frozen=True)
+class QueueOrder:
+    """The order in which a layer's queue gets the channels of all its sources.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the concatenation.
+    index : int64 array (beats, units)
+        Channel of the concatenation, flattened in C order, at (beat, item), or -1 for padding.
+    position_beats : int
+        Beats of one position of a map.
+    turns : tuple of int
+        Beats of each source's turn.
+    """
+
+    shape: Shape
+    index: npt.NDArray[np.int64]
+    position_beats: int
+    turns: tuple[int, ...]
+
+    @property
+    def units(self) -> int:
+        return int(self.index.shape[1])
+
+    @property
+    def beats(self) -> int:
+        return len(self.index)
+
+    def to_beats(self, signal: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values (..., channels) as (..., beats, units), zeros for padding."""
+        return np.where(self.index >= 0, signal[..., self.index], np.zeros((), signal.dtype))
+
+
+def queue_order(layer: Layer, sources: Sequence[Channels]) -> QueueOrder:
+    """The order for a layer whose sources give their channels, behind their OR pools, in these orders."""
+    by_position = isinstance(layer.connection, Conv2d) or layer.sum_pool is not None
+    positions = int(np.prod(sources[0].shape[1:])) if by_position else 1
+    units = max(source.units for source in sources)
+    parts, first = [], 0
+    for source in sources:
+        index = np.full((source.beats, units), -1)
+        index[:, :source.units] = np.where(source.index >= 0, source.index + first, -1)
+        parts.append(index.reshape(positions, -1, units))
+        first += source.size
+    shape = sources[0].shape if len(sources) == 1 else (
+        (sum(source.shape[0] for source in sources), *sources[0].shape[1:]) if by_position else (first,))
+    turns = tuple(part.shape[1] for part in parts)
+    return QueueOrder(shape, np.concatenate(parts, axis=1).reshape(-1, units), sum(turns) if by_position else 1, turns)
+
+
+def pooled_channels(source: Source, before: Channels) -> Channels:
+    """A source's order behind its OR pool, if it has one."""
+    if source.or_pool is None:
+        return before
+    return Channels(source.pooled_shape, min(before.lanes, before.shape[0]), before.units)
 
 
 def input_channels(network: Network, items_per_beat: int) -> Channels:

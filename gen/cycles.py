@@ -24,6 +24,7 @@ from spikeloom.model import golden
 from spikeloom.model.network import Conv2d, Network
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.layer import LayerConfig
+from spikeloom.rtl.layer_inputs import SourceConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.synapse import DRAIN_QUEUE_BEATS
@@ -33,7 +34,7 @@ from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 from .fetch_cycles import FetchTiming, MemoryTiming
 from .fold import fold_from_dict
 from .manifest import Description
-from .plan import Plan, make_plan, queue_channels
+from .plan import Plan, make_plan
 
 __all__ = ["MEMORY", "CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
 
@@ -103,7 +104,9 @@ def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[boo
     that of convolutions these are no bounds.
     """
     def replay(active: bool) -> int:
-        activity = [np.broadcast_to(active & (c.index >= 0), (1, plan.windows, *c.index.shape)) for c in plan.channels]
+        activity = [np.broadcast_to(active & (order.index >= 0), (1, 1 if layer.static else plan.windows,
+                                                                  *order.index.shape))
+                    for layer, order in zip(plan.network.layers, plan.orders, strict=True)]
         return int(_replay(plan, activity, 1, memory).latency[0])
 
     return tuple(replay(each) for each in active)
@@ -122,17 +125,17 @@ def predict_latency(network: Network, manifest: Description, samples: npt.NDArra
 
 
 def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
-    """Which masks are not zero: per population (input first), (N, windows, beats, items)."""
+    """Which masks in front of each layer's queue are not zero: (N, windows, beats, items)."""
     network = plan.network
-    inputs = golden.encode_input(network, samples)
-    spikes = golden.run(network, samples).spikes
-    signals = [inputs[:, None, :] != 0 if network.static else inputs != 0, *spikes]
+    signals = [golden.encode_input(network, samples), *golden.run(network, samples).spikes]
     out = []
-    for channels, signal in zip(plan.channels, signals, strict=True):
-        steps = signal.shape[1]
-        windows = 1 if steps == 1 else plan.windows
-        some: Active = np.any(signal.reshape(len(signal), windows, steps // windows, -1), axis=2)
-        out.append(channels.to_beats(some))
+    for layer, order in zip(network.layers, plan.orders, strict=True):
+        signal = golden.presynaptic(layer, signals, network.steps)
+        if layer.static:
+            some: Active = (signal != 0)[:, None]
+        else:
+            some = np.any(signal.reshape(len(signal), plan.windows, plan.window_steps, -1), axis=2)
+        out.append(order.to_beats(some))
     return out
 
 
@@ -163,23 +166,36 @@ class _Neurons:
             moved = moved + 1
             if synapse.queued and len(self.taken) == DRAIN_QUEUE_BEATS:
                 moved = np.maximum(moved, self.taken[0] + 1)
-            take = np.maximum(moved + 2, self.took + 1)
-            if not neurons.pipelined:
-                if self.left:
-                    take = np.maximum(take, self.left[-1] + 1)
-            else:
-                if len(self.left) == neurons.queue_depth:
-                    take = np.maximum(take, self.left[0] + 1)
-                window, beat = divmod(self.beat, neurons.beats)
-                if neurons.neuron.keeps_state and beat == 0 and window % neurons.windows:
-                    take = np.maximum(take, self.took + neurons.unit_cycles + 1)
-            self.took = take
-            self.taken.append(take)
-            offer = take + neurons.latency_cycles
+            self._take(moved + 2)
+            self.taken.append(self.took)
+        self._free(marked, moved)
+        if self.config.replay is not None and self.beat % (neurons.beats * neurons.windows) == neurons.beats:
+            for _ in range(neurons.beats * (neurons.windows - 1)):
+                self._take(self.took)
+
+    def _take(self, offered: Cycles) -> None:
+        """A beat of sums."""
+        neurons = self.config.neurons
+        take = np.maximum(offered, self.took + 1)
+        if not neurons.pipelined:
             if self.left:
-                offer = np.maximum(offer, self.left[-1] + 1)
-            self.left.append(self.sink.accept(offer))
-            self.beat += 1
+                take = np.maximum(take, self.left[-1] + 1)
+        else:
+            if len(self.left) == neurons.queue_depth:
+                take = np.maximum(take, self.left[0] + 1)
+            window, beat = divmod(self.beat, neurons.beats)
+            if neurons.neuron.keeps_state and beat == 0 and window % neurons.windows:
+                take = np.maximum(take, self.took + neurons.unit_cycles + 1)
+        self.took = take
+        offer = take + neurons.latency_cycles
+        if self.left:
+            offer = np.maximum(offer, self.left[-1] + 1)
+        self.left.append(self.sink.accept(offer))
+        self.beat += 1
+
+    def _free(self, marked: Cycles, moved: Cycles) -> None:
+        """From when on the next end of a pass may be given."""
+        synapse = self.config.synapse
         if not synapse.queued:
             self.room_from = self.took + 1
             return
@@ -409,6 +425,86 @@ class _WindowQueue:
         self.queued = self.queued + mine
 
 
+class _Fork:
+    """:class:`.Fork`: a beat is done when all consumers have taken it."""
+
+    def __init__(self, run_beats: int) -> None:
+        self.sinks: list[_Sink] = []
+        self.run_beats = run_beats
+        self.beat = 0
+        self.finished: list[Cycles] = []  # when the last beat of each run was taken
+
+    def accept(self, offered: Cycles) -> Cycles:
+        taken: Cycles = np.maximum.reduce([sink.accept(offered) for sink in self.sinks])
+        self.beat += 1
+        if self.beat == self.run_beats:
+            self.finished.append(taken)
+            self.beat = 0
+        return taken
+
+
+class _Inputs:
+    """:class:`.LayerInputs`: sources take turns."""
+
+    def __init__(self, sources: Sequence[SourceConfig], sink: _Sink, samples: int) -> None:
+        self.sources, self.sink = sources, sink
+        self.ports = [_Port(source, self, samples) for source in sources]
+        self.turn = self.beat = 0
+        self.sending = False
+        self.samples = samples
+
+    def port(self, number: int) -> _Sink:
+        """Where a source sends its beats."""
+        source, port = self.sources[number], self.ports[number]
+        return port if source.or_pool is None else _OrPool(source.or_pool, port, self.samples)
+
+    def work(self) -> None:
+        """Pass on all that waits and whose turn it is."""
+        # What comes back while a beat is on its way waits until that is done.
+        while not self.sending and (port := self.ports[self.turn]).waiting:
+            port.left.append(self.send(port.waiting.popleft()))
+
+    def send(self, offered: Cycles) -> Cycles:
+        """A beat of the source whose turn it is."""
+        self.sending = True
+        taken = self.sink.accept(offered)
+        self.sending = False
+        self.beat += 1
+        if self.beat == self.sources[self.turn].turn_beats:
+            self.turn, self.beat = (self.turn + 1) % len(self.ports), 0
+        return taken
+
+
+class _Port:
+    """A source's way to its turn: at once, or through a queue."""
+
+    def __init__(self, source: SourceConfig, inputs: _Inputs, samples: int) -> None:
+        self.source, self.inputs = source, inputs
+        self.depth = source.buffer_beats
+        self.waiting: deque[Cycles] = deque()
+        if source.comes_back:
+            assert source.delay is not None
+            self.depth = source.delay.beats
+            self.waiting.extend(np.zeros(samples, np.int64) for _ in range(self.depth))
+        self.left: deque[Cycles] = deque(maxlen=max(1, self.depth))
+        self.took = np.full(samples, -1, np.int64)
+        self.samples = samples
+
+    def accept(self, offered: Cycles) -> Cycles:
+        if not self.depth:
+            taken = self.inputs.send(offered)
+            self.inputs.work()
+            return taken
+        taken = np.maximum(offered, self.took + 1)
+        # (What lies in a way back from the start does not lie in its queue.)
+        if not self.source.comes_back and len(self.left) == self.depth:
+            taken = np.maximum(taken, self.left[0] + 1)
+        self.took = taken
+        self.waiting.append(taken + 1)
+        self.inputs.work()
+        return taken
+
+
 class _OrPool:
     """:class:`.OrPool`: passes on the last beat of each window of positions."""
 
@@ -428,23 +524,28 @@ class _OrPool:
 
 
 class _Readout:
-    """:class:`.Readout`."""
+    """:class:`.Readout`; the class waits until ``late`` streams have given all beats of the run too."""
 
-    def __init__(self, config: ReadoutConfig, samples: int) -> None:
-        self.config = config
+    def __init__(self, config: ReadoutConfig, late: Sequence[_Fork], samples: int) -> None:
+        self.config, self.late = config, late
         self.read_until = np.full(samples, -1, np.int64)
         self.open_from = np.full(samples, -1, np.int64)
         self.results: list[Cycles] = []
         self.beat = 0
 
+    def result(self, run: int) -> Cycles:
+        """When the class of a run is handed over."""
+        return np.maximum.reduce([self.results[run], *(stream.finished[run] + 1 for stream in self.late)])
+
     def accept(self, offered: Cycles) -> Cycles:
         config = self.config
+        if self.beat == 0 and self.results:
+            self.open_from = self.result(len(self.results) - 1) + 1
         start = np.maximum(np.maximum(offered, self.read_until + 1), self.open_from)
         self.read_until = start + config.units - 1
         self.beat += 1
         if self.beat == config.groups * config.group_beats * len(config.step_weights):
             self.results.append(self.read_until + 2)
-            self.open_from = self.results[-1] + 1
             self.beat = 0
         return self.read_until
 
@@ -452,51 +553,45 @@ class _Readout:
 def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTiming) -> CycleCounts:
     """Push all beats. ``activity`` has ``runs`` samples' windows in a row; N runs side by side."""
     n = len(activity[0])
-    readout = _Readout(plan.readout, n)
-    sink: _Sink = readout
+    network = plan.network
+    streams = [_Fork(order.beats * plan.windows) for order in plan.channels]
+    readout = _Readout(plan.readout, [streams[k + 1] for k in network.late_layers], n)
     sources: list[_EventQueue | _WindowQueue] = []
     events: list[Cycles] = []
     useful: list[Cycles] = []
     additions: list[Cycles] = []
-    for index in reversed(range(len(plan.layers))):
-        config, layer = plan.layers[index], plan.network.layers[index]
+    inputs: list[_Inputs] = []
+    for index, (config, layer) in enumerate(zip(plan.layers, network.layers, strict=True)):
         active = activity[index]
-        if config.or_pool is not None:
-            active = _or_pooled(plan, index, active)
-        neurons = _Neurons(config, sink, n)
+        neurons = _Neurons(config, streams[index + 1], n)
         queue = config.synapse.queue
         fetch = None if config.fetch is None else _Fetch(config.fetch, queue, memory, n)
         source = (_WindowQueue(queue, neurons, active, fetch) if isinstance(queue, WindowQueueConfig)
                   else _EventQueue(queue, neurons, active, fetch))
-        sources.insert(0, source)
-        events.insert(0, active.sum(axis=(1, 2, 3), dtype=np.int64))
+        sources.append(source)
+        inputs.append(_Inputs(config.sources, source, n))
+        events.append(active.sum(axis=(1, 2, 3), dtype=np.int64))
         read, met = _pairs(queue, active)
-        additions.insert(0, read * config.synapse.lanes)
+        additions.append(read * config.synapse.lanes)
         channels = layer.connection.channels
         if isinstance(layer.connection, Conv2d):
             channels //= layer.connection.geometry.groups
-        useful.insert(0, met * channels)
-        sink = source if config.or_pool is None else _OrPool(config.or_pool, source, n)
+        useful.append(met * channels)
+    # What leads to the first turn of a layer comes before what waits for it.
+    for index, layer in enumerate(network.layers):
+        for number, from_where in enumerate(layer.sources):
+            streams[from_where.index].sinks.append(inputs[index].port(number))
+    streams[network.output_index + 1].sinks.append(readout)
 
-    first = sent = sink.accept(np.zeros(n, np.int64))
-    for _ in range(plan.windows * runs * plan.channels[0].beats - 1):
-        sent = sink.accept(sent + 1)  # the input is always ready with the next beat
-    results = [result - first for result in readout.results]
+    first = sent = streams[0].accept(np.zeros(n, np.int64))
+    for _ in range(plan.input_windows * runs * plan.channels[0].beats - 1):
+        sent = streams[0].accept(sent + 1)  # the input is always ready with the next beat
+    results = [readout.result(run) - first for run in range(len(readout.results))]
     return CycleCounts(
         latency=results[0] if runs == 1 else np.concatenate(results),
         layer_end=np.stack([s.end - first for s in sources], axis=1), events=np.stack(events, axis=1),
         additions=np.stack(additions, axis=1), useful_additions=np.stack(useful, axis=1),
         busy=np.stack([s.busy for s in sources], axis=1))
-
-
-def _or_pooled(plan: Plan, index: int, active: Active) -> Active:
-    """Activity behind the OR pool of a layer, in the order of its queue."""
-    layer, before = plan.network.layers[index], plan.channels[index]
-    assert layer.pool is not None
-    values, _ = before.from_beats(active.reshape(*active.shape[:2], -1))
-    pooled = layer.pool(values.reshape(*values.shape[:2], *before.shape))
-    out: Active = queue_channels(layer, before).to_beats(pooled.reshape(*values.shape[:2], -1))
-    return out
 
 
 def _pairs(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.geometry import as_map
-from spikeloom.model.network import Conv2d, Layer, Network
+from spikeloom.model.geometry import Shape, as_map
+from spikeloom.model.layers import INPUT, Layer
+from spikeloom.model.network import Conv2d, Network
 from spikeloom.model.system.arguments import an, choice, short
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.reading import MIB, read_bytes
@@ -65,7 +66,7 @@ class Fold:
     input_per_beat : int
         Input channels that the input stream carries per beat.
     window_steps : int or None
-        Time steps that an event carries together (W); None for all of them.
+        Time steps that an event carries together (W); None for all of them, or for one where spikes come back.
     external_bytes : int
         Size of the memory that holds external weights.
     name : str
@@ -85,7 +86,9 @@ class Fold:
 
     def window(self, network: Network) -> int:
         """W in steps."""
-        return network.steps if self.window_steps is None else self.window_steps
+        if self.window_steps is None:
+            return 1 if network.recurrent else network.steps
+        return self.window_steps
 
 
 def check_fold(network: Network, fold: Fold) -> None:
@@ -108,29 +111,39 @@ def check_fold(network: Network, fold: Fold) -> None:
     if network.steps % window:
         raise SpikeloomError(f"fold {fold.name}: window_steps must divide the network's {network.steps} steps, "
                              f"not {window}")
-    if network.static and window != network.steps:
-        raise SpikeloomError(f"fold {fold.name}: window_steps must be {network.steps} (all steps) for a static input, "
-                             f"not {window}: its drive is computed once")
+    if network.recurrent and window != 1:
+        raise SpikeloomError(f"fold {fold.name}: window_steps must be 1 where spikes come back to an earlier layer, "
+                             f"not {window}")
     if network.reads_map and as_map(network.input.shape)[0] % fold.input_per_beat:
         raise SpikeloomError(f"fold {fold.name}: input_per_beat must divide the {as_map(network.input.shape)[0]} "
                              f"channels of a position of the input map, not {fold.input_per_beat}")
     _in_range(f"fold {fold.name}: external_bytes", fold.external_bytes, 1 << 64)
-    items, source = fold.input_per_beat, "input_per_beat"
     for layer, lf in zip(network.layers, fold.layers, strict=True):
         where = f"fold {fold.name}: layer {layer.name}:"
-        _in_range(f"{where} lanes", lf.lanes, layer.connection.outputs)
+        _in_range(f"{where} lanes", lf.lanes, layer.outputs)
         _in_range(f"{where} neuron_units", lf.neuron_units, lf.lanes)
         _in_range(f"{where} inputs_per_cycle", lf.inputs_per_cycle, layer.connection.inputs)
         if not isinstance(lf.pipelined, bool):
             raise SpikeloomError(f"{where} pipelined must be true or false, not {short(lf.pipelined)}")
         _check_external(where, lf)
+        if len(layer.shape) == 3:
+            _check_map(where, layer.shape, lf)
+    for layer, lf in zip(network.layers, fold.layers, strict=True):
+        where = f"fold {fold.name}: layer {layer.name}: inputs_per_cycle must"
+        items, name = _items(layer, fold)
         if isinstance(layer.connection, Conv2d):
-            _check_convolution(where, layer.connection, lf)
-        elif items % lf.inputs_per_cycle and (lf.inputs_per_cycle % items or layer.pool is not None):
-            multiple = "" if layer.pool is not None else " or be a multiple of"
-            raise SpikeloomError(f"{where} inputs_per_cycle must divide{multiple} {source}={items}, "
-                                 f"not {lf.inputs_per_cycle}")
-        items, source = lf.neuron_units, f"layer {layer.name}'s neuron_units"
+            if lf.inputs_per_cycle & (lf.inputs_per_cycle - 1):
+                raise SpikeloomError(f"{where} be a power of two, not {lf.inputs_per_cycle}")
+        elif items % lf.inputs_per_cycle and (lf.inputs_per_cycle % items or layer.sum_pool is not None):
+            multiple = "" if layer.sum_pool is not None else " or be a multiple of"
+            source = "input_per_beat" if name == INPUT else f"layer {name}'s neuron_units"
+            raise SpikeloomError(f"{where} divide{multiple} {source}={items}, not {lf.inputs_per_cycle}")
+
+
+def _items(layer: Layer, fold: Fold) -> tuple[int, str]:
+    """Channels in a beat of a layer's input: those of its widest source, which is named too."""
+    units = [fold.input_per_beat, *(lf.neuron_units for lf in fold.layers)]
+    return max((units[source.index], source.name) for source in layer.sources)
 
 
 def _check_external(where: str, lf: LayerFold) -> None:
@@ -142,10 +155,8 @@ def _check_external(where: str, lf: LayerFold) -> None:
         raise SpikeloomError(f"{where} inputs_per_cycle must be 1 with external weights, not {lf.inputs_per_cycle}")
 
 
-def _check_convolution(where: str, connection: Conv2d, lf: LayerFold) -> None:
-    channels, _, width = connection.geometry.output_shape
-    if lf.inputs_per_cycle & (lf.inputs_per_cycle - 1):
-        raise SpikeloomError(f"{where} inputs_per_cycle must be a power of two, not {lf.inputs_per_cycle}")
+def _check_map(where: str, shape: Shape, lf: LayerFold) -> None:
+    channels, _, width = shape
     if lf.lanes > channels and (lf.lanes % channels or width % (lf.lanes // channels)):
         allowed = ", ".join(str(channels * n) for n in range(2, width + 1) if width % n == 0)
         raise SpikeloomError(f"{where} lanes must be in 1..{channels} (its channels), or so many times them as divide "
@@ -178,7 +189,7 @@ def _input_per_beat(network: Network, wanted: int) -> int:
 
 def _banks(layer: Layer, items: int, wanted: int) -> int:
     """Inputs per cycle: a power of two at most ``wanted``, such as suits the beats of ``items``."""
-    if isinstance(layer.connection, Conv2d) or (layer.pool is None and wanted % items == 0):
+    if isinstance(layer.connection, Conv2d) or (layer.sum_pool is None and wanted % items == 0):
         return 1 << (min(wanted, layer.connection.inputs).bit_length() - 1)
     return max(n for n in (1, 2, 4, 8) if n <= wanted and items % n == 0)
 
@@ -194,25 +205,29 @@ def _fast(network: Network) -> Fold:
     Convolutions: all channels, up to 64 of them. The first one works on two positions at once, since its windows of a
     few pixels are too small to share among several inputs per cycle; or on no more channels than keep up with the next.
     """
-    items = per_beat = _input_per_beat(network, 16 if network.input.size >= 64 else 1)
     layers: list[LayerFold] = []
     for index, layer in enumerate(network.layers):
-        connection = layer.connection
-        after_map = index > 0 and isinstance(network.layers[index - 1].connection, Conv2d)
-        if isinstance(connection, Conv2d):
-            lanes = _first_lanes(network) if index == 0 else _largest_divisor(connection.channels, 64)
-            fold = LayerFold(lanes=lanes, inputs_per_cycle=1 if index == 0 else _banks(layer, items, 8),
-                             neuron_units=_largest_divisor(min(lanes, connection.channels), 8 if index else 16))
+        if len(layer.shape) == 3:
+            lanes = (_first_lanes(network) if index == 0 and isinstance(layer.connection, Conv2d)
+                     else _largest_divisor(layer.shape[0], 64))
+            fold = LayerFold(lanes=lanes, neuron_units=_largest_divisor(min(lanes, layer.shape[0]), 8 if index else 16))
         else:
-            many = (8 if network.static else 4) if index == 0 else 4 if after_map else 2
-            banks = _banks(layer, items, many) if connection.inputs >= 64 else 1
-            passes = max(5, -(-connection.outputs // 100))
-            fold = (LayerFold(lanes=-(-connection.outputs // passes), inputs_per_cycle=banks,
-                              neuron_units=8) if connection.outputs >= 64
-                    else LayerFold(lanes=connection.outputs, inputs_per_cycle=banks))
+            passes = max(5, -(-layer.outputs // 100))
+            fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8) if layer.outputs >= 64
+                    else LayerFold(lanes=layer.outputs))
         layers.append(fold)
-        items = fold.neuron_units
-    return Fold(name="fast", layers=tuple(layers), input_per_beat=per_beat)
+    done = Fold(name="fast", layers=tuple(layers), input_per_beat=_input_per_beat(
+        network, 16 if network.input.size >= 64 else 1))
+
+    def banks(index: int, layer: Layer) -> int:
+        after_map = layer.sources[0].index > 0 and len(layer.sources[0].shape) == 3
+        many = (8 if network.static else 4) if index == 0 else 4 if after_map else 2
+        if isinstance(layer.connection, Conv2d):
+            return 1 if index == 0 else _banks(layer, _items(layer, done)[0], 8)
+        return _banks(layer, _items(layer, done)[0], many) if layer.connection.inputs >= 64 else 1
+
+    return replace(done, layers=tuple(replace(fold, inputs_per_cycle=banks(index, layer)) for index, (layer, fold)
+                                      in enumerate(zip(network.layers, done.layers, strict=True))))
 
 
 def _first_lanes(network: Network) -> int:
@@ -239,20 +254,22 @@ def _first_lanes(network: Network) -> int:
 
 def _balanced(network: Network) -> Fold:
     """Sixteen lanes a layer."""
-    layers = tuple(LayerFold(lanes=min(16, layer.connection.channels)) for layer in network.layers)
+    layers = tuple(LayerFold(lanes=min(16, layer.shape[0])) for layer in network.layers)
     return Fold(name="balanced", layers=layers, input_per_beat=_input_per_beat(network, 4))
 
 
 def _full(network: Network) -> Fold:
     """Nothing takes turns: a lane and a neuron unit for every neuron; of a convolution, for every channel."""
-    items = per_beat = _largest_divisor(as_map(network.input.shape)[0] if network.reads_map else network.input.size, 16)
-    layers = []
-    for layer in network.layers:
-        channels = layer.connection.channels
-        banks = _banks(layer, items, 8) if isinstance(layer.connection, Conv2d) else _largest_divisor(items, 8)
-        layers.append(LayerFold(lanes=channels, neuron_units=channels, inputs_per_cycle=banks))
-        items = channels
-    return Fold(name="full", layers=tuple(layers), input_per_beat=per_beat)
+    per_beat = _largest_divisor(as_map(network.input.shape)[0] if network.reads_map else network.input.size, 16)
+    layers = tuple(LayerFold(lanes=layer.shape[0], neuron_units=layer.shape[0]) for layer in network.layers)
+    done = Fold(name="full", layers=layers, input_per_beat=per_beat)
+
+    def banks(layer: Layer) -> int:
+        items = _items(layer, done)[0]
+        return _banks(layer, items, 8) if isinstance(layer.connection, Conv2d) else _largest_divisor(items, 8)
+
+    return replace(done, layers=tuple(replace(fold, inputs_per_cycle=banks(layer)) for layer, fold
+                                      in zip(network.layers, layers, strict=True)))
 
 
 PRESETS: dict[str, Callable[[Network], Fold]] = {

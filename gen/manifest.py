@@ -67,6 +67,7 @@ class LayerDescription(Record):
     kind: Text
     input_shape: Shape
     output_shape: Shape
+    sources: tuple[str, ...]
     inputs: Count
     neurons: Count
     tile: Count
@@ -82,8 +83,8 @@ class LayerDescription(Record):
     weight_bits: Bits
     accumulator_bits: Bits
     drive_bits: Bits
-    current_bits: Bits
-    membrane_bits: Bits
+    register_bits: dict[Identifier, Bits]
+    potential_bits: Annotated[int, Field(ge=0, le=64)]
     accumulators: Count
     weight_memory_bits: Size
 

@@ -9,23 +9,27 @@ import numpy as np
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import Shape
-from spikeloom.model.network import Conv2d, Dense, IntArray, Layer, Network
+from spikeloom.model.layers import Layer, Source
+from spikeloom.model.network import Conv2d, Dense, IntArray, Network, StaticInput
 from spikeloom.model.neurons.intervals import Interval, run_bounds
-from spikeloom.rtl.accelerator import Accelerator
+from spikeloom.rtl.accelerator import Accelerator, AcceleratorConfig
+from spikeloom.rtl.delay import DelayConfig
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.layer import LayerConfig, SpikingLayer
+from spikeloom.rtl.layer_inputs import SourceConfig
 from spikeloom.rtl.neuron import NeuronConfig, constants_layout
 from spikeloom.rtl.neuron_array import NeuronArrayConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
+from spikeloom.rtl.replay import ReplayConfig
 from spikeloom.rtl.synapse import SynapseConfig
 from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
-from .channels import Channels, input_channels
+from .channels import Channels, QueueOrder, input_channels, pooled_channels, queue_order
 from .fold import Fold, LayerFold, check_fold
 
-__all__ = ["Plan", "Table", "make_plan", "neuron_config", "queue_channels"]
+__all__ = ["Plan", "Table", "make_plan", "neuron_config"]
 
 SLOT_CREDITS = 16  # slots between a queue and its weight fetch: what one LUT RAM holds in any case
 
@@ -60,11 +64,14 @@ class Plan:
     ----------
     channels : tuple of Channels
         Of the input, then of each layer's output.
+    orders : tuple of QueueOrder
+        Of each layer's queue.
     """
 
     network: Network
     fold: Fold
     channels: tuple[Channels, ...]
+    orders: tuple[QueueOrder, ...]
     layers: tuple[LayerConfig, ...]
     readout: ReadoutConfig
 
@@ -78,8 +85,24 @@ class Plan:
 
     def accelerator(self) -> Accelerator:
         """The hardware, with its memory contents."""
-        return Accelerator([SpikingLayer(config, self.weights(k), self.constants(k))
-                            for k, config in enumerate(self.layers)], self.readout)
+        network, items = self.network, self.channels[0]
+        config = AcceleratorConfig(
+            input_items=items.units, input_item_bits=self.input_bits, input_beats=items.beats * self.input_windows,
+            sources=tuple(tuple(source.index for source in layer.sources) for layer in network.layers),
+            output=network.output_index, readout=self.readout,
+            late={k: self.channels[k + 1].beats * self.windows for k in network.late_layers})
+        return Accelerator(config, [SpikingLayer(layer, self.weights(k), self.constants(k))
+                                    for k, layer in enumerate(self.layers)])
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of a mask of the input."""
+        return self.network.input.bits if isinstance(self.network.input, StaticInput) else self.window_steps
+
+    @property
+    def input_windows(self) -> int:
+        """Windows of the input stream in a run: a static input comes once."""
+        return 1 if self.network.static else self.windows
 
     @property
     def tables(self) -> list[Table]:
@@ -111,14 +134,14 @@ class Plan:
         """Weights of (bank, row, lane), 0 where there is none; one bank stands for all where they are equal."""
         connection = self.network.layers[index].connection
         config, after = self.layers[index].synapse, self.channels[index + 1]
-        before = queue_channels(self.network.layers[index], self.channels[index])
+        before = self.orders[index]
         queue = config.queue
         if isinstance(queue, WindowQueueConfig):
             assert isinstance(connection, Conv2d)
             return _window_weights(connection, queue, before, after)[None]
         assert isinstance(connection, Dense)
-        padded = np.zeros((queue.passes * config.lanes, connection.inputs), np.int64)
-        padded[:connection.outputs] = connection.weight
+        lanes = _lanes(after).ravel()
+        padded = np.where((lanes >= 0)[:, None], connection.weight[lanes], 0)
         grouped = padded.reshape(queue.passes, config.lanes, -1).transpose(0, 2, 1)  # (pass, channel, lane)
         # (bank, row) <- channel
         source = np.full((queue.banks, queue.rows), -1)
@@ -140,15 +163,16 @@ class Plan:
         for neurons in self.channels[index + 1].index[:beats]:
             word = 0
             for unit, neuron in enumerate(neurons):
-                own = {name: int(values[name][neuron]) if neuron >= 0 else _PADDING.get(name, int(values[name][0]))
+                own = {name: int(values[name][neuron] if neuron >= 0 else _padding(name, values[name]))
                        for name in layout.members}
                 word |= layout.const(own).as_value().value << unit * layout.size
             words.append(word)
         return words
 
 
-# Constants of a unit that stands for no neuron; of others, it has the first neuron's.
-_PADDING = {"bias": 0, "exists": 0}
+def _padding(name: str, values: IntArray) -> int:
+    """A constant of a unit that stands for no neuron: neither bias nor existence, all else from the first neuron."""
+    return 0 if name in ("bias", "exists") else int(values[0])
 
 
 def make_plan(network: Network, fold: Fold) -> Plan:
@@ -163,35 +187,48 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     window = fold.window(network)
     windows = -(-network.steps // window)
     channels = [input_channels(network, fold.input_per_beat)]
-    layers = []
-    if not isinstance(network.layers[-1].connection, Dense):
-        raise SpikeloomError(f"layer {network.layers[-1].name}: the last layer must be dense, not a convolution: "
+    layers, orders = [], []
+    if len(network.layers[network.output_index].shape) > 1:
+        raise SpikeloomError(f"layer {network.output_name}: the last layer must be dense, not a convolution: "
                              "the readout takes one neuron per class")
+    for index, layer in enumerate(network.layers):
+        if all(source.index > index for source in layer.sources):
+            names = ", ".join(source.name for source in layer.sources)
+            raise SpikeloomError(f"layer {layer.name}: all its projections come back from {names}; the hardware needs "
+                                 "one from the input or an earlier layer, which gives it its pace")
+    for layer, lf in zip(network.layers, fold.layers, strict=True):
+        channels.append(Channels(layer.shape, lf.lanes, lf.neuron_units))
     by_membrane = network.readout.ties == "membrane"
     for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
-        channels.append(Channels(layer.connection.output_shape, lf.lanes, lf.neuron_units))
-        bounds = layer_bounds(network, index)
-        static = network.static and index == 0
-        planes = network.planes(0) if static else window
-        queue = _queue(layer, lf, planes, queue_channels(layer, channels[index]), channels[-1])
+        after, bounds = channels[index + 1], layer_bounds(network, index)
+        static = layer.static
+        planes = network.planes(index) if static else window
+        order = queue_order(layer, [pooled_channels(source, channels[source.index]) for source in layer.sources])
+        orders.append(order)
+        queue = _queue(layer, lf, planes, order, after)
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
-                                weight_bits=_stored_bits(layer, channels[-1]),
+                                weight_bits=_stored_bits(layer, after),
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
-                                queued=_queued(lf, channels[-1].beats * windows))
-        config = neuron_config(network, index, channels[-1], window,
-                               gives_potential=by_membrane and index == len(network.layers) - 1)
-        per_position = layer.connection.bias is not None and layer.connection.bias.ndim == 3
+                                queued=_queued(lf, after.beats * (1 if static else windows)))
+        config = neuron_config(network, index, after, window,
+                               gives_potential=by_membrane and index == network.output_index)
+        sources = tuple(
+            _source(source, index, planes, channels[source.index], turn, windows, shared=len(layer.sources) > 1)
+            for source, turn in zip(layer.sources, order.turns, strict=True))
         layers.append(LayerConfig(
-            synapse=synapse, or_pool=_or_pool(layer, planes, channels[index]), fetch=_fetch(synapse, lf),
+            sources=sources, synapse=synapse, fetch=_fetch(synapse, lf),
+            replay=ReplayConfig(units=lf.neuron_units, sum_bits=bounds.accumulator_bits, beats=after.beats,
+                                windows=windows) if static and windows > 1 else None,
             neurons=NeuronArrayConfig(
-                name=layer.name, neuron=config, units=lf.neuron_units, beats=channels[-1].beats, windows=windows,
-                constant_beats=channels[-1].beats if per_position else channels[-1].tile_beats,
+                name=layer.name, neuron=config, units=lf.neuron_units, beats=after.beats, windows=windows,
+                constant_beats=after.beats if layer.constants_by_position else after.tile_beats,
                 pipelined=lf.pipelined)))
-    weights = list(network.readout.step_weights) + [0] * (windows * window - network.steps)
-    readout = ReadoutConfig(classes=network.classes, units=channels[-1].units, lanes=channels[-1].lanes,
+    read = channels[network.output_index + 1]
+    weights = network.step_weights
+    readout = ReadoutConfig(classes=network.classes, units=read.units, lanes=read.lanes,
                             step_weights=tuple(tuple(weights[v * window:(v + 1) * window]) for v in range(windows)),
-                            membrane_bits=layers[-1].neurons.potential_bits)
-    plan = Plan(network, fold, tuple(channels), tuple(layers), readout)
+                            membrane_bits=layers[network.output_index].neurons.potential_bits)
+    plan = Plan(network, fold, tuple(channels), tuple(orders), tuple(layers), readout)
     for table in plan.tables:
         if table.base + table.config.table_bytes > fold.external_bytes:
             raise SpikeloomError(f"fold {fold.name}: layer {table.layer}: its weight table takes "
@@ -210,7 +247,7 @@ def neuron_config(network: Network, index: int, after: Channels, window_steps: i
     parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
     return NeuronConfig.proved(
         program, bounds.sums, {**parameters, "exists": Interval.of(0, 1)}, steps=window_steps,
-        windows=-(-network.steps // window_steps), static=network.static and index == 0,
+        windows=-(-network.steps // window_steps), static=layer.static,
         gives_potential=gives_potential)
 
 
@@ -218,7 +255,8 @@ def _spikes_in_gaps(layer: Layer, sums: Interval, steps: int) -> bool:
     """Whether a unit that stands for no neuron could spike: with weights of 0, or of one bit, which cannot be 0."""
     total = sums if layer.connection.weight_bits == 1 else Interval(0 * sums.low, 0 * sums.high)
     program = layer.neuron.program
-    first = {name: Interval.of(values[0], values[0]) for name, values in layer.constants.items()}
+    first = {name: Interval.of(_padding(name, values), _padding(name, values))
+             for name, values in layer.constants.items()}
     spans, _ = run_bounds(program, total, first, steps)
     return spans[program.outputs["spike"]].ends[1] == 1
 
@@ -244,23 +282,31 @@ def _stored_bits(layer: Layer, after: Channels) -> int:
     return 2 if bits == 1 and gaps else bits
 
 
-def queue_channels(layer: Layer, before: Channels) -> Channels:
-    """The order in which a layer's queue gets its input: behind its OR pool, if it has one."""
-    if layer.pool is None or layer.pool.kind != "or":
-        return before
-    return Channels(layer.pool.output_shape(before.shape), min(before.lanes, before.shape[0]), before.units)
+def _lanes(after: Channels) -> IntArray:
+    """Neuron of each (group, lane), or -1."""
+    lanes: IntArray = after.index.reshape(after.groups, -1)[:, :after.lanes]
+    return lanes
 
 
-def _or_pool(layer: Layer, planes: int, before: Channels) -> OrPoolConfig | None:
-    if layer.pool is None or layer.pool.kind != "or":
-        return None
-    return OrPoolConfig(items=before.units, item_bits=planes, cell_beats=before.position_beats, width=before.shape[2],
-                        size=layer.pool.size)
+def _source(source: Source, index: int, planes: int, before: Channels, turn_beats: int, windows: int, *,
+            shared: bool) -> SourceConfig:
+    """One of a layer's sources, of several if it is ``shared``."""
+    comes_back = source.index > index
+    pool = None
+    if source.or_pool is not None:
+        pool = OrPoolConfig(items=before.units, item_bits=planes, cell_beats=before.position_beats,
+                            width=before.shape[2], size=source.or_pool.size)
+    delay = None
+    if source.delay:
+        delay = DelayConfig(items=before.units, item_bits=planes, beats=before.beats, windows=windows)
+    window_beats = pooled_channels(source, before).beats
+    return SourceConfig(items=before.units, item_bits=planes, delay=delay, comes_back=comes_back, or_pool=pool,
+                        turn_beats=turn_beats, buffer_beats=window_beats if shared and not comes_back else 0)
 
 
-def _queue(layer: Layer, lf: LayerFold, planes: int, before: Channels,
+def _queue(layer: Layer, lf: LayerFold, planes: int, before: QueueOrder,
            after: Channels) -> EventQueueConfig | WindowQueueConfig:
-    pool = layer.pool.size if layer.pool is not None and layer.pool.kind == "sum" else 1
+    pool = 1 if layer.sum_pool is None else layer.sum_pool.size
     connection = layer.connection
     credits = 0 if lf.external_bus_bits is None else SLOT_CREDITS
     if isinstance(connection, Dense):
@@ -288,17 +334,14 @@ def _pooled_index(shape: Shape, size: int) -> IntArray:
     return pooled.repeat(size, axis=1).repeat(size, axis=2).ravel()
 
 
-def _window_weights(connection: Conv2d, queue: WindowQueueConfig, before: Channels, after: Channels) -> IntArray:
+def _window_weights(connection: Conv2d, queue: WindowQueueConfig, before: QueueOrder, after: Channels) -> IntArray:
     """Weights of (row, lane): rows are (group, ky, kx of the tile's window, channel of a cell)."""
     geometry = connection.geometry
-    inputs = geometry.input_shape[0]
-    full = connection.weight
-    if geometry.groups > 1:  # every output channel sees one input channel
-        full = np.zeros((geometry.channels, inputs, *geometry.kernel), np.int64)
-        chosen = np.arange(geometry.channels)
-        full[chosen, chosen * inputs // geometry.channels] = connection.weight[:, 0]
+    full = connection.full_kernels()
     # Input channel of each row of a cell; the cell's beats come as those of any position.
-    source = np.where(before.lane_values >= 0, before.lane_values, -1)[:before.position_beats].ravel()
+    positions = int(np.prod(before.shape[1:]))
+    source = before.index[:before.position_beats].ravel()
+    source = np.where(source >= 0, source // positions, -1)
     weights = np.zeros((queue.groups, queue.kernel_rows, queue.kernel_columns, queue.cell_rows, after.lanes), np.int64)
     for group in range(queue.groups):
         for lane in range(after.lanes):

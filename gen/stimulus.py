@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeloom.model.golden import encode_input
-from spikeloom.model.network import Network
+from spikeloom.model.network import Network, StaticInput
 
 from .channels import Channels
 
@@ -29,8 +29,8 @@ def pack_samples(network: Network, order: Channels, window_steps: int,
     """
     x = encode_input(network, samples)
     n, size = len(x), network.input.size
-    if network.static:  # (n, windows, bits of a mask, inputs)
-        bit = np.arange(network.planes(0), dtype=np.uint8)[:, None]
+    if isinstance(network.input, StaticInput):  # (n, windows, bits of a mask, inputs)
+        bit = np.arange(network.input.bits, dtype=np.uint8)[:, None]
         masks: npt.NDArray[Any] = (x[:, None, None, :] >> bit) & np.uint8(1)
     else:
         windows = -(-network.steps // window_steps)

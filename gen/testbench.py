@@ -49,7 +49,7 @@ def testbench_files(plan: Plan, top: str, result_bits: int) -> dict[str, str]:
                "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables]
     values: dict[str, Any] = {
         "top": top, "samples": SAMPLES, "beats": beats.shape[1], "digits": 2 * beats.shape[2],
-        "beat_bits": order.units * plan.layers[0].synapse.queue.item_bits, "result_bits": result_bits,
+        "beat_bits": order.units * plan.input_bits, "result_bits": result_bits,
         "limit": 64 * int(cycles.max()), "external": tables}
     return {
         "testbench.v": rendered("spikeloom.gen", "templates/testbench.v.j2", values),

@@ -7,6 +7,7 @@ program run on intervals says (:mod:`.neurons.intervals`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,17 +28,22 @@ class LayerBounds:
     ----------
     sums, drives : Interval of arrays (channels,)
         Of the weighted sum; of that with bias.
-    accumulator, drive, current, membrane : (low, high)
-        Smallest and largest value: of the weighted sum; of that with bias; of the synaptic current and of the membrane
-        potential before reset, both with the 0 that they start from.
+    accumulator, drive : (low, high)
+        Smallest and largest value: of the weighted sum; of that with bias.
+    registers : mapping of str to (low, high)
+    register_bits : mapping of str to int
+        Of each register of the neurons, with the value that it starts from; a truth value is one bit.
+    potential : (low, high) or None
+        Of the membrane potential before reset, with the 0 that it starts from; None if the type gives none.
     widest_bits : int
         Of all operations of the neuron's step.
     """
 
     sums: Interval
     drives: Interval
-    current: tuple[int, int]
-    membrane: tuple[int, int]
+    registers: Mapping[str, tuple[int, int]]
+    register_bits: Mapping[str, int]
+    potential: tuple[int, int] | None
     widest_bits: int
 
     @property
@@ -57,12 +63,9 @@ class LayerBounds:
         return signed_bits(*self.drive)
 
     @property
-    def current_bits(self) -> int:
-        return signed_bits(*self.current)
-
-    @property
-    def membrane_bits(self) -> int:
-        return signed_bits(*self.membrane)
+    def potential_bits(self) -> int:
+        """0 if the type gives no potential."""
+        return 0 if self.potential is None else signed_bits(*self.potential)
 
 
 _cache: dict[tuple[str, int], LayerBounds] = {}
@@ -86,8 +89,8 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     layer = network.layers[index]
     # Per output channel: a sum pool lets each weight be added several times, and biases may differ by position.
     weight = layer.connection.weight.astype(np.int64).reshape(layer.connection.channels, -1)
-    times = 1 if layer.pool is None else layer.pool.largest
-    times *= (1 << network.planes(index)) - 1 if network.static and index == 0 else 1
+    times = 1 if layer.sum_pool is None else layer.sum_pool.largest
+    times *= (1 << network.planes(index)) - 1 if layer.static else 1
     sums = Interval(times * np.minimum(weight, 0).sum(axis=1), times * np.maximum(weight, 0).sum(axis=1))
     biases = layer.per_channel(layer.biases)
     drives = Interval(sums.low + biases.low, sums.high + biases.high)
@@ -97,9 +100,13 @@ def _analyse(network: Network, index: int) -> LayerBounds:
         spans, _ = run_bounds(program, drives, parameters, network.steps)
     except TooWideError as error:
         raise SpikeloomError(f"layer {layer.name}: with {layer.connection.weight[0].size} inputs of "
-                             f"{layer.connection.weight_bits}-bit weights, the biases and fraction_bits="
-                             f"{layer.neuron.fraction_bits} the states need {error.bits} bits or more, allowed are "
+                             f"{layer.connection.weight_bits}-bit weights, the biases and the neurons' fraction "
+                             f"bits the states need {error.bits} bits or more, allowed are "
                              f"{MAX_BITS}; use fewer inputs, narrower weights or fewer fraction_bits") from None
-    start = Interval.of(0, 0)
-    current, membrane = ((spans[program.outputs[name]] | start).ends for name in ("next current", "potential"))
-    return LayerBounds(sums, drives, current, membrane, max(signed_bits(*span.ends) for span in spans))
+    registers = {name: (spans[program.outputs[f"next {name}"]] | Interval.of(int(reset), int(reset))).ends
+                 for name, reset in program.registers.items()}
+    potential = (spans[program.outputs["potential"]] | Interval.of(0, 0)).ends if program.gives_potential else None
+    register_bits = {name: 1 if isinstance(program.registers[name], bool) else signed_bits(*span)
+                     for name, span in registers.items()}
+    widest_bits = max(signed_bits(*span.ends) for span in spans)
+    return LayerBounds(sums, drives, registers, register_bits, potential, widest_bits)

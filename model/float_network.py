@@ -19,7 +19,8 @@ import numpy.typing as npt
 from . import container
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
-from .network import MAX_STEPS, NETWORK_NAME, check_chain, check_layer_name
+from .layers import check_layer_name
+from .network import MAX_STEPS, NETWORK_NAME, check_chain
 from .network_file import GeometryRecord, PoolRecord, take
 from .system.arguments import an, real, short, whole
 from .system.arguments import array as as_array

@@ -7,7 +7,7 @@ are held against independent implementations by tests.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -85,16 +85,63 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
     Memory grows with the samples: use :func:`batches` for whole test sets.
     """
     x = encode_input(network, samples)
-    spikes: list[Bits] = []
-    signal: npt.NDArray[Any] = x
-    for index, layer in enumerate(network.layers):
-        drive = _synapses(network, index, signal)
-        signal, membrane = _neurons(layer, layer_state_dtype(network, index), drive, network.steps)
-        spikes.append(signal)
-    weights = np.asarray(network.readout.step_weights, np.int64)
-    scores = np.einsum("ntc,t->nc", spikes[-1].astype(np.int64), weights)
-    potentials = membrane.astype(np.int64)
+    count, steps = len(x), network.steps
+    signals: list[npt.NDArray[Any]] = [x]
+    potentials = np.zeros((count, network.classes), np.int64)
+    for loop in loops(network):
+        work = [_Work(network, index, count) for index in loop]
+        if len(loop) == 1 and all(s.index <= loop.start for s in network.layers[loop.start].sources):
+            work[0].run(presynaptic(network.layers[loop.start], signals, steps))
+            signals.append(work[0].spikes)
+        else:
+            signals += [w.spikes for w in work]
+            for t in range(steps):
+                for w in work:
+                    w.run(presynaptic(w.layer, signals, steps, t), t)
+        if network.output_index in loop and (found := work[network.output_index - loop.start].potential) is not None:
+            potentials = found.astype(np.int64)
+    spikes = signals[1:]
+    weights = np.asarray(network.step_weights, np.int64)
+    scores = np.einsum("ntc,t->nc", spikes[network.output_index].astype(np.int64), weights)
     return GoldenResult(spikes, scores, potentials, _classes(network.readout, scores, potentials))
+
+
+def loops(network: Network) -> list[range]:
+    """The layers in order, those that must be worked on together, step by step, in one range."""
+    last = [max([k, *(source.index - 1 for source in layer.sources)]) for k, layer in enumerate(network.layers)]
+    out: list[range] = []
+    start = 0
+    while start < len(last):
+        stop, k = start, start
+        while k <= stop:
+            stop, k = max(stop, last[k]), k + 1
+        out.append(range(start, stop + 1))
+        start = stop + 1
+    return out
+
+
+def presynaptic(layer: Layer, signals: Sequence[npt.NDArray[Any]], steps: int,
+                step: int | None = None) -> npt.NDArray[Any]:
+    """What a layer's synapses see: (N, T, inputs), or (N, 1, inputs) of one ``step``; of a static input (N, inputs).
+
+    ``signals`` are those of the input and of all layers. Sources are delayed, OR-pooled and concatenated.
+    """
+    if layer.static:
+        return signals[0]
+    parts = []
+    for source in layer.sources:
+        signal = signals[source.index]
+        if step is not None:
+            at = step - source.delay
+            part = signal[:, at:at + 1] if at >= 0 else np.zeros_like(signal[:, :1])
+        elif source.delay:
+            part = np.concatenate([np.zeros_like(signal[:, :1]), signal[:, :steps - 1]], axis=1)
+        else:
+            part = signal
+        if source.or_pool is not None:
+            part = source.or_pool(part.reshape(*part.shape[:2], *as_map(source.shape)))
+        parts.append(part.reshape(*part.shape[:2], int(np.prod(source.pooled_shape))))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)  # maps: channels come first
 
 
 def _classes(readout: Readout, scores: npt.NDArray[np.int64],
@@ -139,46 +186,46 @@ def layer_state_dtype(network: Network, index: int) -> type[np.signedinteger[Any
     return np.int32 if layer_bounds(network, index).widest_bits <= 32 else np.int64
 
 
-def _synapses(network: Network, index: int, signal: npt.NDArray[Any]) -> IntArray:
-    """Weighted sums plus bias: (N, outputs) for a static input, else (N, T, outputs).
+class _Work:
+    """A layer at work on N samples: synapses and neurons."""
 
-    A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
-    """
-    layer = network.layers[index]
-    connection, pool = layer.connection, layer.pool
-    inp = network.input
-    value = (1 << inp.bits) - 1 if index == 0 and isinstance(inp, StaticInput) else 1
-    if pool is not None:
-        signal = pool(signal.reshape(*signal.shape[:-1], *as_map(network.input_shape(index))))
-        signal = signal.reshape(*signal.shape[:-3], -1)
-        value *= pool.largest
-    weight = connection.weight
-    largest = int(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1).max()) * value
-    exact: type[np.floating[Any]] = np.float32 if largest < 1 << 24 else np.float64
-    flat = signal.reshape(-1, connection.inputs).astype(exact)
-    if isinstance(connection, Dense):
-        total = flat @ weight.T.astype(exact)
-    else:
-        total = connection.geometry.correlate(flat.reshape(-1, *connection.geometry.input_shape),
-                                              weight.astype(exact))
-    dtype = layer_state_dtype(network, index)
-    out: IntArray = total.reshape(*signal.shape[:-1], connection.outputs).astype(dtype)
-    if connection.bias is not None:
-        out += layer.biases.astype(dtype)
-    return out
+    def __init__(self, network: Network, index: int, count: int) -> None:
+        self.layer = layer = network.layers[index]
+        self.steps = network.steps
+        self.dtype = layer_state_dtype(network, index)
+        self.spikes = np.zeros((count, network.steps, layer.outputs), np.bool_)
+        self.potential: IntArray | None = None
+        # A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
+        weight = layer.connection.weight
+        value = ((1 << network.planes(index)) - 1 if layer.static else 1) * (layer.sum_pool.largest if layer.sum_pool
+                                                                             else 1)
+        largest = int(np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(axis=1).max()) * value
+        self.exact: type[np.floating[Any]] = np.float32 if largest < 1 << 24 else np.float64
+        self.weight = weight.astype(self.exact)
+        self.biases = None if layer.connection.bias is None else layer.biases.astype(self.dtype)
+        self.population = Population(layer.neuron.program, (count, layer.outputs), self.dtype, layer.constants,
+                                     constant_sum=layer.static)
 
+    def run(self, signal: npt.NDArray[Any], step: int | None = None) -> None:
+        """All steps, or one."""
+        drive = self.sums(signal)
+        for t in range(self.steps) if step is None else (step,):
+            now = drive if drive.ndim == 2 else drive[:, t if step is None else 0]
+            self.potential = self.population.step(now, self.spikes[:, t], last=t == self.steps - 1)
 
-def _neurons(layer: Layer, dtype: type[np.signedinteger[Any]], drive: IntArray,
-             steps: int) -> tuple[Bits, IntArray]:
-    """Spike trains (N, T, outputs) of one population, and its membrane potentials (N, outputs) before the last reset.
-
-    ``drive`` is (N, outputs) or (N, T, outputs).
-    """
-    shape = (drive.shape[0], drive.shape[-1])
-    population = Population(layer.neuron.program, shape, dtype, layer.constants,
-                            constant_sum=drive.ndim == 2)
-    spikes = np.empty((shape[0], steps, shape[1]), np.bool_)
-    for t in range(steps):
-        potential = population.step(drive if drive.ndim == 2 else drive[:, t], spikes[:, t], last=t == steps - 1)
-    assert potential is not None
-    return spikes, potential
+    def sums(self, signal: npt.NDArray[Any]) -> IntArray:
+        """Weighted sums plus bias: (N, outputs) for a static input, else (N, T, outputs)."""
+        layer, connection, pool = self.layer, self.layer.connection, self.layer.sum_pool
+        if pool is not None:
+            channels = (sum(as_map(s.shape)[0] for s in layer.sources), *as_map(layer.sources[0].pooled_shape)[1:])
+            signal = pool(signal.reshape(*signal.shape[:-1], *channels))
+            signal = signal.reshape(*signal.shape[:-3], -1)
+        flat = signal.reshape(-1, connection.inputs).astype(self.exact)
+        if isinstance(connection, Dense):
+            total = flat @ self.weight.T
+        else:
+            total = connection.geometry.correlate(flat.reshape(-1, *connection.geometry.input_shape), self.weight)
+        out: IntArray = total.reshape(*signal.shape[:-1], connection.outputs).astype(self.dtype)
+        if self.biases is not None:
+            out += self.biases
+        return out

@@ -1,9 +1,9 @@
-"""The network description: what the golden model runs and the generator builds.
+"""The network description: populations of neurons and the projections that drive them.
 
-Everything in it is an integer. One layer is one connection (synapses) followed by one population of
-LIF neurons with a first-order synapse (TSSL-BP, Zhang & Li, NeurIPS 2020), in the scaled form in which
-the synaptic filter stands behind the weights: :meth:`Neuron.step` of ``x = sum_j w_j * x_j[t] + bias``, where ``x_j``
-are spike bits, or the unsigned integers of a static input that is repeated in every step.
+Everything in it is an integer. A projection goes from the input or a population to a population; all that end in one
+population add up to ``x = sum_j w_j * x_j[t] + bias``, where ``x_j`` are spike bits, of this step or (``delay`` 1) of
+the one before, or the unsigned integers of a static input that is repeated in every step. What the neurons make of
+``x``, their type says.
 """
 
 from __future__ import annotations
@@ -13,46 +13,26 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from .connections import ALLOWED_WEIGHT_BITS, Connection, Conv2d, Dense, an_integer_connection, weight_range
 from .errors import SpikeloomError
-from .geometry import ConvGeometry, Pool, Shape, as_map
-from .neurons.intervals import MAX_BITS, Interval
-from .neurons.neuron_type import NeuronType, Registers
-from .neurons.program import Number, select
-from .numerics import Decay, Multiply, Shift
+from .geometry import Pool, Shape, as_map
+from .layers import INPUT, Layer, check_layer_name, joined
+from .neurons.neuron_type import NeuronType
+from .neurons.types import Neuron
+from .numerics import Decay, IntArray
 from .system.arguments import an, choice, short, whole
-from .system.arguments import array as as_array
 
-__all__ = ["ALLOWED_WEIGHT_BITS", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron", "Readout",
-           "SpikeInput", "StaticInput", "Ties"]
+__all__ = ["ALLOWED_WEIGHT_BITS", "INPUT", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron",
+           "Population", "Projection", "Readout", "SpikeInput", "StaticInput", "Ties", "weight_range"]
 
-IntArray = npt.NDArray[np.integer[Any]]
 Ties = Literal["lowest_index", "membrane"]
 
-ALLOWED_WEIGHT_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
-MAX_STEPS = 1024
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
-_RESERVED = frozenset({"clear", "clk", "i", "o", "readout", "rst", "status"})
+MAX_STEPS = 1 << 16
 NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
-
-def _frozen(array: Any, dtype: type, what: str, ndim: int) -> IntArray:
-    """A read-only integer copy of ``array``; rejects floats that are no integers, NaN and wrong rank."""
-    raw = as_array(array, what)
-    if raw.dtype.kind not in "iu":
-        raise SpikeloomError(f"{what} must be integers, not {raw.dtype}")
-    if raw.ndim != ndim:
-        raise SpikeloomError(f"{what} must have {ndim} dimensions, not shape {raw.shape}")
-    allowed = np.iinfo(dtype)
-    if raw.size and not allowed.min <= int(raw.min()) <= int(raw.max()) <= allowed.max:
-        raise SpikeloomError(f"{what} must be in {allowed.min}..{allowed.max}, not {raw.min()}..{raw.max()}")
-    out: IntArray = raw.astype(dtype)
-    out.setflags(write=False)
-    return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +51,7 @@ class StaticInput:
     bits: int = 8
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        object.__setattr__(self, "shape", _checked_shape(self.shape, "input shape"))
         object.__setattr__(self, "bits", whole(self.bits, "input bits", 1, 8))
 
     @property
@@ -93,7 +73,7 @@ class SpikeInput:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        object.__setattr__(self, "shape", _checked_shape(self.shape, "input shape"))
 
     @property
     def size(self) -> int:
@@ -101,280 +81,77 @@ class SpikeInput:
         return int(np.prod(self.shape))
 
 
-def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+def _checked_shape(shape: Any, what: str) -> tuple[int, ...]:
     if not isinstance(shape, Sequence) or isinstance(shape, str) or not shape:
-        raise SpikeloomError(f"input shape must be positive integers, not {short(shape)}")
-    return tuple(whole(n, "input shape", 1, (1 << 31) - 1) for n in shape)
+        raise SpikeloomError(f"{what} must be positive integers, not {short(shape)}")
+    return tuple(whole(n, what, 1, (1 << 31) - 1) for n in shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dense:
-    """All-to-all synapses.
-
-    Parameters
-    ----------
-    weight : integer array (outputs, inputs)
-        Signed weights in weight LSB. With ``weight_bits = 1`` a weight is -1 or +1.
-    weight_bits : int
-        1..8 or 16: bits of a stored weight.
-    bias : integer array (outputs,) or None
-        Added in every step, in weight LSB.
-
-    Raises
-    ------
-    SpikeloomError
-        If the shapes do not fit, or a weight needs more than ``weight_bits``.
-    """
-
-    weight: IntArray
-    weight_bits: int
-    bias: IntArray | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _checked_weight(self.weight, self.weight_bits, 2))
-        if self.bias is not None:
-            object.__setattr__(self, "bias", _checked_bias(self.bias, ((self.outputs,),)))
-
-    @property
-    def inputs(self) -> int:
-        """Presynaptic channels."""
-        return int(self.weight.shape[1])
-
-    @property
-    def outputs(self) -> int:
-        """Postsynaptic neurons."""
-        return int(self.weight.shape[0])
-
-    @property
-    def channels(self) -> int:
-        """Neurons with weights of their own: all."""
-        return self.outputs
-
-    @property
-    def output_shape(self) -> Shape:
-        """(outputs,)."""
-        return (self.outputs,)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Conv2d:
-    """2-D convolution: one kernel of weights per output channel, used at every position.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-    weight : integer array ``geometry.weight_shape``
-        Signed weights in weight LSB. With ``weight_bits = 1`` a weight is -1 or +1.
-    weight_bits : int
-        1..8 or 16: bits of a stored weight.
-    bias : integer array (channels,) or ``geometry.output_shape``, or None
-        Added in every step, in weight LSB; per position where the zero point of a padded image differs
-        between its border and its middle.
-
-    Raises
-    ------
-    SpikeloomError
-        If the shapes do not fit, or a weight needs more than ``weight_bits``.
-    """
-
-    geometry: ConvGeometry
-    weight: IntArray
-    weight_bits: int
-    bias: IntArray | None = None
-
-    def __post_init__(self) -> None:
-        an(ConvGeometry, self.geometry, "geometry")
-        weight = _checked_weight(self.weight, self.weight_bits, 4)
-        object.__setattr__(self, "weight", weight)
-        if weight.shape != self.geometry.weight_shape:
-            raise SpikeloomError(f"weight has shape {weight.shape}, but the convolution's is "
-                                 f"{self.geometry.weight_shape}")
-        if self.bias is not None:
-            object.__setattr__(self, "bias", _checked_bias(self.bias, ((self.channels,), self.output_shape)))
-
-    @property
-    def inputs(self) -> int:
-        """Presynaptic channels: all values of the input map."""
-        return int(np.prod(self.geometry.input_shape))
-
-    @property
-    def outputs(self) -> int:
-        """Postsynaptic neurons: all positions of all channels."""
-        return int(np.prod(self.output_shape))
-
-    @property
-    def channels(self) -> int:
-        """Output channels."""
-        return self.geometry.channels
-
-    @property
-    def output_shape(self) -> Shape:
-        """(channels, height, width)."""
-        return self.geometry.output_shape
-
-
-def _checked_weight(raw: Any, weight_bits: Any, ndim: int) -> IntArray:
-    weight = _frozen(raw, np.int32, "weight", ndim)
-    choice(weight_bits, "weight_bits", ALLOWED_WEIGHT_BITS)
-    if 0 in weight.shape:
-        raise SpikeloomError(f"weight must not be empty, not of shape {weight.shape}")
-    low, high = weight_range(weight_bits)
-    bad = (weight < low) | (weight > high) if weight_bits > 1 else np.abs(weight) != 1
-    if bad.any():
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
-        allowed = f"{low}..{high}" if weight_bits > 1 else "-1 or +1"
-        raise SpikeloomError(f"weight{list(at)} is {weight[at]}, outside {allowed} "
-                             f"that weight_bits={weight_bits} allows")
-    return weight
-
-
-def _checked_bias(raw: Any, allowed: tuple[Shape, ...]) -> IntArray:
-    """Biases of one of these shapes, the first one's if it fits."""
-    shape = as_array(raw, "bias").shape
-    if shape not in allowed:
-        rank = len(shape) if len(shape) in {len(a) for a in allowed} else len(allowed[0])
-        _frozen(raw, np.int64, "bias", rank)
-        raise SpikeloomError(f"bias has shape {shape}, but the weights have {allowed[0][0]} outputs"
-                             + "".join(f" and a map of shape {a}" for a in allowed[1:]))
-    bias = _frozen(raw, np.int64, "bias", len(shape))
-    limit = 1 << (MAX_BITS - 1)
-    wide = np.argwhere((bias < -limit) | (bias >= limit))
-    if len(wide):
-        at = tuple(int(i) for i in wide[0])
-        raise SpikeloomError(f"bias{list(at)} is {bias[at]}, outside {-limit}..{limit - 1}")
-    return bias
-
-
-def check_layer_name(name: Any) -> str:
-    """A layer's name, which becomes part of Verilog names; raises :class:`.SpikeloomError` if it cannot."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise SpikeloomError(f"layer name must be a letter followed by up to 63 letters, digits or '_', not "
-                             f"{short(name)}")
-    if name in _RESERVED:
-        raise SpikeloomError(f"layer name must not be {name!r}: the hardware has a part or a port of that name; "
-                             f"taken are also {', '.join(sorted(_RESERVED - {name}))}")
-    return name
-
-
-def weight_range(weight_bits: int) -> tuple[int, int]:
-    """Smallest and largest weight of this width (1 bit: -1 and +1)."""
-    if weight_bits == 1:
-        return -1, 1
-    return -(1 << (weight_bits - 1)), (1 << (weight_bits - 1)) - 1
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Neuron(NeuronType):
-    """A population of LIF neurons with a first-order synapse.
-
-    Parameters
-    ----------
-    synapse, membrane : Decay
-        Decay of the synaptic current and of the membrane potential.
-    threshold : integer array (outputs,) or (1,)
-        Firing threshold in state LSB (weight LSB * 2**-fraction_bits), per neuron or shared; at least 0.
-    fraction_bits : int
-        0..16: fractional bits of the states below a weight LSB.
-    compare : ">" or ">="
-        Fires if ``U compare threshold``.
-    reset : "zero" or "subtract"
-        Membrane potential after a spike: 0, or ``U - threshold``.
-    """
-
-    synapse: Decay
-    membrane: Decay
-    threshold: IntArray
-    fraction_bits: int
-    compare: Literal[">", ">="] = ">"
-    reset: Literal["zero", "subtract"] = "zero"
-
-    def __post_init__(self) -> None:
-        threshold = _frozen(self.threshold, np.int64, "threshold", 1)
-        object.__setattr__(self, "threshold", threshold)
-        for name, decay in (("synapse", self.synapse), ("membrane", self.membrane)):
-            if not isinstance(decay, Shift | Multiply):
-                raise SpikeloomError(f"{name} must be a Shift or a Multiply decay, not {short(decay)}")
-        if threshold.size == 0 or (threshold < 0).any() or (threshold >= 1 << MAX_BITS).any():
-            raise SpikeloomError(f"threshold must be in 0..2**{MAX_BITS}-1, "
-                                 f"not {threshold.min() if threshold.size else 'empty'}")
-        object.__setattr__(self, "fraction_bits", whole(self.fraction_bits, "fraction_bits", 0, 16))
-        choice(self.compare, "compare", (">", ">="))
-        choice(self.reset, "reset", ("zero", "subtract"))
-
-    registers: ClassVar[Mapping[str, int | bool]] = {"current": 0, "membrane": 0}
-
-    def step(self, x: Number, r: Registers) -> tuple[Number, Number]:
-        r.current = self.synapse(r.current) + (x << self.fraction_bits)
-        potential = self.membrane(r.membrane) + r.current
-        spike = potential > self.threshold if self.compare == ">" else potential >= self.threshold
-        r.membrane = select(spike, 0 if self.reset == "zero" else potential - self.threshold, potential)
-        return spike, potential
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Layer:
-    """One connection and the neurons that it drives.
+class Population:
+    """Neurons of one type.
 
     Parameters
     ----------
     name : str
         A letter, then letters, digits and underscores: it becomes part of Verilog names.
-    connection : Dense or Conv2d
-        The synapses.
-    neuron : Neuron
-        The population.
-    pool : Pool or None
-        Applied to the layer's input, in front of the synapses.
+    shape : (neurons,) or (channels, height, width)
+    neuron : NeuronType
+        A :class:`.Neuron`, an :class:`.Integrator`, or a type of the user's own. Its constants are of all, of each
+        channel of a map, or of each neuron.
     """
 
     name: str
-    connection: Dense | Conv2d
-    neuron: Neuron
-    pool: Pool | None = None
+    shape: Shape
+    neuron: NeuronType
 
     def __post_init__(self) -> None:
         check_layer_name(self.name)
-        an(Neuron, self.neuron, f"layer {self.name}: neuron")
-        if not isinstance(self.connection, Dense | Conv2d):
-            raise SpikeloomError(f"layer {self.name}: connection must be a Dense or a Conv2d, not "
-                                 f"{short(self.connection)}")
+        shape = _checked_shape(self.shape, f"layer {self.name}: shape")
+        if len(shape) not in (1, 3):
+            raise SpikeloomError(f"layer {self.name}: shape must be (neurons,) or (channels, height, width), not "
+                                 f"{shape}")
+        object.__setattr__(self, "shape", shape)
+        an(NeuronType, self.neuron, f"layer {self.name}: neuron")
+
+    @property
+    def size(self) -> int:
+        """Neurons."""
+        return int(np.prod(self.shape))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Projection:
+    """Synapses from the input or a population to a population.
+
+    Parameters
+    ----------
+    source : str
+        Name of a population, or ``"input"``.
+    target : str
+        Name of a population.
+    connection : Dense, Conv2d, Sparse, OneToOne or Lateral
+    pool : Pool or None
+        Applied to the source's map, in front of the synapses.
+    delay : 0 or 1
+        Steps from a spike to its arrival. A projection that closes a loop needs 1.
+    """
+
+    source: str
+    target: str
+    connection: Connection
+    pool: Pool | None = None
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("source", "target"):
+            if not isinstance(getattr(self, name), str):
+                raise SpikeloomError(f"projection {name} must be a name, not {short(getattr(self, name))}")
+        an_integer_connection(self.connection, f"layer {self.target}")
         if self.pool is not None:
-            an(Pool, self.pool, f"layer {self.name}: pool")
-        size, channels = self.neuron.threshold.size, self.connection.channels
-        if size not in (1, channels):
-            raise SpikeloomError(f"layer {self.name}: threshold has {size} values, allowed are 1 or {channels} "
-                                 f"(one per {'neuron' if isinstance(self.connection, Dense) else 'channel'})")
-
-    @property
-    def kind(self) -> str:
-        """Pool and connection in TSSL-BP's notation: ``P2-40C5``, ``dense``."""
-        pool = "" if self.pool is None else f"{'P' if self.pool.kind == 'sum' else 'O'}{self.pool.size}-"
-        return pool + ("dense" if isinstance(self.connection, Dense) else self.connection.geometry.notation)
-
-    @property
-    def constants(self) -> dict[str, IntArray]:
-        """The neurons' own constants and biases, one value per neuron, by their names in the neuron's program."""
-        times = self.connection.outputs // self.connection.channels
-        own = {name: np.repeat(value, times) for name, value in self.neuron.own_constants.items()}
-        return {**own, "bias": self.biases}
-
-    @property
-    def thresholds(self) -> IntArray:
-        """Thresholds, one per neuron."""
-        per_channel = np.broadcast_to(self.neuron.threshold, (self.connection.channels,))
-        return np.repeat(per_channel, self.connection.outputs // self.connection.channels)
-
-    def per_channel(self, values: IntArray) -> Interval:
-        """Of values, one per neuron, the smallest and the largest of each output channel."""
-        rows = values.reshape(self.connection.channels, -1)
-        return Interval(rows.min(axis=1), rows.max(axis=1))
-
-    @property
-    def biases(self) -> IntArray:
-        """Biases, one per neuron, in weight LSB (zeros where there are none)."""
-        connection = self.connection
-        bias = np.zeros(connection.channels, np.int64) if connection.bias is None else connection.bias
-        return np.repeat(bias.ravel(), connection.outputs // bias.size)
+            an(Pool, self.pool, f"layer {self.target}: pool")
+        object.__setattr__(self, "delay", whole(self.delay, f"layer {self.target}: delay of its projection from "
+                                                            f"{self.source}", 0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -387,7 +164,7 @@ class Readout:
         ``count``: spikes. ``psc_sum``: TSSL-BP's sum over time of the output PSCs, which is a spike
         count weighted by ``step_weights``, early spikes more than late ones.
     step_weights : tuple of int
-        Score of a spike in step t, one per step, 0..2**16-1.
+        Score of a spike in step t, one per step, 0..2**16-1; for ``psc_sum`` only.
     ties : "lowest_index" or "membrane"
         Which of the classes with the highest score wins: the lowest index, or the highest membrane potential in
         the last step, before its reset, and the lowest index if these are equal too. Potentials are compared in
@@ -400,15 +177,18 @@ class Readout:
     """
 
     kind: Literal["psc_sum", "count"]
-    step_weights: tuple[int, ...]
+    step_weights: tuple[int, ...] = ()
     ties: Ties = "lowest_index"
 
     def __post_init__(self) -> None:
         choice(self.kind, "readout kind", ("psc_sum", "count"))
-        if not isinstance(self.step_weights, Sequence) or not self.step_weights:
+        if not isinstance(self.step_weights, Sequence) or isinstance(self.step_weights, str):
             raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {short(self.step_weights)}")
         object.__setattr__(self, "step_weights", tuple(
             whole(c, "readout step_weights", 0, 65535) for c in self.step_weights))
+        if bool(self.step_weights) != (self.kind == "psc_sum"):
+            raise SpikeloomError(f"readout step_weights must {'' if self.kind == 'psc_sum' else 'not '}be given for "
+                                 f"kind {self.kind!r}")
         choice(self.ties, "readout ties", ("lowest_index", "membrane"))
 
     @property
@@ -417,9 +197,9 @@ class Readout:
         return "lowest index" if self.ties == "lowest_index" else "highest membrane potential in the last step"
 
     @classmethod
-    def count(cls, steps: int, *, ties: Ties = "lowest_index") -> Readout:
-        """Plain spike count over ``steps`` steps."""
-        return cls(kind="count", step_weights=(1,) * steps, ties=ties)
+    def count(cls, *, ties: Ties = "lowest_index") -> Readout:
+        """Plain spike count."""
+        return cls(kind="count", ties=ties)
 
     @classmethod
     def psc_sum(cls, steps: int, synapse: Decay, *, ties: Ties = "lowest_index") -> Readout:
@@ -448,18 +228,22 @@ def check_chain(shape: Shape, layers: Sequence[tuple[str, Pool | None, Any]]) ->
     """
     before = "the input"
     for name, pool, connection in layers:
-        try:
-            pooled = shape if pool is None else pool.output_shape(shape)
-            geometry = getattr(connection, "geometry", None)
-            if geometry is not None and as_map(pooled) != geometry.input_shape:
-                raise SpikeloomError(f"takes a map of shape {geometry.input_shape}, but {before} gives "
-                                     f"{as_map(pooled)}")
-        except SpikeloomError as error:
-            raise SpikeloomError(f"layer {name}: {error}") from error
-        size = int(np.prod(pooled))
-        if connection.inputs != size:
-            raise SpikeloomError(f"layer {name}: takes {connection.inputs} inputs, but {before} gives {size}")
+        check_fit(f"layer {name}", pool, connection, shape, before)
         shape, before = connection.output_shape, f"layer {name}"
+
+
+def check_fit(where: str, pool: Pool | None, connection: Any, shape: Shape, before: str) -> None:
+    """Check that a connection behind a pool takes a signal of ``shape``, which ``before`` gives."""
+    try:
+        pooled = shape if pool is None else pool.output_shape(shape)
+        geometry = getattr(connection, "geometry", None)
+        if geometry is not None and as_map(pooled) != geometry.input_shape:
+            raise SpikeloomError(f"takes a map of shape {geometry.input_shape}, but {before} gives {as_map(pooled)}")
+    except SpikeloomError as error:
+        raise SpikeloomError(f"{where}: {error}") from error
+    size = int(np.prod(pooled))
+    if connection.inputs != size:
+        raise SpikeloomError(f"{where}: takes {connection.inputs} inputs, but {before} gives {size}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -471,66 +255,194 @@ class Network:
     name : str
         For people and file names.
     input : StaticInput or SpikeInput
-    layers : tuple of Layer
-        In order; each layer's inputs are the outputs of the one before.
+    populations : tuple of Population
+    projections : tuple of Projection
+        In any order, as the populations; what follows from them does not depend on it.
     steps : int
-        T, 1..1024 time steps.
+        T, 1..65536 time steps.
     readout : Readout
+    output : str or None
+        The population that is read; by default the last one.
     metadata : mapping of str to JSON values
         Where it came from: command, seed, data set, measured accuracy. Not part of the hash.
 
     Raises
     ------
     SpikeloomError
-        If the shapes do not chain or a field is out of range.
+        If shapes do not add up, a projection comes from or goes to nowhere, a population is not reached by the input or
+        read by nobody, projections without delay form a loop, or a field is out of range.
     """
 
     name: str
     input: StaticInput | SpikeInput
-    layers: tuple[Layer, ...]
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...]
     steps: int
     readout: Readout
+    output: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def chain(cls, *, name: str, input: StaticInput | SpikeInput, layers: Sequence[Layer], steps: int,
+              readout: Readout, metadata: Mapping[str, Any] | None = None) -> Network:
+        """A network in which each layer's inputs are the outputs of the one before."""
+        if not isinstance(layers, Sequence) or not layers:
+            raise SpikeloomError(f"network {short(name)}: layers must be a sequence of Layers and not be empty, not "
+                                 f"{short(layers)}")
+        given = [an(Layer, layer, f"network {short(name)}: layers[{k}]") for k, layer in enumerate(layers)]
+        before = [INPUT, *(layer.name for layer in given)]
+        return cls(name=name, input=input, steps=steps, readout=readout, metadata=metadata or {},
+                   populations=tuple(Population(name=la.name, shape=la.shape, neuron=la.neuron) for la in given),
+                   projections=tuple(Projection(source=source, target=la.name, connection=la.connection, pool=la.pool)
+                                     for source, la in zip(before, given, strict=False)))
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NETWORK_NAME.fullmatch(self.name):
             raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {short(self.name)}")
-        object.__setattr__(self, "steps", whole(self.steps, f"network {self.name}: steps", 1, MAX_STEPS))
+        where = f"network {self.name}"
+        object.__setattr__(self, "steps", whole(self.steps, f"{where}: steps", 1, MAX_STEPS))
         if not isinstance(self.input, StaticInput | SpikeInput):
-            raise SpikeloomError(f"network {self.name}: input must be a StaticInput or a SpikeInput, "
-                                 f"not {short(self.input)}")
-        if not isinstance(self.layers, Sequence) or not self.layers:
-            raise SpikeloomError(f"network {self.name}: layers must be a sequence of Layers and not be empty, not "
-                                 f"{short(self.layers)}")
-        object.__setattr__(self, "layers", tuple(
-            an(Layer, layer, f"network {self.name}: layers[{k}]") for k, layer in enumerate(self.layers)))
-        an(Readout, self.readout, f"network {self.name}: readout")
-        names = [layer.name for layer in self.layers]
+            raise SpikeloomError(f"{where}: input must be a StaticInput or a SpikeInput, not {short(self.input)}")
+        for what, kind in (("populations", Population), ("projections", Projection)):
+            listed = getattr(self, what)
+            if not isinstance(listed, Sequence) or not listed:
+                raise SpikeloomError(f"{where}: {what} must be a sequence of {kind.__name__}s and not be empty, not "
+                                     f"{short(listed)}")
+            object.__setattr__(self, what, tuple(an(kind, one, f"{where}: {what}[{k}]")
+                                                 for k, one in enumerate(listed)))
+        an(Readout, self.readout, f"{where}: readout")
+        names = [p.name for p in self.populations]
         if len(set(names)) != len(names):
-            raise SpikeloomError(f"network {self.name}: layer names must differ, not {names}")
-        if len(self.readout.step_weights) != self.steps:
-            raise SpikeloomError(f"network {self.name}: readout has {len(self.readout.step_weights)} step_weights, "
-                                 f"but the network has {self.steps} steps")
+            raise SpikeloomError(f"{where}: layer names must differ, not {names}")
+        if self.readout.step_weights and len(self.readout.step_weights) != self.steps:
+            raise SpikeloomError(f"{where}: readout has {len(self.readout.step_weights)} step_weights, but the network "
+                                 f"has {self.steps} steps")
         if not isinstance(self.metadata, Mapping):
-            raise SpikeloomError(f"network {self.name}: metadata must be a mapping, not {short(self.metadata)}")
-        if self.static and self.layers[0].pool is not None and self.layers[0].pool.kind == "or":
-            raise SpikeloomError(f"layer {self.layers[0].name}: a pool of kind 'or' needs spikes, "
-                                 "but the input is static; allowed is 'sum'")
-        check_chain(self.input.shape, [(la.name, la.pool, la.connection) for la in self.layers])
+            raise SpikeloomError(f"{where}: metadata must be a mapping, not {short(self.metadata)}")
+        if self.output is not None and self.output not in names:
+            raise SpikeloomError(f"{where}: output must be one of {', '.join(names)}, not {short(self.output)}")
+        for projection in self.projections:
+            self._check_projection(projection)
+        output = self.layers[self.output_index]
+        if self.readout.ties == "membrane" and not output.neuron.program.gives_potential:
+            raise SpikeloomError(f"{where}: readout ties by membrane need a potential, but the neurons of layer "
+                                 f"{output.name} give none")
 
-    def input_shape(self, layer_index: int) -> Shape:
-        """Shape of the signal that enters layer ``layer_index``, before its pool."""
-        return self.layers[layer_index - 1].connection.output_shape if layer_index else self.input.shape
+    def _check_projection(self, projection: Projection) -> None:
+        shapes = {INPUT: self.input.shape, **{p.name: p.shape for p in self.populations}}
+        source, target = projection.source, projection.target
+        if target not in shapes or target == INPUT:
+            raise SpikeloomError(f"network {self.name}: the projection from {short(source)} goes to {short(target)}, "
+                                 f"but the populations are {', '.join(p.name for p in self.populations)}")
+        where = f"layer {target}"
+        if source not in shapes:
+            raise SpikeloomError(f"{where}: a projection comes from {short(source)}, but there are {', '.join(shapes)}")
+        pool, connection = projection.pool, projection.connection
+        if source == INPUT and self.static:
+            if pool is not None and pool.kind == "or":
+                raise SpikeloomError(f"{where}: a pool of kind 'or' needs spikes, but the input is static; allowed is "
+                                     "'sum'")
+            if projection.delay:
+                raise SpikeloomError(f"{where}: delay of its projection from input must be 0, not 1: the input is "
+                                     "static")
+        check_fit(where, pool, connection, shapes[source], "the input" if source == INPUT else f"layer {source}")
+        shape = shapes[target]
+        if isinstance(connection, Conv2d) and connection.output_shape != shape:
+            raise SpikeloomError(f"{where}: has the shape {shape}, but the convolution from {source} gives "
+                                 f"{connection.output_shape}")
+        if connection.outputs != int(np.prod(shape)):
+            raise SpikeloomError(f"{where}: has {int(np.prod(shape))} neurons, but the projection from {source} gives "
+                                 f"{connection.outputs}")
+
+    @cached_property
+    def _order(self) -> list[Population]:
+        """Populations in the order in which a step is worked out; loops close from a later one to an earlier one."""
+        names = [p.name for p in self.populations]
+        count = len(names)
+        place = {name: k for k, name in enumerate(names)}
+        edges = [(place[p.source], place[p.target], p.delay) for p in self.projections if p.source != INPUT]
+        reach = np.zeros((count, count), np.bool_)
+        for a, b, _ in edges:
+            reach[a, b] = True
+        fed = np.zeros(count, np.bool_)
+        for p in self.projections:
+            fed[place[p.target]] |= p.source == INPUT
+        for k in range(count):
+            reach |= reach[:, k:k + 1] & reach[k:k + 1]
+        reached = fed | (reach & fed[:, None]).any(axis=0)
+        if not reached.all():
+            lost = names[int(reached.argmin())]
+            raise SpikeloomError(f"layer {lost}: nothing that comes from the input reaches it; it needs a projection "
+                                 "from the input or from a layer that has one")
+        needed = reach[:, place[self.output_name]]
+        needed[place[self.output_name]] = True
+        if not needed.all():
+            idle = names[int(needed.argmin())]
+            raise SpikeloomError(f"layer {idle}: nobody reads it: it needs a projection that leads to the output layer "
+                                 f"{self.output_name}")
+        waits = [set[int]() for _ in names]
+        for a, b, delay in edges:
+            if not delay or not reach[b, a]:
+                waits[b].add(a)
+        done: list[int] = []
+        while len(done) < count:
+            ready = [k for k in range(count) if k not in done and waits[k] <= set(done)]
+            if not ready:
+                loop = sorted(names[k] for k in range(count) if k not in done and reach[k, k])
+                raise SpikeloomError(f"network {self.name}: the projections without delay among {', '.join(loop)} form "
+                                     "a loop; one of them needs delay 1")
+            # By name, so that the order does not depend on the one in which populations were listed.
+            done.append(min(ready, key=lambda k: names[k]))
+        return [self.populations[k] for k in done]
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Each population with all that drives it as one connection, in the order in which a step is worked out."""
+        position = {INPUT: 0, **{p.name: k + 1 for k, p in enumerate(self._order)}}
+        shapes = {INPUT: self.input.shape, **{p.name: p.shape for p in self._order}}
+        return tuple(joined(population, [p for p in self.projections if p.target == population.name], position, shapes,
+                            self.static) for population in self._order)
+
+    @property
+    def output_name(self) -> str:
+        """Name of the population that is read."""
+        return self.populations[-1].name if self.output is None else self.output
+
+    @property
+    def output_index(self) -> int:
+        """Its place among the layers."""
+        return [layer.name for layer in self.layers].index(self.output_name)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether a spike can come back to the population that it came from."""
+        return any(source.index > index for index, layer in enumerate(self.layers) for source in layer.sources)
+
+    @cached_property
+    def late_layers(self) -> tuple[int, ...]:
+        """Layers whose spikes reach the output by ways back only: their last step has no effect on it."""
+        needed = {self.output_index}
+        for index in reversed(range(len(self.layers))):
+            if index in needed:
+                needed |= {source.index - 1 for source in self.layers[index].sources if source.index <= index}
+        return tuple(index for index in range(len(self.layers)) if index not in needed)
+
+    @cached_property
+    def is_chain(self) -> bool:
+        """Whether each layer has one source, the one before, without delay."""
+        return all([(s.index, s.delay) for s in layer.sources] == [(index, 0)]
+                   for index, layer in enumerate(self.layers))
 
     @property
     def classes(self) -> int:
-        """Outputs of the last layer."""
-        return self.layers[-1].connection.outputs
+        """Neurons of the output population."""
+        return self.layers[self.output_index].outputs
 
     @property
     def reads_map(self) -> bool:
         """Whether the input is read as a feature map, by a convolution or a pool."""
-        return isinstance(self.layers[0].connection, Conv2d) or self.layers[0].pool is not None
+        return any(isinstance(p.connection, Conv2d) or p.pool is not None for p in self.projections
+                   if p.source == INPUT)
 
     @property
     def static(self) -> bool:
@@ -539,25 +451,38 @@ class Network:
 
     def planes(self, layer_index: int) -> int:
         """Bits in an event's mask: the input's bits for a static layer, else one per step."""
-        return self.input.bits if layer_index == 0 and isinstance(self.input, StaticInput) else self.steps
+        inp = self.input
+        return inp.bits if isinstance(inp, StaticInput) and self.layers[layer_index].static else self.steps
+
+    @property
+    def step_weights(self) -> tuple[int, ...]:
+        """Score of a spike in each step."""
+        return self.readout.step_weights or (1,) * self.steps
 
     @property
     def topology(self) -> str:
-        """Sizes joined by dashes, e.g. ``784-400-400-10`` or ``1x28x28-15C5-P2-40C5-P2-300-10``."""
-        first = self.layers[0].connection
-        parts = [str(self.input.size) if isinstance(first, Dense) else "x".join(map(str, first.geometry.input_shape))]
-        return "-".join([*parts, *(la.kind.replace("dense", str(la.connection.outputs)) for la in self.layers)])
+        """Sizes joined by dashes, e.g. ``784-400-400-10`` or ``1x28x28-15C5-P2-40C5-P2-300-10``; of a graph, each
+        population with what it hangs on: ``a:128<input,a'`` (a prime: delayed)."""
+        if self.is_chain:
+            first = self.layers[0].connection
+            size = str(self.input.size) if isinstance(first, Dense) else "x".join(map(str, first.geometry.input_shape))
+            return "-".join([size, *(la.kind.replace("dense", str(la.outputs)) for la in self.layers)])
+        names = [INPUT, *(layer.name for layer in self.layers)]
+        parts = [f"{layer.name}:{'x'.join(map(str, layer.shape))}<"
+                 + ",".join(names[s.index] + "'" * s.delay for s in layer.sources) for layer in self.layers]
+        return " ".join([f"input:{'x'.join(map(str, self.input.shape))}", *parts])
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 over everything that determines spikes and classes (name and metadata excluded)."""
         digest = hashlib.sha256()
-        digest.update(repr((self.input, self.steps, self.readout)).encode())
+        digest.update(repr((self.input, self.steps, self.readout, self.output_name)).encode())
         for la in self.layers:
-            n = la.neuron
-            digest.update(repr((la.name, la.pool, getattr(la.connection, "geometry", None), la.connection.weight.shape,
-                                la.connection.weight_bits, n.synapse, n.membrane, n.fraction_bits, n.compare,
-                                n.reset)).encode())
-            for array in (la.connection.weight, la.biases, la.thresholds):
+            digest.update(repr((la.name, la.shape, la.pool, la.sources, getattr(la.connection, "geometry", None),
+                                la.connection.weight.shape, la.connection.weight_bits, la.neuron.program.hash,
+                                sorted(la.constants))).encode())
+            for array in (la.connection.weight, *(la.constants[name] for name in sorted(la.constants))):
                 digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
         return digest.hexdigest()
+
+

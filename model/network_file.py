@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import container
+from .connections import CONNECTIONS, Connection
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool
-from .network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput, check_layer_name
-from .numerics import Decay, Multiply, Shift
+from .layers import check_layer_name
+from .network import Network, Population, Projection, Readout, SpikeInput, StaticInput
+from .neurons.files import neuron_from_json, neuron_to_json
 from .system.arguments import short
 from .system.paths import shown
 from .system.records import Record, read_record
@@ -35,7 +39,7 @@ class _InputRecord(Record):
 
 class _ReadoutRecord(Record):
     kind: Literal["psc_sum", "count"]
-    step_weights: tuple[int, ...]
+    step_weights: tuple[int, ...] = ()
     ties: Literal["lowest_index", "membrane"] = "lowest_index"
 
 
@@ -54,31 +58,28 @@ class GeometryRecord(Record):
 
 
 class _ConnectionRecord(Record):
-    kind: Literal["dense", "conv2d"]
+    kind: Literal["Dense", "Conv2d", "Sparse", "OneToOne", "Lateral"]
     geometry: GeometryRecord | None = None
+    inputs: int | None = None
+    outputs: int | None = None
+    size: int | None = None
+    weight: int | None = None
     weight_bits: int
-    bias: bool
+    bias: bool = False
 
 
-class _DecayRecord(Record):
-    shift: int | None = None
-    multiply: int | None = None
-
-
-class _NeuronRecord(Record):
-    kind: Literal["lif_psc"]
-    synapse: _DecayRecord
-    membrane: _DecayRecord
-    fraction_bits: int
-    compare: Literal[">", ">="]
-    reset: Literal["zero", "subtract"]
-
-
-class _LayerRecord(Record):
+class _PopulationRecord(Record):
     name: str
+    shape: tuple[int, ...]
+    neuron: dict[str, Any]
+
+
+class _ProjectionRecord(Record):
+    source: str
+    target: str
     pool: PoolRecord | None = None
+    delay: int = 0
     connection: _ConnectionRecord
-    neuron: _NeuronRecord
 
 
 class _NetworkRecord(Record):
@@ -86,8 +87,17 @@ class _NetworkRecord(Record):
     input: _InputRecord
     steps: int
     readout: _ReadoutRecord
-    layers: tuple[_LayerRecord, ...]
+    populations: tuple[_PopulationRecord, ...]
+    projections: tuple[_ProjectionRecord, ...]
+    output: str | None = None
     metadata: dict[str, Any]
+
+
+# Of each kind of connection, the arrays and the fields that it has besides weight_bits and bias.
+_ARRAYS: dict[str, tuple[str, ...]] = {"Dense": ("weight",), "Conv2d": ("weight",), "OneToOne": ("weight",),
+                                       "Sparse": ("source", "target", "weight"), "Lateral": ()}
+_FIELDS: dict[str, tuple[str, ...]] = {"Dense": (), "Conv2d": ("geometry",), "OneToOne": ("size",),
+                                       "Sparse": ("inputs", "outputs"), "Lateral": ("size", "weight")}
 
 
 def save_network(network: Network, path: str | Path) -> None:
@@ -95,18 +105,32 @@ def save_network(network: Network, path: str | Path) -> None:
     if not isinstance(network, Network):
         raise SpikeloomError(f"network must be a Network, not {short(network)}")
     arrays: Arrays = {}
-    inp = network.input
+    inp, readout = network.input, network.readout
     description: dict[str, Any] = {
         "name": network.name,
         "input": ({"kind": "static", "shape": list(inp.shape), "bits": inp.bits} if isinstance(inp, StaticInput)
                   else {"kind": "spikes", "shape": list(inp.shape)}),
         "steps": network.steps,
-        "readout": {"kind": network.readout.kind, "step_weights": list(network.readout.step_weights),
-                    "ties": network.readout.ties},
-        "layers": [_layer_to_dict(layer, arrays) for layer in network.layers],
+        "readout": {"kind": readout.kind, "ties": readout.ties,
+                    **({"step_weights": list(readout.step_weights)} if readout.step_weights else {})},
+        "populations": [_population_to_dict(population, arrays) for population in network.populations],
+        "projections": [_projection_to_dict(projection, prefix, arrays) for projection, prefix in zip(
+            network.projections, _prefixes(network.projections), strict=True)],
+        **({} if network.output is None else {"output": network.output}),
         "metadata": dict(network.metadata),
     }
     container.save(path, KIND, VERSION, description, arrays)
+
+
+def _prefixes(projections: Iterable[Any]) -> list[str]:
+    """Names of the projections' arrays begin with their target, and a number from the second one on."""
+    seen: Counter[str] = Counter()
+    out = []
+    for projection in projections:
+        number = seen[projection.target]
+        out.append(f"{projection.target}.{number}." if number else f"{projection.target}.")
+        seen[projection.target] += 1
+    return out
 
 
 def load_network(path: str | Path) -> Network:
@@ -116,9 +140,11 @@ def load_network(path: str | Path) -> Network:
     record = read_record(_NetworkRecord, json.dumps(description), where)
     try:
         network = Network(
-            name=record.name, input=_input(record.input), steps=record.steps,
+            name=record.name, input=_input(record.input), steps=record.steps, output=record.output,
             readout=Readout(**dict(record.readout)), metadata=record.metadata,
-            layers=tuple(_layer(layer, arrays) for layer in record.layers))
+            projections=tuple(_projection(projection, prefix, arrays) for projection, prefix in zip(
+                record.projections, _prefixes(record.projections), strict=True)),
+            populations=tuple(_population(population, arrays) for population in record.populations))
         if arrays:
             raise SpikeloomError(f"array {short(min(arrays))} belongs to no layer")
     except SpikeloomError as error:
@@ -136,22 +162,30 @@ def _input(record: _InputRecord) -> StaticInput | SpikeInput:
     return SpikeInput(shape=record.shape)
 
 
-def _layer_to_dict(layer: Layer, arrays: Arrays) -> dict[str, Any]:
-    connection, neuron = layer.connection, layer.neuron
+def _population_to_dict(population: Population, arrays: Arrays) -> dict[str, Any]:
+    neuron, own = neuron_to_json(population.neuron)
+    arrays |= {f"{population.name}.{name}": array for name, array in own.items()}
+    return {"name": population.name, "shape": list(population.shape), "neuron": neuron}
+
+
+def _projection_to_dict(projection: Projection, prefix: str, arrays: Arrays) -> dict[str, Any]:
+    connection = projection.connection
+    kind = type(connection).__name__
     narrow = np.int8 if connection.weight_bits <= 8 else np.int16
-    arrays[f"{layer.name}.weight"] = connection.weight.astype(narrow)
+    for name in _ARRAYS[kind]:
+        array = getattr(connection, name)
+        arrays[f"{prefix}{name}"] = array.astype(narrow) if name == "weight" else array
     if connection.bias is not None:
-        arrays[f"{layer.name}.bias"] = connection.bias
-    arrays[f"{layer.name}.threshold"] = neuron.threshold
-    kind: dict[str, Any] = ({"kind": "dense"} if isinstance(connection, Dense)
-                            else {"kind": "conv2d", "geometry": asdict(connection.geometry)})
+        arrays[f"{prefix}bias"] = connection.bias
+    fields = {name: getattr(connection, name) for name in _FIELDS[kind]}
+    if "geometry" in fields:
+        fields["geometry"] = asdict(fields["geometry"])
     return {
-        "name": layer.name,
-        **({} if layer.pool is None else {"pool": asdict(layer.pool)}),
-        "connection": {**kind, "weight_bits": connection.weight_bits, "bias": connection.bias is not None},
-        "neuron": {"kind": "lif_psc", "synapse": _decay_to_dict(neuron.synapse),
-                   "membrane": _decay_to_dict(neuron.membrane), "fraction_bits": neuron.fraction_bits,
-                   "compare": neuron.compare, "reset": neuron.reset},
+        "source": projection.source, "target": projection.target,
+        **({} if projection.pool is None else {"pool": asdict(projection.pool)}),
+        **({"delay": projection.delay} if projection.delay else {}),
+        "connection": {"kind": kind, "weight_bits": connection.weight_bits, "bias": connection.bias is not None,
+                       **fields},
     }
 
 
@@ -163,43 +197,46 @@ def take(arrays: Arrays, layer: str, what: str) -> npt.NDArray[Any]:
         raise SpikeloomError(f"layer {layer}: array {what} is missing") from None
 
 
-def _layer(record: _LayerRecord, arrays: Arrays) -> Layer:
+def _population(record: _PopulationRecord, arrays: Arrays) -> Population:
     name = check_layer_name(record.name)
-    connection, neuron = record.connection, record.neuron
+    own = {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
+    left = dict(own)
     try:
-        return Layer(
-            name=name, pool=None if record.pool is None else Pool(**dict(record.pool)),
-            connection=_connection(connection, take(arrays, name, "weight"),
-                                   take(arrays, name, "bias") if connection.bias else None),
-            neuron=Neuron(synapse=_decay("synapse", neuron.synapse), membrane=_decay("membrane", neuron.membrane),
-                          threshold=take(arrays, name, "threshold"), fraction_bits=neuron.fraction_bits,
-                          compare=neuron.compare, reset=neuron.reset))
+        neuron = neuron_from_json(record.neuron, left)
+        for key in own.keys() - left.keys():
+            del arrays[f"{name}.{key}"]
+        return Population(name=name, shape=record.shape, neuron=neuron)
     except SpikeloomError as error:
-        prefix = "" if str(error).startswith(f"layer {name}:") else f"layer {name}: "
-        raise SpikeloomError(f"{prefix}{error}") from error
+        raise _of_layer(name, error) from error
 
 
-def _connection(record: _ConnectionRecord, weight: npt.NDArray[Any], bias: npt.NDArray[Any] | None) -> Dense | Conv2d:
-    if (record.geometry is None) != (record.kind == "dense"):
-        raise SpikeloomError(f"field geometry of a {record.kind} connection "
-                             f"{'is missing' if record.geometry is None else 'must not be given'}")
-    if record.geometry is None:
-        return Dense(weight=weight, weight_bits=record.weight_bits, bias=bias)
-    return Conv2d(geometry=ConvGeometry(**dict(record.geometry)), weight=weight, weight_bits=record.weight_bits,
-                  bias=bias)
-
-
-def _decay_to_dict(decay: Decay) -> dict[str, Any]:
-    return {"shift": decay.k} if isinstance(decay, Shift) else {"multiply": decay.c}
-
-
-def _decay(what: str, record: _DecayRecord) -> Decay:
+def _projection(record: _ProjectionRecord, prefix: str, arrays: Arrays) -> Projection:
+    target = check_layer_name(record.target)
     try:
-        if record.shift is not None and record.multiply is None:
-            return Shift(record.shift)
-        if record.multiply is not None and record.shift is None:
-            return Multiply(record.multiply)
+        return Projection(source=record.source, target=target, delay=record.delay,
+                          pool=None if record.pool is None else Pool(**dict(record.pool)),
+                          connection=_connection(record.connection, prefix, arrays))
     except SpikeloomError as error:
-        raise SpikeloomError(f"{what}: {error}") from error
-    raise SpikeloomError(f"{what}: a decay must be {{'shift': k}} or {{'multiply': c}}, not "
-                         f"{record.model_dump(exclude_none=True)}")
+        raise _of_layer(target, error) from error
+
+
+def _of_layer(name: str, error: SpikeloomError) -> SpikeloomError:
+    prefix = "" if str(error).startswith(f"layer {name}:") else f"layer {name}: "
+    return SpikeloomError(f"{prefix}{error}")
+
+
+def _connection(record: _ConnectionRecord, prefix: str, arrays: Arrays) -> Connection:
+    kind, given = record.kind, dict(record)
+    for name in ("geometry", "inputs", "outputs", "size", "weight"):
+        if (given[name] is None) == (name in _FIELDS[kind]):
+            raise SpikeloomError(f"field {name} of a {kind} connection "
+                                 f"{'is missing' if given[name] is None else 'must not be given'}")
+    fields = {name: given[name] for name in _FIELDS[kind]}
+    if record.geometry is not None:
+        fields["geometry"] = ConvGeometry(**dict(record.geometry))
+    for name in (*_ARRAYS[kind], *(("bias",) if record.bias else ())):
+        if f"{prefix}{name}" not in arrays:
+            raise SpikeloomError(f"array {name} is missing")
+        fields[name] = arrays.pop(f"{prefix}{name}")
+    connection: Connection = CONNECTIONS[kind](weight_bits=record.weight_bits, **fields)
+    return connection

@@ -4,6 +4,7 @@ This is the one place that owns rounding. The golden model, the width proof, the
 hardware all take it from here:
 
 * ``Shift(k)``: ``decay(x) = x - (x >> k)``, the time constant is ``2**k`` steps;
+* ``Shifts(k, l)``: ``decay(x) = x - (x >> k) - (x >> l)``, what is kept in a step is ``1 - 2**-k - 2**-l``;
 * ``Multiply(c)``: ``decay(x) = (x * c) >> 12``, the time constant is ``4096 / (4096 - c)`` steps.
 
 ``>>`` is the arithmetic shift: it rounds to minus infinity.
@@ -14,10 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .system.arguments import real, whole
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["MULTIPLY_FRACTION_BITS", "Decay", "Multiply", "Shift", "decay_for_tau", "signed_bits",
-           "unsigned_bits"]
+from .errors import SpikeloomError
+from .system.arguments import array, real, short, whole
+
+__all__ = ["MULTIPLY_FRACTION_BITS", "Decay", "IntArray", "Multiply", "Shift", "Shifts", "decay_for_tau",
+           "integer_array", "signed_bits", "unsigned_bits"]
+
+IntArray = npt.NDArray[np.integer[Any]]
 
 MULTIPLY_FRACTION_BITS = 12
 
@@ -56,13 +63,47 @@ class Shift:
 
 
 @dataclass(frozen=True)
+class Shifts:
+    """Decay by ``x - (x >> k) - (x >> l)``: two subtractions, for time constants between the powers of two.
+
+    Parameters
+    ----------
+    k, l : int
+        1..15. What is kept in a step is ``1 - 2**-k - 2**-l``: ``Shifts(3, 4)`` keeps 13/16, a time constant of 5.3.
+
+    Raises
+    ------
+    SpikeloomError
+        If one is out of range.
+    """
+
+    k: int
+    l: int  # noqa: E741
+
+    def __post_init__(self) -> None:
+        for name in ("k", "l"):
+            object.__setattr__(self, name, whole(getattr(self, name), f"decay shift {name}", 1, 15))
+
+    def __call__(self, x: X) -> X:
+        """Decay ``x`` (an int or an integer array of any shape), each shift rounding to minus infinity."""
+        out: X = x - (x >> self.k) - (x >> self.l)
+        return out
+
+    @property
+    def tau_steps(self) -> float:
+        """Time constant in steps."""
+        return 1 / (2.0**-self.k + 2.0**-self.l)
+
+
+@dataclass(frozen=True, eq=False)
 class Multiply:
     """Decay by ``(x * c) >> 12``: any time constant, one multiplier.
 
     Parameters
     ----------
-    c : int
-        0..4096; the fraction that is kept, in units of 1/4096 (4096 is no decay).
+    c : int or integer array
+        0..4096; the fraction that is kept, in units of 1/4096 (4096 is no decay). An array has a factor for each
+        channel or neuron.
 
     Raises
     ------
@@ -70,10 +111,20 @@ class Multiply:
         If ``c`` is out of range.
     """
 
-    c: int
+    c: int | IntArray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "c", whole(self.c, "decay factor c", 0, 1 << MULTIPLY_FRACTION_BITS))
+        one = 1 << MULTIPLY_FRACTION_BITS
+        if isinstance(self.c, np.ndarray) and self.c.ndim:
+            object.__setattr__(self, "c", integer_array(self.c, "decay factor c", 0, one))
+        else:
+            object.__setattr__(self, "c", whole(self.c, "decay factor c", 0, one))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Multiply) and np.array_equal(self.c, other.c)
+
+    def __hash__(self) -> int:
+        return hash(np.asarray(self.c).tobytes())
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""
@@ -82,12 +133,41 @@ class Multiply:
 
     @property
     def tau_steps(self) -> float:
-        """Time constant in steps."""
+        """Time constant in steps; raises :class:`.SpikeloomError` if neurons have their own."""
         one = 1 << MULTIPLY_FRACTION_BITS
+        if isinstance(self.c, np.ndarray):
+            raise SpikeloomError(f"decay factor c is of each neuron's own ({self.c.size} values): there is no one time "
+                                 "constant")
         return float("inf") if self.c == one else one / (one - self.c)
 
 
-Decay = Shift | Multiply
+Decay = Shift | Shifts | Multiply
+
+
+def integer_array(raw: Any, what: str, low: int, high: int) -> npt.NDArray[np.int64]:
+    """A read-only int64 copy of a vector of integers in ``low..high``; raises :class:`.SpikeloomError` if it is not."""
+    given = array(raw, what)
+    if given.dtype.kind not in "iu":
+        raise SpikeloomError(f"{what} must be integers, not {given.dtype}")
+    if given.ndim != 1:
+        raise SpikeloomError(f"{what} must have 1 dimensions, not shape {given.shape}")
+    if given.size == 0:
+        raise SpikeloomError(f"{what} must be in {_power(low)}..{_power(high)}, not empty")
+    bad = (given < low) | (given > high)
+    if bad.any():
+        raise SpikeloomError(f"{what} must be in {_power(low)}..{_power(high)}, not {short(int(given[bad][0]))}")
+    out = given.astype(np.int64)
+    out.setflags(write=False)
+    return out
+
+
+def _power(value: int) -> str:
+    """Large limits as people write them."""
+    for offset, tail in ((0, ""), (1, "-1")):
+        size = abs(value) + offset
+        if size > 1 << 16 and size & (size - 1) == 0 and (value > 0 or not offset):
+            return f"{'-' if value < 0 else ''}2**{size.bit_length() - 1}{tail}"
+    return str(value)
 
 
 def decay_for_tau(tau_steps: float) -> Decay:

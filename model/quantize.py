@@ -122,7 +122,7 @@ def quantize(network: FloatNetwork, *, weight_bits: int, granularity: Granularit
         how = {"weight_bits": weight_bits, "granularity": granularity,
                "calibration_images": 0 if calibration is None else len(calibration)}
         synapse = decay_for_tau(network.layers[len(layers) - 1].tau_s)
-        return Network(name=network.name, input=inp, layers=tuple(layers), steps=network.steps,
+        return Network.chain(name=network.name, input=inp, layers=tuple(layers), steps=network.steps,
                        readout=Readout.psc_sum(network.steps, synapse),
                        metadata={**network.metadata, "quantization": how})
 

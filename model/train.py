@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, cast
 
@@ -35,6 +35,7 @@ from .network import (
     weight_range,
 )
 from .network_file import save_network
+from .neurons.neuron_type import NeuronType
 from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
 from .system.arguments import an, array, called, choice, short
@@ -154,6 +155,7 @@ class _Layer(torch.nn.Module):
 
     def _real(self, layer: Layer) -> tuple[Tensor, Tensor, Tensor]:
         """Weights, biases and scales of a quantised layer as real numbers: :meth:`integers` the other way round."""
+        assert isinstance(layer.neuron, Neuron)
         whole = torch.tensor(layer.connection.weight).double()
         unit = self.config.tau_s * (1 << layer.neuron.fraction_bits) / torch.tensor(layer.neuron.threshold).double()
         levels = torch.full((1, *(self.shape.geometry.input_shape if self.shape.geometry else (self.shape.inputs,))),
@@ -579,8 +581,13 @@ def _check_quantised_start(config: TrainConfig, shapes: list[LayerShape], start:
     want = [(s.geometry, (s.outputs, s.inputs), s.pool) for s in shapes]
     given = [(getattr(la.connection, "geometry", None), (la.connection.outputs, la.connection.inputs), la.pool)
              for la in start.layers]
-    decays = {decay for la in start.layers for decay in (("tau_s", la.neuron.synapse), ("tau_m", la.neuron.membrane))}
-    if given != want or decays != {("tau_s", decay_for_tau(config.tau_s)), ("tau_m", decay_for_tau(config.tau_m))}:
+    def trained(neuron: NeuronType) -> bool:
+        one = np.array([1])
+        return isinstance(neuron, Neuron) and replace(neuron, threshold=one).program.hash == Neuron(
+            synapse=decay_for_tau(config.tau_s), membrane=decay_for_tau(config.tau_m), threshold=one,
+            fraction_bits=neuron.fraction_bits).program.hash
+
+    if given != want or not all(trained(la.neuron) for la in start.layers):
         raise SpikeloomError(f"training: the layers of network {start.name} to start from are not those of "
                              f"hidden={config.hidden!r} with tau_s={config.tau_s} and tau_m={config.tau_m}")
     how = start.metadata.get("training", {})
@@ -646,7 +653,7 @@ def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...], accuracy
     if config.weight_bits is None:
         return FloatNetwork(name=config.name, shape=shape, mean=config.mean, std=config.std, steps=config.steps,
                             layers=tuple(layer.export_float() for layer in layers), metadata=metadata)
-    return Network(name=config.name, input=StaticInput(shape=shape, bits=config.input_bits), steps=config.steps,
+    return Network.chain(name=config.name, input=StaticInput(shape=shape, bits=config.input_bits), steps=config.steps,
                    layers=tuple(layer.export() for layer in layers), metadata=metadata,
                    readout=_readout(config))
 

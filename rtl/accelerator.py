@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .beat import beat_masks, index_shape
+from .beat import beat_masks, beat_stream, index_shape
+from .fork import Fork
 from .layer import SpikingLayer
 from .readout import Readout, ReadoutConfig
 from .weight_fetch import axi4_read
 
-__all__ = ["Accelerator"]
+__all__ = ["Accelerator", "AcceleratorConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceleratorConfig:
+    """How layers and streams hang together.
+
+    Parameters
+    ----------
+    input_items, input_item_bits : int
+        Masks in a beat of input, bits of a mask.
+    input_beats : int
+        Beats of input in a run.
+    sources : tuple of tuple of int
+        For each layer, where its sources come from: 0 for the input, else one more than the layer's number.
+    output : int
+        Number of the layer that is read.
+    late : mapping of int to int
+        Beats in a run, of the layers whose last beats the output does not need: the class waits for them.
+    readout : ReadoutConfig
+    """
+
+    input_items: int
+    input_item_bits: int
+    input_beats: int
+    sources: tuple[tuple[int, ...], ...]
+    output: int
+    late: Mapping[int, int]
+    readout: ReadoutConfig
 
 
 class Accelerator(wiring.Component):
     """Beats of input in, a class per sample out.
 
-    Between two layers, the nets ``spikes_<layer>_valid``, ``_ready`` and ``_payload`` show every spike
+    Behind each layer, the nets ``spikes_<layer>_valid``, ``_ready`` and ``_payload`` show every spike
     (the masks alone, also where potentials travel with them).
 
     Parameters
     ----------
+    config : AcceleratorConfig
     layers : sequence of SpikingLayer
-    readout : ReadoutConfig
 
     With external weights, an inference during which a memory answered with an error is marked invalid; of several that
     are under way in that moment, all are. The next one is right again.
@@ -40,11 +70,12 @@ class Accelerator(wiring.Component):
     clear : In(1), clears ``status``
     """
 
-    def __init__(self, layers: Sequence[SpikingLayer], readout: ReadoutConfig) -> None:
+    def __init__(self, config: AcceleratorConfig, layers: Sequence[SpikingLayer]) -> None:
+        self.config = config
         self.layers = layers
-        self.readout = readout
+        self.readout = config.readout
         super().__init__({
-            "i": In(layers[0].i.signature.flip()),
+            "i": In(beat_stream(config.input_items, config.input_item_bits)),
             "o": Out(stream.Signature(self._result_shape())),
             **self._memory_ports(),
         })
@@ -69,23 +100,34 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        before: Any = wiring.flipped(self.i)
-        for layer in self.layers:
+        consumers: list[list[Any]] = [[] for _ in range(len(self.layers) + 1)]
+        for layer, sources in zip(self.layers, self.config.sources, strict=True):
+            m.submodules[layer.config.synapse.name] = layer
+            for k, source in enumerate(sources):
+                consumers[source].append(getattr(layer, f"i{k}"))
+        m.submodules.readout = readout = Readout(self.readout)
+        complete: list[Any] = []
+        self._connect(m, "input", self.i.valid, self.i.ready, self.i.payload, consumers[0])
+        for number, layer in enumerate(self.layers):
             name = layer.config.synapse.name
-            m.submodules[name] = layer
-            wiring.connect(m, before, layer.i)
-            link = layer.o.signature.create(path=(f"link_{name}",))
             valid, ready = Signal(name=f"spikes_{name}_valid"), Signal(name=f"spikes_{name}_ready")
             masks = beat_masks(layer.o.payload)
             payload = Signal(len(Value.cast(masks)), name=f"spikes_{name}_payload")
-            above = Value.cast(layer.o.payload)[len(payload):]
-            m.d.comb += [valid.eq(layer.o.valid), payload.eq(masks), layer.o.ready.eq(ready), link.valid.eq(valid),
-                         link.payload.as_value().eq(Cat(payload, above)), ready.eq(link.ready)]
-            before = link
-        m.submodules.readout = readout = Readout(self.readout)
-        wiring.connect(m, before, readout.i)
+            m.d.comb += [valid.eq(layer.o.valid), payload.eq(masks), layer.o.ready.eq(ready)]
+            sinks = list(consumers[number + 1])
+            if number == self.config.output:
+                link = layer.o.signature.create(path=(f"link_{name}",))
+                above = Value.cast(layer.o.payload)[len(Value.cast(masks)):]
+                wiring.connect(m, link, readout.i)
+                m.d.comb += Value.cast(link.payload)[len(Value.cast(masks)):].eq(above)
+                sinks.append(link)
+            self._connect(m, name, valid, ready, payload, sinks)
+            if number in self.config.late:
+                complete.append(self._complete(m, name, valid & ready, self.config.late[number]))
+        all_there = Cat(complete).all() if complete else Const(1)
+        m.d.comb += [self.o.valid.eq(readout.o.valid & all_there), readout.o.ready.eq(self.o.ready & all_there)]
         if not self.external:
-            wiring.connect(m, readout.o, wiring.flipped(self.o))
+            m.d.comb += self.o.payload.eq(readout.o.payload)
             return m
         for k, layer in enumerate(self.external):
             name = layer.config.synapse.name
@@ -95,13 +137,33 @@ class Accelerator(wiring.Component):
                 m.d.sync += self.status[k].eq(0)
             with m.If(layer.error):
                 m.d.sync += self.status[k].eq(1)
-        m.d.comb += [self.o.valid.eq(readout.o.valid), readout.o.ready.eq(self.o.ready),
-                     self.o.payload["class"].eq(readout.o.payload), self.o.payload["invalid"].eq(self._invalid(m))]
+        m.d.comb += [self.o.payload["class"].eq(readout.o.payload), self.o.payload["invalid"].eq(self._invalid(m))]
         return m
+
+    def _complete(self, m: Module, name: str, moves: Any, run_beats: int) -> Any:
+        """Whether a layer has given all beats of the run whose class is next."""
+        beat_q = Signal(index_shape(run_beats), name=f"beats_{name}_q")
+        runs_q = Signal(8, name=f"runs_{name}_q")  # more than all queues together can hold
+        ends, leaves = Signal(name=f"run_{name}_ends"), self.o.valid & self.o.ready
+        m.d.comb += ends.eq(moves & (beat_q == run_beats - 1))
+        with m.If(moves):
+            m.d.sync += beat_q.eq(Mux(ends, 0, beat_q + 1))
+        m.d.sync += runs_q.eq(runs_q + ends - leaves)
+        return runs_q != 0
+
+    def _connect(self, m: Module, name: str, valid: Any, ready: Any, payload: Any, sinks: list[Any]) -> None:
+        """One stream to all that read it."""
+        if len(sinks) == 1:
+            m.d.comb += [sinks[0].valid.eq(valid), ready.eq(sinks[0].ready)]
+        else:
+            m.submodules[f"fork_{name}"] = fork = Fork(len(sinks))
+            m.d.comb += [fork.valid.eq(valid), ready.eq(fork.ready), fork.o_ready.eq(Cat(s.ready for s in sinks))]
+            m.d.comb += [sink.valid.eq(fork.o_valid[k]) for k, sink in enumerate(sinks)]
+        m.d.comb += [Value.cast(beat_masks(sink.payload)).eq(Value.cast(payload)) for sink in sinks]
 
     def _invalid(self, m: Module) -> Any:
         """Whether the next result belongs to an inference that was under way when a memory answered with an error."""
-        beats_per_run = self.layers[0].input_beats * len(self.readout.step_weights)
+        beats_per_run = self.config.input_beats
         beat_q = Signal(index_shape(beats_per_run))
         starts, leaves, error = Signal(), Signal(), Signal()
         m.d.comb += [starts.eq(self.i.valid & self.i.ready & (beat_q == 0)), leaves.eq(self.o.valid & self.o.ready),

@@ -1,4 +1,4 @@
-"""A layer: event queue or window queue, synapse array, neuron array, joined."""
+"""A layer: its inputs, event queue or window queue, synapse array, neuron array, joined."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from amaranth.lib.wiring import In, Out
 from .beat import beat_stream, index_shape
 from .event_queue import EventQueue
 from .fifo import Queue
+from .layer_inputs import LayerInputs, SourceConfig
 from .neuron_array import NeuronArray, NeuronArrayConfig
-from .or_pool import OrPool, OrPoolConfig
+from .replay import Replay, ReplayConfig
 from .synapse import SynapseArray, SynapseConfig
 from .weight_fetch import WeightFetch, WeightFetchConfig, axi4_read, fetch_slot_layout
 from .window_queue import WindowQueue, WindowQueueConfig
@@ -24,13 +25,14 @@ __all__ = ["LayerConfig", "SpikingLayer"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerConfig:
-    """Shapes of the parts; ``or_pool`` stands in front of the others where the layer has one, ``fetch`` between the
-    queue and the synapses where the weights are in external memory."""
+    """Shapes of the parts; ``fetch`` stands between the queue and the synapses where the weights are in external
+    memory, ``replay`` between synapses and neurons where a static input lasts for several windows."""
 
+    sources: tuple[SourceConfig, ...]
     synapse: SynapseConfig
     neurons: NeuronArrayConfig
-    or_pool: OrPoolConfig | None = None
     fetch: WeightFetchConfig | None = None
+    replay: ReplayConfig | None = None
 
 
 class SpikingLayer(wiring.Component):
@@ -44,7 +46,8 @@ class SpikingLayer(wiring.Component):
 
     Members
     -------
-    i, o : In, Out(beat stream)
+    i0, i1, ... : In(beat stream), of each source
+    o : Out(beat stream)
     axi, base, error : Out(axi4_read), In(address_bits), Out(1)
         With external weights only: the bus, the address of the weight table, and a cycle of 1 for every weight row that
         the memory answered with an error.
@@ -54,20 +57,14 @@ class SpikingLayer(wiring.Component):
         self.config = config
         self.weights = weights
         self.constants = constants
-        queue, neurons = config.or_pool or config.synapse.queue, config.neurons
+        neurons = config.neurons
         super().__init__({
-            "i": In(beat_stream(queue.items, queue.item_bits)),
+            **{f"i{k}": In(beat_stream(s.items, s.item_bits)) for k, s in enumerate(config.sources)},
             "o": Out(beat_stream(neurons.units, neurons.neuron.steps, neurons.potential_bits)),
             **({} if config.fetch is None else {
                 "axi": Out(axi4_read(config.fetch.address_bits, config.fetch.bus_bits)),
                 "base": In(config.fetch.address_bits), "error": Out(1)}),
         })
-
-    @property
-    def input_beats(self) -> int:
-        """Beats of a window on ``i``."""
-        pool = self.config.or_pool
-        return self.config.synapse.queue.beats * (1 if pool is None else pool.size**2)
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -76,13 +73,16 @@ class SpikingLayer(wiring.Component):
         m.submodules.queue = queue
         m.submodules.synapses = synapses = SynapseArray(self.config.synapse, self.weights)
         m.submodules.neurons = neurons = NeuronArray(self.config.neurons, self.constants)
-        if self.config.or_pool is None:
-            wiring.connect(m, wiring.flipped(self.i), queue.i)
-        else:
-            m.submodules.or_pool = pool = OrPool(self.config.or_pool)
-            wiring.connect(m, wiring.flipped(self.i), pool.i)
-            wiring.connect(m, pool.o, queue.i)
-        wiring.connect(m, synapses.o, neurons.i)
+        m.submodules.inputs = inputs = LayerInputs(self.config.sources)
+        for k in range(len(self.config.sources)):
+            wiring.connect(m, wiring.flipped(getattr(self, f"i{k}")), getattr(inputs, f"i{k}"))
+        wiring.connect(m, inputs.o, queue.i)
+        sums: Any = synapses.o
+        if self.config.replay is not None:
+            m.submodules.replay = replay = Replay(self.config.replay)
+            wiring.connect(m, sums, replay.i)
+            sums = replay.o
+        wiring.connect(m, sums, neurons.i)
         wiring.connect(m, neurons.o, wiring.flipped(self.o))
         if self.config.fetch is None:
             m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.room)]

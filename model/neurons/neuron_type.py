@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -46,7 +46,9 @@ class NeuronType:
 
     A subclass declares ``registers`` (names and values after a reset; a truth value is one bit) and writes
     :meth:`step`. A field that holds an integer array of different values is a constant of each neuron's own; in
-    ``step`` it is a :class:`.Number`, as is the one value of an array whose values are equal.
+    ``step`` it is a :class:`.Number`, as is the one value of an array whose values are equal. Fields may be
+    dataclasses with such fields (:mod:`.parts`). Registers that neither spike nor potential ever depend on are left
+    out.
     """
 
     registers: ClassVar[Mapping[str, int | bool]] = {}
@@ -71,10 +73,19 @@ class NeuronType:
         raise NotImplementedError
 
     @property
+    def arrays(self) -> dict[str, npt.NDArray[np.int64]]:
+        """All constants that are arrays, by name; those of a part after the part's name: ``membrane_c``."""
+        return dict(_arrays(self, ""))
+
+    @property
     def own_constants(self) -> dict[str, npt.NDArray[np.int64]]:
         """The constants that differ from neuron to neuron."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return {name: value for name, value in values.items() if isinstance(value, np.ndarray) and _differs(value)}
+        return {name: value for name, value in self.arrays.items() if _differs(value)}
+
+    def with_numbers(self, numbers: Mapping[str, Number]) -> NeuronType:
+        """A copy whose arrays are these numbers, as :meth:`step` wants it."""
+        out: NeuronType = _filled(self, numbers, "")
+        return out
 
     @cached_property
     def program(self) -> Program:
@@ -93,13 +104,9 @@ class NeuronType:
             If the step does what hardware cannot do, or gives something else than it should.
         """
         recorder = Recorder()
-        here = copy.copy(self)
-        for f in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if isinstance(value, np.ndarray):
-                number = recorder.record("parameter", (), f.name) if _differs(value) else recorder.constant(
-                    int(value.flat[0]))
-                object.__setattr__(here, f.name, number)
+        here = self.with_numbers({
+            name: recorder.record("parameter", (), name) if _differs(value) else recorder.constant(int(value.flat[0]))
+            for name, value in self.arrays.items()})
         start = {name: recorder.record("register", (), name, truth=isinstance(reset, bool))
                  for name, reset in self.registers.items()}
         x = recorder.record("sum", (), 0)
@@ -118,9 +125,47 @@ class NeuronType:
                 raise SpikeloomError(f"neuron type {name}: register {register} starts as {self.registers[register]!r}, "
                                      "but its step writes another kind of number")
             outputs[f"next {register}"] = number
+        read = _read_registers(recorder.graph(outputs))
+        outputs = {name: number for name, number in outputs.items() if name.removeprefix("next ") in read
+                   or not name.startswith("next ")}
         graph: Graph = recorder.graph(outputs)
-        return Program(graph.operations, graph.outputs, graph.truths, dict(self.registers),
+        return Program(graph.operations, graph.outputs, graph.truths,
+                       {name: reset for name, reset in self.registers.items() if name in read},
                        tuple(str(name) for name in graph.leaves("parameter")))
+
+
+def _read_registers(graph: Graph) -> set[str]:
+    """The registers whose contents ever reach a spike or a potential: the others need not be kept."""
+    place = graph.leaves("register")
+    read: set[str] = set()
+    wanted = [name for name in ("spike", "potential") if name in graph.outputs]
+    while wanted:
+        reached = graph.depends_on[graph.outputs[wanted.pop()]]
+        for name, position in place.items():
+            if reached >> position & 1 and name not in read:
+                read.add(name)
+                wanted.append(f"next {name}")
+    return read
+
+
+def _arrays(value: Any, prefix: str) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+    for f in fields(value):
+        inner = getattr(value, f.name)
+        if isinstance(inner, np.ndarray):
+            yield f"{prefix}{f.name}", inner
+        elif is_dataclass(inner):
+            yield from _arrays(inner, f"{prefix}{f.name}_")
+
+
+def _filled(value: Any, numbers: Mapping[str, Number], prefix: str) -> Any:
+    here = copy.copy(value)
+    for f in fields(value):
+        inner = getattr(value, f.name)
+        if isinstance(inner, np.ndarray):
+            object.__setattr__(here, f.name, numbers[f"{prefix}{f.name}"])
+        elif is_dataclass(inner):
+            object.__setattr__(here, f.name, _filled(inner, numbers, f"{prefix}{f.name}_"))
+    return here
 
 
 def _differs(values: npt.NDArray[np.int64]) -> bool:

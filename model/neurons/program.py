@@ -348,6 +348,10 @@ class Number:
 
     __rand__, __ror__ = __and__, __or__
 
+    def never(self) -> Number:
+        """The truth value False, for neurons that never spike."""
+        return self.recorder.constant(False)
+
     def __eq__(self, other: object) -> Any:
         raise _refused("==", "has no hardware here: use > and >=")
 

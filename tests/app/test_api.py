@@ -83,7 +83,7 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Readout": (Readout, {"kind": "count", "step_weights": (1, 1), "ties": "membrane"}),
     "Network": (Network, {"name": "n", "input": StaticInput(shape=(4, 4), bits=4), "steps": 2, "metadata": {},
                           "layers": (Layer(name="a", connection=dense(), neuron=neuron()),),
-                          "readout": Readout.count(2)}),
+                          "readout": Readout.count()}),
     "FloatLayer": (FloatLayer, {"name": "a", "weight": np.ones((4, 16)), "bias": None, "tau_m": 4.0, "tau_s": 2.0,
                                 "theta": 1.0, "geometry": None, "pool": None, "pool_gain": 1.0}),
     "FloatNetwork": (FloatNetwork, {

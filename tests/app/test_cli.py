@@ -104,7 +104,7 @@ def test_check(run: Run, files: Files, tmp_path: Path, fold: str) -> None:
     value = value_of(run("check", files.snn, "--fold", fold, "--data", files.data, "--samples", 20, "--json"))
     assert [layer["name"] for layer in value["layers"]] == ["layer0", "layer1"]
     for layer in value["layers"]:
-        for key in ("weight_bits", "accumulator_bits", "drive_bits", "current_bits", "membrane_bits",
+        for key in ("weight_bits", "accumulator_bits", "drive_bits", "potential_bits",
                     "weight_memory_bits", "events_mean", "end_cycle_mean"):
             assert layer[key] >= 0
     cycles = value["cycles"]

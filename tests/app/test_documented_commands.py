@@ -71,7 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name=f"layer{k}", connection=Dense(weight=rng.integers(-high, high, (b, a)), weight_bits=weight_bits),
             neuron=Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=2, threshold=np.array([a * high])))
             for k, (a, b) in enumerate(pairwise(sizes)))
-        return Network(name=name, input=StaticInput(shape=(28, 28), bits=4), layers=layers, steps=5,
+        return Network.chain(name=name, input=StaticInput(shape=(28, 28), bits=4), layers=layers, steps=5,
                        readout=Readout.psc_sum(5, Shift(1)))
 
     save_network(network("my", 784, 12, 10), folder / "my.snn")

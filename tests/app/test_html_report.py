@@ -33,7 +33,7 @@ def make_network(sizes: tuple[int, ...], inp: StaticInput | SpikeInput, steps: i
               neuron=Neuron(synapse=Shift(1), membrane=Multiply(3000), threshold=np.array([15]), fraction_bits=2,
                             compare=">", reset="zero" if k else "subtract"))
         for k, (inputs, outputs) in enumerate(pairwise(sizes)))
-    return Network(name="small", input=inp, layers=layers, steps=steps, readout=Readout.count(steps),
+    return Network.chain(name="small", input=inp, layers=layers, steps=steps, readout=Readout.count(),
                    metadata={"recipe": {"seed": 7, "note": "<script>alert(1)</script>"}, "test_accuracy": 0.5})
 
 
@@ -110,7 +110,7 @@ def test_says_what_was_measured(image_build: tuple[Path, Dataset], tmp_path: Pat
                  "ties: lowest index"):
         assert fact in text, fact
     for layer in manifest.to_json()["layers"]:
-        assert f"<td>{layer['membrane_bits']}</td>" in text
+        assert f"<td>{layer['potential_bits']}</td>" in text
     assert text.count("<figure>") == 5
     assert "&lt;i&gt;boot&lt;/i&gt;" in text
     assert "&lt;script&gt;" in text

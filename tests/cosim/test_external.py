@@ -49,7 +49,7 @@ def network() -> Network:
         Layer(name=f"layer{k}", connection=Dense(weight=rng.integers(-8, 8, (b, a)), weight_bits=4),
               neuron=Neuron(synapse=Shift(1), membrane=Shift(2), fraction_bits=0, threshold=np.array([6])))
         for k, (a, b) in enumerate(((8, 6), (6, 4))))
-    return Network(name="two", input=SpikeInput(shape=(8,)), layers=layers, steps=4, readout=Readout.count(4))
+    return Network.chain(name="two", input=SpikeInput(shape=(8,)), layers=layers, steps=4, readout=Readout.count())
 
 
 def test_a_bus_error_marks_its_inference_and_no_other(tmp_path: Path, network: Network) -> None:

@@ -47,7 +47,7 @@ def network_of(static: bool) -> Network:
                      connection=Dense(weight=rng.integers(-6, 8, (outputs, inputs)), weight_bits=4,
                                       bias=rng.integers(-4, 5, outputs)))
 
-    return Network(
+    return Network.chain(
         name="faulty", input=StaticInput(shape=(12,), bits=2) if static else SpikeInput(shape=(12,)), steps=4,
         layers=(layer("first", 12, 8, Shift(1), Multiply(3000), 30 if static else 20, reset="subtract"),
                 layer("second", 8, 4, Shift(2), Shift(1), 20, compare=">=")),

@@ -31,7 +31,7 @@ def network() -> Network:
               neuron=Neuron(synapse=Multiply(3515) if k == 0 else Shift(1), membrane=Shift(2),
                             fraction_bits=2 if k else 0, threshold=np.array([threshold])))
         for k, (a, b, threshold) in enumerate(zip(sizes, sizes[1:], thresholds, strict=False)))
-    return Network(name="lively", input=StaticInput(shape=(30,), bits=7), layers=layers, steps=5,
+    return Network.chain(name="lively", input=StaticInput(shape=(30,), bits=7), layers=layers, steps=5,
                    readout=Readout.psc_sum(5, Shift(1)))
 
 

@@ -32,7 +32,7 @@ def network(pool: Pool | None) -> Network:
 
     geometry = ConvGeometry(input_shape=(2, size, size), channels=3, kernel=(3, 3))
     outputs = int(np.prod(geometry.output_shape))
-    return Network(name="maps", input=SpikeInput(shape=SHAPE), steps=STEPS, readout=Readout.count(STEPS), layers=(
+    return Network.chain(name="maps", input=SpikeInput(shape=SHAPE), steps=STEPS, readout=Readout.count(), layers=(
         Layer(name="conv", pool=pool, neuron=neuron(6 if pool is None else 2),
               connection=Conv2d(geometry=geometry, weight=rng.integers(-3, 5, geometry.weight_shape), weight_bits=4)),
         Layer(name="out", neuron=neuron(4),

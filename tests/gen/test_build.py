@@ -87,8 +87,8 @@ def test_manifest(plan: Plan, tmp_path: Path) -> None:
         assert {key: told[key] for key in ("name", "inputs", "neurons", "lanes", "units", "groups", "weight_bits")} == {
             "name": layer.name, "inputs": layer.connection.inputs, "neurons": layer.connection.outputs, "lanes": lanes,
             "units": 1, "groups": -(-layer.connection.outputs // lanes), "weight_bits": layer.connection.weight_bits}
-        assert [told[f"{what}_bits"] for what in ("accumulator", "drive", "current", "membrane")] == [
-            bounds.accumulator_bits, bounds.drive_bits, bounds.current_bits, bounds.membrane_bits]
+        assert [told[f"{what}_bits"] for what in ("accumulator", "drive", "register", "potential")] == [
+            bounds.accumulator_bits, bounds.drive_bits, bounds.register_bits, bounds.potential_bits]
         assert told["accumulators"] == lanes * (1 if network.static and index == 0 else network.steps)
         assert told["weight_memory_bits"] == sum(bits for name, bits in manifest["memory_files"].items()
                                                  if name.startswith(f"{layer.name}_weights"))

@@ -87,7 +87,8 @@ def test_bounds_are_reached() -> None:
             name=f"a{k}", connection=Dense(weight=rng.integers(1, 8, shape), weight_bits=4),
             neuron=Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([threshold]), fraction_bits=0))
             for k, shape in enumerate([(7, 5), (3, 7)]))
-        network = Network(name="n", input=StaticInput(shape=(5,)), layers=layers, steps=2, readout=Readout.count(2))
+        network = Network.chain(name="n", input=StaticInput(shape=(5,)), layers=layers, steps=2,
+                                readout=Readout.count())
         for name, preset in PRESETS.items():
             plan = make_plan(network, preset(network))
             sample = np.full((1, 5), value, np.uint8)

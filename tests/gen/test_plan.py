@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.layers import thresholds
 from support.networks import random_fold, random_network
 
 from spikeloom.gen.channels import Channels
@@ -65,11 +66,11 @@ def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
     layer, neuron = plan.network.layers[index], plan.layers[index].neurons.neuron
     channels, words = plan.channels[index + 1], plan.constants(index)
     own = set(neuron.program.parameters)
-    thresholds = [int(layer.thresholds[0])] * layer.connection.outputs
+    limits = [int(thresholds(layer)[0])] * layer.connection.outputs
     biases = [0] * layer.connection.outputs
     if not neuron.has_constants:
         assert words == []
-        return thresholds, biases
+        return limits, biases
     layout = constants_layout(neuron)
     assert len(words) == channels.beats
     for beat, word in enumerate(words):
@@ -78,12 +79,12 @@ def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
             view: Any = layout.from_bits(word >> unit * layout.size & ((1 << layout.size) - 1))
             if channel >= 0:
                 if "threshold" in own:
-                    thresholds[channel] = view.threshold
+                    limits[channel] = view.threshold
                 if "bias" in own:
                     biases[channel] = view.bias
             if "exists" in own:
                 assert view.exists == (channel >= 0)
-    return thresholds, biases
+    return limits, biases
 
 
 @settings(max_examples=80, deadline=None)
@@ -94,7 +95,7 @@ def test_memories_decode_to_the_network(seed: int) -> None:
     plan = make_plan(network, random_fold(rng, network))
     for index, layer in enumerate(network.layers):
         np.testing.assert_array_equal(decode_weights(plan, index), layer.connection.weight)
-        assert decode_constants(plan, index) == (layer.thresholds.tolist(), layer.biases.tolist())
+        assert decode_constants(plan, index) == (thresholds(layer).tolist(), layer.biases.tolist())
 
 
 def test_shapes(spiking: Network) -> None:
@@ -108,7 +109,7 @@ def test_shapes(spiking: Network) -> None:
     queue = second.synapse.queue
     assert (queue.items, queue.item_bits, queue.beats, queue.banks, queue.passes) == (2, 2, 6, 1, 2)
     assert [layer.neurons.neuron.keeps_state for layer in plan.layers] == [True, True]
-    weights = spiking.readout.step_weights
+    weights = spiking.step_weights
     assert plan.readout.step_weights == (weights[:2], weights[2:4], weights[4:])
     assert (plan.readout.classes, plan.readout.lanes, plan.readout.units) == (3, 2, 1)
 
@@ -119,7 +120,7 @@ def test_potentials_only_where_the_readout_looks_at_them(spiking: Network, ties:
     network = replace(spiking, readout=replace(spiking.readout, ties=ties))
     plan = make_plan(network, Fold(layers=(LayerFold(), LayerFold()), input_per_beat=4, window_steps=window))
     assert [layer.neurons.neuron.gives_potential for layer in plan.layers] == [False, ties == "membrane"]
-    bits = layer_bounds(network, 1).membrane_bits if ties == "membrane" else 0
+    bits = layer_bounds(network, 1).potential_bits if ties == "membrane" else 0
     assert (plan.layers[0].neurons.potential_bits, plan.layers[1].neurons.potential_bits) == (0, bits)
     assert plan.readout.membrane_bits == bits
 
@@ -135,7 +136,7 @@ def single(weight_bits: int, threshold: list[int], compare: Any, bias: list[int]
                                           fraction_bits=0, compare=compare),
                   connection=Dense(weight=np.ones((3, 2), int), weight_bits=weight_bits,
                                    bias=None if bias is None else np.array(bias)))
-    return Network(name="n", input=SpikeInput(shape=(2,)), layers=(layer,), steps=1, readout=Readout.count(1))
+    return Network.chain(name="n", input=SpikeInput(shape=(2,)), layers=(layer,), steps=1, readout=Readout.count())
 
 
 @pytest.mark.parametrize(("weight_bits", "threshold", "compare", "lanes", "own"), [

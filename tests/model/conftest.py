@@ -62,10 +62,10 @@ def networks(draw: st.DrawFn, max_size: int = 4, max_steps: int = 5, max_layers:
         size = chain[-1].connection.outputs
     static = draw(st.booleans())
     ties = draw(st.sampled_from(get_args(Ties)))
-    return Network(
+    return Network.chain(
         name="random", steps=steps, layers=tuple(chain),
         input=StaticInput(shape=shape, bits=draw(st.integers(1, 8))) if static else SpikeInput(shape=shape),
-        readout=draw(st.sampled_from((Readout.count(steps, ties=ties),
+        readout=draw(st.sampled_from((Readout.count(ties=ties),
                                       Readout.psc_sum(steps, chain[-1].neuron.synapse, ties=ties)))),
         metadata=draw(st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=5)), max_size=2)))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.layers import thresholds
 
 from spikeloom.model.bounds import LayerBounds, layer_bounds
 from spikeloom.model.errors import SpikeloomError
@@ -24,7 +25,7 @@ def one_layer(weight: Any, *, steps: int = 1, static_bits: int | None = None, bi
     weight = np.array(weight, ndmin=2)
     shape = (weight.shape[1],)
     settings = {"synapse": Shift(1), "membrane": Shift(1), "threshold": np.array([100]), "fraction_bits": 0}
-    return Network(name="one", steps=steps, readout=Readout.count(steps),
+    return Network.chain(name="one", steps=steps, readout=Readout.count(),
                    input=StaticInput(shape=shape, bits=static_bits) if static_bits else SpikeInput(shape=shape),
                    layers=(Layer(name="fc", connection=Dense(weight=weight, weight_bits=weight_bits, bias=bias),
                                  neuron=Neuron(**settings | neuron)),))
@@ -42,8 +43,8 @@ def states(network: Network, index: int, x: np.ndarray) -> tuple[np.ndarray, np.
         current = neuron.synapse(current) + drives[:, t] * 2**neuron.fraction_bits
         membrane = neuron.membrane(membrane) + current
         currents[:, t], membranes[:, t] = current, membrane
-        spike = membrane > layer.thresholds if neuron.compare == ">" else membrane >= layer.thresholds
-        membrane = np.where(spike, 0 if neuron.reset == "zero" else membrane - layer.thresholds, membrane)
+        spike = membrane > thresholds(layer) if neuron.compare == ">" else membrane >= thresholds(layer)
+        membrane = np.where(spike, 0 if neuron.reset == "zero" else membrane - thresholds(layer), membrane)
     return drives, currents, membranes
 
 
@@ -70,7 +71,8 @@ def within(values: np.ndarray, span: tuple[int, int]) -> bool:
 def assert_minimal(bounds: LayerBounds) -> None:
     """Each width holds both ends of its interval, and one bit less does not."""
     for span, bits in ((bounds.accumulator, bounds.accumulator_bits), (bounds.drive, bounds.drive_bits),
-                       (bounds.current, bounds.current_bits), (bounds.membrane, bounds.membrane_bits)):
+                       *((span, bounds.register_bits[name]) for name, span in bounds.registers.items()),
+                       (bounds.potential, bounds.potential_bits)):
         def holds(width: int, span: tuple[int, int] = span) -> bool:
             return -(1 << width - 1) <= span[0] <= span[1] < 1 << width - 1
         assert holds(bits)
@@ -86,8 +88,8 @@ def test_no_state_leaves_its_bounds(random_networks: Strategies, data: st.DataOb
         bounds = layer_bounds(network, index)
         drives, currents, membranes = states(network, index, inputs(network, index, rng))
         assert within(drives, bounds.drive)
-        assert within(currents, bounds.current)
-        assert within(membranes, bounds.membrane)
+        assert within(currents, bounds.registers.get("current", (currents.min(), currents.max())))
+        assert within(membranes, bounds.potential)
         # An accumulator may see any subset of a row, in any order.
         top = (1 << network.planes(0)) - 1 if network.static and index == 0 else 1
         subset = rng.integers(0, 2, (50, layer.connection.inputs)) * top
@@ -116,18 +118,19 @@ def test_exhaustive_inputs_reach_the_bounds(random_networks: Strategies, data: s
     subsets = np.array(list(itertools.product((0, top), repeat=size))) @ network.layers[0].connection.weight.T
     assert (subsets.min(), subsets.max()) == bounds.accumulator
     assert (drives.min(), drives.max()) == bounds.drive
-    assert (min(currents.min(), 0), max(currents.max(), 0)) == bounds.current
-    assert within(membranes, bounds.membrane)
-    if not (membranes >= network.layers[0].thresholds).any():  # nobody fires: the interval is exact
-        assert (min(membranes.min(), 0), max(membranes.max(), 0)) == bounds.membrane
+    if "current" in bounds.registers:  # else it is forgotten in every step
+        assert (min(currents.min(), 0), max(currents.max(), 0)) == bounds.registers["current"]
+    assert within(membranes, bounds.potential)
+    if not (membranes >= thresholds(network.layers[0])).any():  # nobody fires: the interval is exact
+        assert (min(membranes.min(), 0), max(membranes.max(), 0)) == bounds.potential
 
 
 def test_by_hand() -> None:
     bounds = layer_bounds(one_layer([[3, -2, 1], [-4, 0, 1]], bias=np.array([1, -1]), fraction_bits=2, steps=2), 0)
     assert (bounds.accumulator, bounds.drive) == ((-4, 4), (-5, 5))
-    assert (bounds.current, bounds.membrane) == ((-30, 30), (-40, 40))
+    assert (bounds.registers["current"], bounds.potential) == ((-30, 30), (-40, 40))
     assert (bounds.accumulator_bits, bounds.drive_bits) == (4, 4)
-    assert (bounds.current_bits, bounds.membrane_bits) == (6, 7)
+    assert (bounds.register_bits["current"], bounds.potential_bits) == (6, 7)
 
 
 def test_a_static_input_scales_the_sums_and_not_the_bias() -> None:
@@ -144,19 +147,19 @@ def test_a_static_input_scales_the_sums_and_not_the_bias() -> None:
 ])
 def test_reset_limits_the_membrane(reset: str, compare: str, high: int) -> None:
     network = one_layer([[8]], steps=3, threshold=np.array([5]), reset=reset, compare=compare)
-    assert layer_bounds(network, 0).membrane == (0, high)
+    assert layer_bounds(network, 0).potential == (0, high)
 
 
 def test_the_widest_neuron_decides() -> None:
     narrow, wide = one_layer([[1], [1]]), one_layer([[1], [30000]])
-    assert layer_bounds(narrow, 0).membrane_bits == 2
-    assert layer_bounds(wide, 0).membrane_bits == 16
+    assert layer_bounds(narrow, 0).potential_bits == 2
+    assert layer_bounds(wide, 0).potential_bits == 16
 
 
 def test_48_bits_are_allowed_and_49_are_not() -> None:
     top = (1 << 47) - 1
     fits = one_layer([[0]], bias=np.array([top]), threshold=np.array([1 << 47]))
-    assert layer_bounds(fits, 0).membrane_bits == 48
+    assert layer_bounds(fits, 0).potential_bits == 48
     for wide in (one_layer([[1]], bias=np.array([top])), one_layer([[0]], bias=np.array([top]), steps=2),
                  one_layer([[-1]], bias=np.array([-top - 1]))):
         with pytest.raises(SpikeloomError, match=r"layer fc: .* need 49 bits or more, allowed are 48"):

@@ -49,7 +49,7 @@ def scalar_run(network: Network, sample: np.ndarray) -> tuple[list[list[list[int
                     u = 0 if neuron.reset == "zero" else u - theta
         spikes.append(out)
         x = out
-    scores = [sum(c * x[t][k] for t, c in enumerate(network.readout.step_weights)) for k in range(network.classes)]
+    scores = [sum(c * x[t][k] for t, c in enumerate(network.step_weights)) for k in range(network.classes)]
     best = 0
     for k in range(1, network.classes):
         higher = network.readout.ties == "membrane" and scores[k] == scores[best] and potentials[k] > potentials[best]
@@ -89,7 +89,7 @@ def one_neuron(weight: Any, threshold: Any, *, steps: int, static: bool = False,
     shape = (weight.shape[1],)
     settings = {"synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 0,
                 "threshold": np.array(threshold, ndmin=1)}
-    return Network(name="one", steps=steps, readout=Readout.count(steps),
+    return Network.chain(name="one", steps=steps, readout=Readout.count(),
                    input=StaticInput(shape=shape) if static else SpikeInput(shape=shape),
                    layers=(Layer(name="fc", connection=Dense(weight=weight, weight_bits=16, bias=bias),
                                  neuron=Neuron(**settings | neuron)),))
@@ -124,7 +124,7 @@ def test_every_combination(static: bool, membrane: Decay, synapse: Decay, reset:
                              bias=rng.integers(-3, 4, sizes[i + 1]) * gain),
             neuron=Neuron(synapse=synapse, membrane=membrane, fraction_bits=3, reset=reset, compare=compare,  # type: ignore[arg-type]
                           threshold=rng.integers(1, 12, sizes[i + 1]) * gain * 8)))
-    network = Network(name="all", steps=7, layers=tuple(layers), readout=Readout.psc_sum(7, synapse),
+    network = Network.chain(name="all", steps=7, layers=tuple(layers), readout=Readout.psc_sum(7, synapse),
                       input=StaticInput(shape=(2, 3), bits=7) if static else SpikeInput(shape=(2, 3)))
     result = assert_equal(network, random_samples(network, 30, 2))
     rates = [layer.mean() for layer in result.spikes]
@@ -156,7 +156,7 @@ def test_ties_go_to_the_lowest_index() -> None:
 def test_ties_go_to_the_highest_potential() -> None:
     # None fires; the higher the weight, the higher the potential, and equal weights have equal ones.
     network = one_neuron([[1], [4], [4], [2]], 100, steps=3)
-    network = replace(network, readout=Readout.count(3, ties="membrane"))
+    network = replace(network, readout=Readout.count(ties="membrane"))
     silent, driven = np.zeros((1, 3, 1), np.uint8), np.ones((1, 3, 1), np.uint8)
     assert assert_equal(network, silent).classes.tolist() == [0]
     result = assert_equal(network, driven)
@@ -168,7 +168,7 @@ def test_ties_go_to_the_highest_potential() -> None:
 def test_a_tie_breaker_is_none_of_the_scores() -> None:
     """The highest potential without the highest score wins nothing; below zero, the highest is the nearest to zero."""
     network = one_neuron([[5, -1], [9, -3], [0, -2]], np.array([4, 50, 90]), steps=2)
-    network = replace(network, readout=Readout.count(2, ties="membrane"))
+    network = replace(network, readout=Readout.count(ties="membrane"))
     fires, sinks = np.array([[[1, 0], [1, 0]]], np.uint8), np.array([[[0, 1], [0, 1]]], np.uint8)
     result = assert_equal(network, fires)
     assert result.classes.tolist() == [0] != result.potentials.argmax(axis=1).tolist()
@@ -219,7 +219,7 @@ def test_sums_beyond_float32_are_exact() -> None:
 
 
 def test_shape_is_flattened_in_c_order() -> None:
-    network = Network(name="order", input=StaticInput(shape=(2, 2)), steps=1, readout=Readout.count(1), layers=(
+    network = Network.chain(name="order", input=StaticInput(shape=(2, 2)), steps=1, readout=Readout.count(), layers=(
         Layer(name="fc", connection=Dense(weight=np.array([[0, 1, 0, 0]]), weight_bits=4),
               neuron=Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([0]), fraction_bits=0)),))
     samples = np.array([[[0, 9], [0, 0]], [[9, 0], [9, 9]]], np.uint8)
@@ -240,7 +240,7 @@ def test_batches_are_one_run() -> None:
 def test_no_samples() -> None:
     network = one_neuron([1], 1, steps=3)
     for ties in ("lowest_index", "membrane"):
-        result = golden.run(replace(network, readout=Readout(kind="count", step_weights=(1, 1, 1), ties=ties)),
+        result = golden.run(replace(network, readout=Readout.count(ties=ties)),
                             np.zeros((0, 3, 1), np.uint8))
         assert result.spikes[0].shape == (0, 3, 1)
         assert (result.classes.shape, result.potentials.shape) == ((0,), (0, 1))
@@ -248,7 +248,7 @@ def test_no_samples() -> None:
 
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_pixels_keep_their_highest_bits(bits: int) -> None:
-    network = Network(name="bits", input=StaticInput(shape=(256,), bits=bits), steps=1, readout=Readout.count(1),
+    network = Network.chain(name="bits", input=StaticInput(shape=(256,), bits=bits), steps=1, readout=Readout.count(),
                       layers=one_neuron([[1] * 256], 0, steps=1).layers)
     got = golden.encode_input(network, np.arange(256, dtype=np.uint8)[None])
     assert got[0].tolist() == [p // 2 ** (8 - bits) for p in range(256)]

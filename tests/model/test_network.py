@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.layers import thresholds
 
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import (
@@ -21,7 +22,9 @@ from spikeloom.model.network import (
     StaticInput,
     weight_range,
 )
-from spikeloom.model.numerics import Multiply, Shift
+from spikeloom.model.neurons.parts import Clamp, DualExponential, Gain, Ramp, ResetTo, Trace
+from spikeloom.model.neurons.types import Integrator
+from spikeloom.model.numerics import Multiply, Shift, Shifts
 
 
 def dense(outputs: int = 2, inputs: int = 3, **change: Any) -> Dense:
@@ -38,8 +41,8 @@ def layer(name: str = "fc", **change: Any) -> Layer:
 
 
 def network(**change: Any) -> Network:
-    return Network(**{"name": "net", "input": SpikeInput(shape=(3,)), "layers": (layer(),), "steps": 5,
-                      "readout": Readout.count(5)} | change)
+    return Network.chain(**{"name": "net", "input": SpikeInput(shape=(3,)), "layers": (layer(),), "steps": 5,
+                      "readout": Readout.count()} | change)
 
 
 WRONG: list[tuple[Callable[[], object], str]] = [
@@ -83,13 +86,27 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: neuron(threshold=np.array([3, -1])), "threshold must be in 0..2**48-1, not -1"),
     (lambda: neuron(threshold=np.array([1 << 48])), "threshold must be in 0..2**48-1, not 281474976710656"),
     (lambda: neuron(threshold=np.array([], int)), "threshold must be in 0..2**48-1, not empty"),
-    (lambda: neuron(synapse=2), "synapse must be a Shift or a Multiply decay, not 2"),
-    (lambda: neuron(membrane=None), "membrane must be a Shift or a Multiply decay, not None"),
+    (lambda: neuron(synapse=2), "synapse must be None, a decay"),
+    (lambda: neuron(membrane=4), "membrane must be a Shift, a Shifts or a Multiply decay, not 4"),
+    (lambda: neuron(membrane=Multiply(np.array([0, 4097]))), "decay factor c must be in 0..4096, not 4097"),
+    (lambda: neuron(reset=Trace(decay=3, amount=1)), "trace decay must be a Shift, a Shifts or a Multiply decay"),
+    (lambda: neuron(reset=ResetTo(value=0.5)), "reset value must be in -140737488355327..140737488355327, not 0.5"),
+    (lambda: neuron(reset_delay=2), "reset_delay must be in 0..1, not 2"),
+    (lambda: neuron(reset_delay=1, reset="none"), "reset_delay 1 needs reset 'zero' or 'subtract', not 'none'"),
+    (lambda: neuron(refractory_steps=256), "refractory_steps must be in 0..255, not 256"),
+    (lambda: neuron(once=1), "once must be True or False, not 1"),
+    (lambda: neuron(adaptation=5), "adaptation must be a Adaptation, not 5"),
+    (lambda: neuron(gain=Gain(multiplier=40000)), "gain multiplier must be in -32768..32767, not 40000"),
+    (lambda: neuron(clamp=Clamp(low=3, high=2)), "clamp low must be at most high=2, not 3"),
+    (lambda: neuron(synapse=Ramp(taps=())), "ramp taps must be 1..4 pairs of delay and gain, not ()"),
+    (lambda: neuron(synapse=Ramp(taps=((65, 1),))), "ramp delay must be in 0..64, not 65"),
+    (lambda: neuron(synapse=DualExponential(fall=Shift(2), rise=None)), "rise must be a Shift, a Shifts or"),
+    (lambda: neuron(synapse=Shifts(0, 3)), "decay shift k must be in 1..15, not 0"),
     (lambda: neuron(fraction_bits=-1), "fraction_bits must be in 0..16, not -1"),
     (lambda: neuron(fraction_bits=17), "fraction_bits must be in 0..16, not 17"),
     (lambda: neuron(fraction_bits=2.0), "fraction_bits must be in 0..16, not 2.0"),
     (lambda: neuron(compare="<"), "compare must be '>' or '>=', not '<'"),
-    (lambda: neuron(reset="hard"), "reset must be 'zero' or 'subtract', not 'hard'"),
+    (lambda: neuron(reset="hard"), "reset must be 'zero', 'subtract' or 'none', not 'hard'"),
     # layers
     (lambda: layer(name="1st"), "layer name must be a letter followed by up to 63 letters, digits or '_', not '1st'"),
     (lambda: layer(name="a b"), "not 'a b'"),
@@ -100,23 +117,27 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     # readout
     (lambda: Readout(kind="max", step_weights=(1,)),  # type: ignore[arg-type]
      "readout kind must be 'psc_sum' or 'count', not 'max'"),
-    (lambda: Readout(kind="count", step_weights=(1,), ties="highest"),  # type: ignore[arg-type]
+    (lambda: Readout(kind="count", ties="highest"),  # type: ignore[arg-type]
      "readout ties must be 'lowest_index' or 'membrane', not 'highest'"),
-    (lambda: Readout(kind="count", step_weights=()), "readout step_weights must be integers in 0..65535, not ()"),
-    (lambda: Readout(kind="count", step_weights=(1, -1)), "not -1"),
-    (lambda: Readout(kind="count", step_weights=(65536,)), "not 65536"),
-    (lambda: Readout(kind="count", step_weights=(0.5,)), "not 0.5"),  # type: ignore[arg-type]
+    (lambda: Readout(kind="psc_sum"), "readout step_weights must be given for kind 'psc_sum'"),
+    (lambda: Readout(kind="count", step_weights=(1,)), "readout step_weights must not be given for kind 'count'"),
+    (lambda: Readout(kind="psc_sum", step_weights=3), "readout step_weights must be integers in 0..65535, not 3"),
+    (lambda: Readout(kind="psc_sum", step_weights=(1, -1)), "not -1"),
+    (lambda: Readout(kind="psc_sum", step_weights=(65536,)), "not 65536"),
+    (lambda: Readout(kind="psc_sum", step_weights=(0.5,)), "not 0.5"),  # type: ignore[arg-type]
     # networks
     (lambda: network(name=""), "network name must be letters, digits, '_', '.' or '-', not ''"),
     (lambda: network(name="../x"), "not '../x'"),
     (lambda: network(name=None), "not None"),
-    (lambda: network(steps=0), "network net: steps must be in 1..1024, not 0"),
-    (lambda: network(steps=1025), "network net: steps must be in 1..1024, not 1025"),
-    (lambda: network(steps=5.0), "network net: steps must be in 1..1024, not 5.0"),
-    (lambda: network(layers=()), "network net: layers must be a sequence of Layers and not be empty, not ()"),
+    (lambda: network(steps=0), "network net: steps must be in 1..65536, not 0"),
+    (lambda: network(steps=65537), "network net: steps must be in 1..65536, not 65537"),
+    (lambda: network(steps=5.0), "network net: steps must be in 1..65536, not 5.0"),
+    (lambda: network(layers=()), "network 'net': layers must be a sequence of Layers and not be empty, not ()"),
     (lambda: network(layers=(layer(), layer(connection=dense(2, 2)))),
      "network net: layer names must differ, not ['fc', 'fc']"),
-    (lambda: network(readout=Readout.count(4)), "network net: readout has 4 step_weights, but the network has 5 steps"),
+    (lambda: network(readout=Readout.psc_sum(4, Shift(1))),
+     "network net: readout has 4 step_weights, but the network has 5 steps"),
+    (lambda: network(layers=(layer(neuron=Integrator(fraction_bits=17)),)), "fraction_bits must be in 0..16, not 17"),
     (lambda: network(input=SpikeInput(shape=(2, 2))), "layer fc: takes 3 inputs, but the input gives 4"),
     (lambda: network(layers=(layer(), layer("out"))), "layer out: takes 3 inputs, but layer fc gives 2"),
     (lambda: network(metadata=[1]), "network net: metadata must be a mapping, not [1]"),
@@ -151,7 +172,7 @@ def test_properties() -> None:
     assert (static.topology, static.classes, static.static) == ("3-2-4", 4, True)
     assert [static.planes(0), static.planes(1)] == [6, 5]
     assert [network().planes(0), network().static] == [5, False]
-    assert layer().thresholds.tolist() == [5, 5]
+    assert thresholds(layer()).tolist() == [5, 5]
     assert layer().biases.tolist() == [0, 0]
     assert layer(connection=dense(bias=np.array([1, -2]))).biases.tolist() == [1, -2]
 
@@ -159,7 +180,7 @@ def test_properties() -> None:
 def test_hash_changes_with_everything_that_matters() -> None:
     base = network()
     lists = network(input=SpikeInput(shape=[3]), layers=[layer()],  # type: ignore[arg-type]
-                    readout=Readout(kind="count", step_weights=[1] * 5))  # type: ignore[arg-type]
+                    readout=Readout.count())
     same = [network(name="other"), network(metadata={"seed": 1}), lists,
             network(layers=(layer(connection=dense(bias=np.zeros(2, int))),)),
             network(layers=(layer(neuron=neuron(threshold=np.array([5, 5]))),))]
@@ -171,9 +192,9 @@ def test_hash_changes_with_everything_that_matters() -> None:
         {"synapse": Shift(2)}, {"synapse": Multiply(1)}, {"membrane": Shift(1)}, {"threshold": np.array([5, 6])},
         {"fraction_bits": 3}, {"compare": ">="}, {"reset": "subtract"})]
     different = [network(input=StaticInput(shape=(3,))), network(input=StaticInput(shape=(3,), bits=7)),
-                 network(input=SpikeInput(shape=(3, 1))), network(steps=4, readout=Readout.count(4)),
+                 network(input=SpikeInput(shape=(3, 1))), network(steps=4, readout=Readout.count()),
                  network(readout=Readout.psc_sum(5, Shift(1))), network(layers=(layer("b"),)),
-                 network(readout=Readout.count(5, ties="membrane")),
+                 network(readout=Readout.count(ties="membrane")),
                  *(network(layers=(layer(connection=c),)) for c in connections),
                  *(network(layers=(layer(neuron=n),)) for n in neurons)]
     assert len({base.hash, *(n.hash for n in different)}) == 1 + len(different)
@@ -190,9 +211,9 @@ def test_psc_sum(steps: int, synapse: Shift | Multiply, weights: tuple[int, ...]
 
 
 def test_ties() -> None:
-    for make in (Readout.count(5), Readout.psc_sum(5, Shift(1)), Readout.psc_sum(5, Multiply(4096))):
+    for make in (Readout.count(), Readout.psc_sum(5, Shift(1)), Readout.psc_sum(5, Multiply(4096))):
         assert (make.ties, make.tie_winner) == ("lowest_index", "lowest index")
-    for make in (Readout.count(5, ties="membrane"), Readout.psc_sum(5, Shift(1), ties="membrane"),
+    for make in (Readout.count(ties="membrane"), Readout.psc_sum(5, Shift(1), ties="membrane"),
                  Readout.psc_sum(5, Multiply(4096), ties="membrane")):
         assert (make.ties, make.tie_winner) == ("membrane", "highest membrane potential in the last step")
         assert make != dataclasses.replace(make, ties="lowest_index")
@@ -200,7 +221,7 @@ def test_ties() -> None:
 
 def test_hash_is_the_same_on_every_machine() -> None:
     """Builds and logs name networks by it."""
-    assert network().hash == "ab80d9079c01531a195bc89b4d4e742bc06e4f969d41563b5b9e031616ebc6a0"
+    assert network().hash == "d4965bf929130da3a1c11802fd78b6ce17fe1a17fbbf7d15b6fb7884562e929b"
 
 
 @pytest.mark.parametrize(("steps", "synapse"), [
@@ -232,8 +253,8 @@ def test_integers_of_numpy_are_integers() -> None:
     """The same network, with the same hash, and one that can be written."""
     def network(number: type) -> Network:
         neuron = Neuron(synapse=Shift(1), membrane=Shift(1), threshold=np.array([1]), fraction_bits=number(2))
-        return Network(name="n", input=StaticInput(shape=(number(1),), bits=number(4)), steps=number(1),
-                       readout=Readout(kind="count", step_weights=(number(1),)),
+        return Network.chain(name="n", input=StaticInput(shape=(number(1),), bits=number(4)), steps=number(1),
+                       readout=Readout(kind="psc_sum", step_weights=(number(1),)),
                        layers=(Layer(name="a", neuron=neuron,
                                      connection=Dense(weight=np.array([[1]]), weight_bits=4)),))
 

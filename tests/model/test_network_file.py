@@ -37,7 +37,7 @@ def network() -> Network:
                                                 bias=np.array([-7, 1 << 40])),
                    neuron=Neuron(synapse=Multiply(3277), membrane=Multiply(2731), threshold=np.array([1, 2]),
                                  fraction_bits=0, compare=">=", reset="subtract"))
-    return Network(name="small-1", input=StaticInput(shape=(2, 2), bits=6), steps=5, layers=(first, second),
+    return Network.chain(name="small-1", input=StaticInput(shape=(2, 2), bits=6), steps=5, layers=(first, second),
                    readout=Readout.psc_sum(5, Shift(1)), metadata={"seed": 3, "accuracy": 0.9, "who": ["ä", None]})
 
 
@@ -83,7 +83,7 @@ def test_round_trip_of_random_networks(random_networks: Strategies, tmp_path: Pa
 @pytest.mark.parametrize("bits", [1, 8, 16])
 def test_extreme_weights_survive(bits: int, tmp_path: Path) -> None:
     low, high = (-1, 1) if bits == 1 else (-(1 << bits - 1), (1 << bits - 1) - 1)
-    top = Network(name="top", input=SpikeInput(shape=(2,)), steps=1, readout=Readout.count(1), layers=(
+    top = Network.chain(name="top", input=SpikeInput(shape=(2,)), steps=1, readout=Readout.count(), layers=(
         Layer(name="fc", connection=Dense(weight=np.array([[low, high]]), weight_bits=bits,
                                           bias=np.array([-(1 << 47)])),
               neuron=Neuron(synapse=Shift(15), membrane=Multiply(4096), threshold=np.array([(1 << 48) - 1]),
@@ -245,7 +245,7 @@ def test_rewriting_unchanged_is_harmless(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [
     {"head": lambda d: d["description"].update(steps=6)},
-    {"head": lambda d: d["description"]["layers"][0]["neuron"].update(reset="subtract")},
+    {"head": lambda d: d["description"]["populations"][0]["neuron"].update(reset="subtract")},
     {"head": lambda d: d.update(sha256="0" * 64)},
     {"arrays": {"hidden.weight.npy": npy(np.zeros((3, 4), np.int8))}},
     {"arrays": {"hidden.weight.npy": None}},
@@ -304,7 +304,7 @@ def test_object_arrays_are_not_written(tmp_path: Path) -> None:
     (np.full((3, 4), np.inf), "good.snn: layer hidden: weight must be integers, not float64"),
     (np.full((3, 4), 8), "good.snn: layer hidden: weight[0, 0] is 8, outside -8..7 that weight_bits=4 allows"),
     (np.zeros((3, 5), int), "good.snn: layer hidden: takes 5 inputs, but the input gives 4"),
-    (np.zeros((2, 4), int), "good.snn: layer out: takes 3 inputs, but layer hidden gives 2"),
+    (np.zeros((2, 4), int), "good.snn: layer hidden: has 3 neurons, but the projection from input gives 2"),
     (np.zeros(4, int), "good.snn: layer hidden: weight must have 2 dimensions, not shape (4,)"),
 ])
 def test_wrong_weights(path: Path, array: np.ndarray, message: str) -> None:
@@ -320,12 +320,13 @@ def at(d: dict[str, Any], *keys: str | int) -> Any:
 
 
 @pytest.mark.parametrize(("where", "change", "message"), [
-    ((), {"steps": 0}, "steps must be in 1..1024, not 0"),
+    ((), {"steps": 0}, "steps must be in 1..65536, not 0"),
     ((), {"steps": "5"}, "field steps: input should be a valid integer, not '5'"),
     ((), {"name": "a/b"}, "not 'a/b'"),
-    ((), {"layers": []}, "layers must be a sequence of Layers and not be empty"),
-    ((), {"layers": 5}, "field layers: input should be a valid array, not 5"),
-    ((), {"layers": [5]}, "field layers[0]: "),
+    ((), {"populations": []}, "populations must be a sequence of Populations and not be empty"),
+    ((), {"projections": 5}, "field projections: input should be a valid array, not 5"),
+    ((), {"populations": [5]}, "field populations[0]: "),
+    ((), {"output": "x"}, "output must be one of hidden, out, not 'x'"),
     ((), {"metadata": 5}, "field metadata: "),
     ((), {"leak": 5}, "field leak is unknown"),
     (("input",), {"kind": "sound"}, "field input.kind: input should be 'static' or 'spikes', not 'sound'"),
@@ -336,23 +337,37 @@ def at(d: dict[str, Any], *keys: str | int) -> Any:
     (("readout",), {"ties": ["membrane"]}, "field readout.ties: "),
     (("readout",), {"step_weights": None}, "field readout.step_weights: input should be a valid array, not None"),
     (("readout",), {"step_weights": [1]}, "readout has 1 step_weights, but the network has 5 steps"),
-    (("layers", 0), {"name": "x"}, "layer x: array weight is missing"),
-    (("layers", 0), {"name": "h1\n"}, "layer name must be a letter"),
-    (("layers", 0), {"name": 5}, "field layers[0].name: "),
-    (("layers", 0), {"pool": {"kind": "sum"}}, "field layers[0].pool.size is missing"),
-    (("layers", 0, "connection"), {"kind": "conv"}, "field layers[0].connection.kind: input should be 'dense' or"),
-    (("layers", 0, "connection"), {"kind": "conv2d"}, "layer hidden: field geometry of a conv2d connection is missing"),
-    (("layers", 0, "connection"), {"weight_bits": 3}, "layer hidden: weight["),
-    (("layers", 0, "connection"), {"weight_bits": 4.0}, "field layers[0].connection.weight_bits: "),
-    (("layers", 0, "connection"), {"bias": True}, "layer hidden: array bias is missing"),
-    (("layers", 0, "neuron"), {"kind": "izhikevich"}, "field layers[0].neuron.kind: input should be 'lif_psc'"),
-    (("layers", 0, "neuron"), {"fraction_bits": 17}, "layer hidden: fraction_bits must be in 0..16, not 17"),
-    (("layers", 0, "neuron"), {"compare": "="}, "field layers[0].neuron.compare: input should be"),
-    (("layers", 0, "neuron"), {"synapse": {"shift": 16}}, "layer hidden: synapse: decay shift k must be in 0..15"),
-    (("layers", 1, "neuron"), {"membrane": {"multiply": -1}}, "layer out: membrane: decay factor c must be in 0..4096"),
-    (("layers", 1, "neuron"), {"membrane": {"tau": 2}}, "field layers[1].neuron.membrane.tau is unknown"),
-    (("layers", 1, "neuron"), {"membrane": {}}, "layer out: membrane: a decay must be {'shift': k} or"),
-    (("layers", 1, "neuron"), {"membrane": 2}, "field layers[1].neuron.membrane: "),
+    (("populations", 0), {"name": "x"}, "layer x: array threshold is missing"),
+    (("populations", 0), {"name": "h1\n"}, "layer name must be a letter"),
+    (("populations", 0), {"name": 5}, "field populations[0].name: "),
+    (("populations", 0), {"shape": [5]}, "layer hidden: has 5 neurons, but the projection from input gives 3"),
+    (("projections", 0), {"target": "x"}, "layer x: array weight is missing"),
+    (("projections", 0), {"source": "x"}, "layer hidden: a projection comes from 'x', but there are input, hid"),
+    (("projections", 0), {"source": "out"}, "layer hidden: takes 4 inputs, but layer out gives 2"),
+    (("projections", 0), {"delay": 1}, "layer hidden: delay of its projection from input must be 0, not 1"),
+    (("projections", 1), {"delay": 2}, "layer out: delay of its projection from hidden must be in 0..1, not 2"),
+    (("projections", 0), {"pool": {"kind": "sum"}}, "field projections[0].pool.size is missing"),
+    (("projections", 0, "connection"), {"kind": "conv"}, "field projections[0].connection.kind: input"),
+    (("projections", 0, "connection"), {"kind": "Conv2d"},
+     "layer hidden: field geometry of a Conv2d connection is missing"),
+    (("projections", 0, "connection"), {"size": 4}, "layer hidden: field size of a Dense connection must not be given"),
+    (("projections", 0, "connection"), {"weight_bits": 3}, "layer hidden: weight["),
+    (("projections", 0, "connection"), {"weight_bits": 4.0}, "field projections[0].connection.weight_bits: "),
+    (("projections", 0, "connection"), {"bias": True}, "layer hidden: array bias is missing"),
+    (("populations", 0, "neuron"), {"kind": "izhikevich"},
+     "layer hidden: field neuron.kind: must be one of Neuron, Integrator, program, not 'izhikevich'"),
+    (("populations", 0, "neuron"), {"leak": 3}, "layer hidden: field neuron.leak is unknown; a Neuron has threshold, "),
+    (("populations", 0, "neuron"), {"fraction_bits": 17}, "layer hidden: fraction_bits must be in 0..16, not 17"),
+    (("populations", 0, "neuron"), {"compare": "="}, "layer hidden: compare must be '>' or '>=', not '='"),
+    (("populations", 0, "neuron"), {"synapse": {"kind": "Shift", "k": 16}},
+     "layer hidden: neuron.synapse: decay shift k must be in 0..15"),
+    (("populations", 1, "neuron"), {"membrane": {"kind": "Multiply", "c": -1}},
+     "layer out: neuron.membrane: decay factor c must be in 0..4096"),
+    (("populations", 1, "neuron"), {"membrane": {"kind": "Shift", "tau": 2}},
+     "layer out: field neuron.membrane.tau is unknown; a Shift has k"),
+    (("populations", 1, "neuron"), {"membrane": {}}, "layer out: field neuron.membrane.kind: must be one of "),
+    (("populations", 1, "neuron"), {"membrane": 2}, "layer out: membrane must be a Shift, a Shifts or a"),
+    (("populations", 1, "neuron"), {"kind": "program"}, "layer out: neuron must have kind, name and program"),
 ])
 def test_wrong_fields(path: Path, where: tuple[str | int, ...], change: dict[str, Any], message: str) -> None:
     rewrite(path, resign=True, head=lambda d: at(d["description"], *where).update(change))
@@ -361,11 +376,10 @@ def test_wrong_fields(path: Path, where: tuple[str | int, ...], change: dict[str
 
 
 @pytest.mark.parametrize(("where", "key"), [
-    ((), "name"), ((), "input"), ((), "steps"), ((), "readout"), ((), "layers"), ((), "metadata"),
-    (("input",), "kind"), (("input",), "shape"), (("input",), "bits"), (("readout",), "step_weights"),
-    (("layers", 0), "name"), (("layers", 0), "connection"), (("layers", 1), "neuron"),
-    (("layers", 0, "connection"), "weight_bits"), (("layers", 0, "neuron"), "synapse"),
-    (("layers", 0, "neuron"), "reset")])
+    ((), "name"), ((), "input"), ((), "steps"), ((), "readout"), ((), "populations"), ((), "projections"),
+    ((), "metadata"), (("input",), "kind"), (("input",), "shape"), (("input",), "bits"), (("readout",), "kind"),
+    (("populations", 0), "name"), (("projections", 0), "connection"), (("populations", 1), "neuron"),
+    (("projections", 0, "connection"), "weight_bits"), (("projections", 1), "source")])
 def test_missing_fields(path: Path, where: tuple[str | int, ...], key: str) -> None:
     rewrite(path, resign=True, head=lambda d: at(d["description"], *where).pop(key))
     with pytest.raises(SpikeloomError, match=rf"good\.snn: field .*{key} is missing"):

@@ -23,14 +23,14 @@ def plain(network: Network) -> dict[str, Any]:
         "steps": network.steps,
         "input": {"kind": "static", "bits": network.input.bits} if isinstance(network.input, StaticInput) else
         {"kind": "spikes"},
-        "readout": {"weights": list(network.readout.step_weights), "ties": network.readout.ties},
+        "readout": {"weights": list(network.step_weights), "ties": network.readout.ties},
         "layers": [_layer(network, index, layer) for index, layer in enumerate(network.layers)],
     }
 
 
 def _layer(network: Network, index: int, layer: Layer) -> dict[str, Any]:
     connection, neuron = layer.connection, layer.neuron
-    shape = network.input_shape(index)
+    shape = network.layers[index].sources[0].shape
     geometry = connection.geometry if isinstance(connection, Conv2d) else None
     positions = connection.outputs // connection.channels
     bias = None if connection.bias is None else connection.bias.ravel().tolist()

@@ -14,6 +14,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from support.layers import thresholds  # noqa: E402
+
 from spikeloom.model import float_network, golden, network_file, train  # noqa: E402
 from spikeloom.model.errors import SpikeloomError  # noqa: E402
 from spikeloom.model.train_config import TrainConfig  # noqa: E402
@@ -79,7 +81,7 @@ def test_spikes_in_training_are_those_of_the_golden_model(changes):
     np.testing.assert_array_equal(train._classes(config, spikes[-1], potential).numpy(), result.classes)
     assert network.readout.ties == config.ties
     if config.ties == "membrane":
-        threshold, = {int(theta) for theta in network.layers[-1].thresholds}  # one scale: comparable potentials
+        threshold, = {int(theta) for theta in thresholds(network.layers[-1])}  # one scale: comparable potentials
         np.testing.assert_array_equal((potential * threshold).round().detach().numpy(), result.potentials)
         assert (result.classes != np.argmax(result.scores, axis=1)).any()
 

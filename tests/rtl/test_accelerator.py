@@ -15,6 +15,8 @@ from support.networks import (
     make_external,
     random_conv_network,
     random_fold,
+    random_graph,
+    random_map_graph,
     random_network,
     random_samples,
 )
@@ -74,6 +76,38 @@ def test_convolutions(seed: int) -> None:
 @given(st.integers(0, 10**9))
 def test_convolutions_at_length(seed: int) -> None:
     check(seed, random_conv_network)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9))
+def test_graphs(seed: int) -> None:
+    check(seed, random_graph)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**9))
+def test_graphs_of_maps(seed: int) -> None:
+    check(seed, random_map_graph)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("maker", [random_graph, random_map_graph])
+@settings(max_examples=1000, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 10**9))
+def test_graphs_at_length(seed: int, maker: Callable[[np.random.Generator], Network]) -> None:
+    check(seed, maker)
+
+
+@pytest.mark.parametrize("maker", [random_graph, random_map_graph])
+@pytest.mark.parametrize("seed", range(6))
+def test_graphs_in_any_weather(seed: int, maker: Callable[[np.random.Generator], Network]) -> None:
+    check(seed, maker, gap=0.3, stall=0.5, isolated=False)
+
+
+@pytest.mark.parametrize("maker", [random_graph, random_map_graph])
+@pytest.mark.parametrize("seed", range(8))
+def test_graphs_back_to_back(seed: int, maker: Callable[[np.random.Generator], Network]) -> None:
+    check(seed, maker, external=seed % 2 == 1, isolated=False)
 
 
 @pytest.mark.parametrize("maker", [random_network, random_conv_network])

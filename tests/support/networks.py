@@ -14,25 +14,42 @@ from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan, Table
 from spikeloom.model import golden
+from spikeloom.model.connections import Connection, Lateral, OneToOne, Sparse
 from spikeloom.model.geometry import ConvGeometry, Pool, Shape, as_map
 from spikeloom.model.network import (
+    INPUT,
     Conv2d,
     Dense,
     Layer,
     Network,
     Neuron,
+    Population,
+    Projection,
     Readout,
     SpikeInput,
     StaticInput,
     weight_range,
 )
-from spikeloom.model.numerics import Multiply, Shift
+from spikeloom.model.neurons.neuron_type import NeuronType
+from spikeloom.model.neurons.parts import (
+    Adaptation,
+    Alpha,
+    Clamp,
+    DualExponential,
+    Gain,
+    LateCurrent,
+    Ramp,
+    ResetTo,
+    Trace,
+)
+from spikeloom.model.neurons.types import Integrator
+from spikeloom.model.numerics import Decay, Multiply, Shift, Shifts
 from spikeloom.rtl.weight_fetch import weight_table
 
 from .stream_bench import run_streams
 
-__all__ = ["MEMORY", "hardware_run", "input_beats", "make_external", "random_conv_network",
-           "random_fold", "random_network", "random_samples", "spikes_of"]
+__all__ = ["MEMORY", "hardware_run", "input_beats", "make_external", "random_conv_network", "random_fold",
+           "random_graph", "random_map_graph", "random_network", "random_neuron", "random_samples", "spikes_of"]
 
 Rng = np.random.Generator
 
@@ -48,8 +65,8 @@ def random_network(rng: Rng, *, sizes: tuple[int, ...] | None = None, static: bo
 
 
 def _random_ends(rng: Rng, layers: tuple[Layer, ...], shape: Shape, static: bool, steps: int) -> Network:
-    readout = Readout.count(steps) if rng.random() < 0.5 else Readout.psc_sum(steps, Shift(1))
-    return Network(name="random", layers=layers, steps=steps,
+    readout = Readout.count() if rng.random() < 0.5 else Readout.psc_sum(steps, Shift(1))
+    return Network.chain(name="random", layers=layers, steps=steps,
                    input=StaticInput(shape=shape, bits=int(rng.integers(1, 9))) if static else SpikeInput(shape=shape),
                    readout=readout if rng.random() < 0.5 else replace(readout, ties="membrane"))
 
@@ -75,6 +92,153 @@ def _random_layer(rng: Rng, k: int, shape: Shape, geometry: ConvGeometry | None 
                       threshold=rng.integers(0, max(2, reach // 2), shape[0] if rng.random() < 0.5 else 1),
                       compare=">" if rng.random() < 0.5 else ">=",
                       reset="zero" if rng.random() < 0.5 else "subtract"))
+
+
+def random_neuron(rng: Rng, reach: int, fraction_bits: int, neurons: int) -> NeuronType:
+    """A neuron from parts left to chance, for weighted inputs of up to ``reach``."""
+    def maybe(share: float, value: Any) -> Any:
+        return value() if rng.random() < share else None
+
+    def decay() -> Decay:
+        kind = rng.integers(4)
+        if kind == 0:
+            return Shift(int(rng.integers(0, 5)))
+        if kind == 1:
+            return Shifts(int(rng.integers(1, 4)), int(rng.integers(1, 6)))
+        return Multiply(int(rng.integers(0, 4097)) if kind == 2 else rng.integers(0, 4097, neurons))
+
+    def constant(low: int, high: int) -> Any:
+        return int(rng.integers(low, high)) if rng.random() < 0.5 else rng.integers(low, high, neurons)
+
+    scale = max(2, reach << fraction_bits)
+    synapse = [lambda: None, decay, decay, lambda: DualExponential(fall=decay(), rise=decay()),
+               lambda: Alpha(first=decay(), second=decay()), lambda: LateCurrent(decay=decay()),
+               lambda: Ramp(taps=((0, 1), (int(rng.integers(1, 4)), int(rng.integers(-2, 3)))))][rng.integers(7)]()
+    gain = maybe(0.2, lambda: Gain(multiplier=constant(-9, 10), shift=int(rng.integers(0, 3))))
+    clamp = maybe(0.2, lambda: Clamp(low=-scale if rng.random() < 0.7 else None, high=scale))
+    front: dict[str, Any] = {"synapse": synapse, "membrane": maybe(0.8, decay), "fraction_bits": fraction_bits,
+                             "gain": gain, "clamp": clamp}
+    if rng.random() < 0.08:
+        return Integrator(**front)
+    delayed = bool(rng.random() < 0.2)
+    simple = ["zero", "subtract"] if delayed else ["zero", "zero", "subtract", "none"]
+    reset: Any = str(rng.choice(simple))
+    if not delayed and rng.random() < 0.3:
+        reset = (ResetTo(value=constant(-scale // 4, scale // 4 + 1)) if rng.random() < 0.5
+                 else Trace(decay=decay(), amount=constant(0, scale)))
+    return Neuron(
+        **front, threshold=rng.integers(0, max(2, scale // 2), neurons if rng.random() < 0.5 else 1),
+        compare=">" if rng.random() < 0.5 else ">=", reset=reset, reset_delay=int(delayed),
+        refractory_steps=int(rng.integers(1, 4)) if rng.random() < 0.25 else 0, once=bool(rng.random() < 0.15),
+        adaptation=maybe(0.25, lambda: Adaptation(decay=decay(), amount=constant(-scale // 8, scale // 4 + 1))))
+
+
+def _random_connection(rng: Rng, inputs: int, outputs: int, bits: int) -> Connection:
+    low, high = weight_range(bits)
+
+    def weights(*shape: int) -> npt.NDArray[Any]:
+        return (rng.choice([-1, 1], shape) if bits == 1 else
+                np.clip(np.round(rng.normal(high / 8, high / 2 + 0.5, shape)), low, high).astype(int))
+
+    bias = rng.integers(-high - 1, high + 2, outputs) if rng.random() < 0.3 else None
+    kind = rng.random()
+    if inputs == outputs and kind < 0.3:
+        return OneToOne(size=inputs, weight=weights(inputs if rng.random() < 0.5 else 1), weight_bits=bits, bias=bias)
+    if inputs == outputs > 1 and kind < 0.5:
+        return Lateral(size=inputs, weight=int(rng.choice([-1, 1])), weight_bits=bits)
+    if kind < 0.7:
+        return Dense(weight=weights(outputs, inputs), weight_bits=bits, bias=bias)
+    chosen = np.flatnonzero(rng.random(inputs * outputs) < 0.4)
+    chosen = chosen if len(chosen) else np.array([0])
+    return Sparse(inputs=inputs, outputs=outputs, source=chosen % inputs, target=chosen // inputs,
+                  weight=weights(len(chosen)), weight_bits=bits, bias=bias)
+
+
+def random_graph(rng: Rng) -> Network:
+    """Populations of all types with projections between them: skips, loops, delays, several from one to another."""
+    count, steps = int(rng.integers(1, 5)), int(rng.choice([1, 2, 4, 6]))
+    static = bool(rng.random() < 0.3)
+    sizes = [int(rng.integers(1, 12)) for _ in range(count + 1)]
+    names = [INPUT, *(f"p{k}" for k in rng.permutation(count))]
+    pairs: list[tuple[int, int, int]] = []
+    for target in range(1, count + 1):
+        # A layer takes the static input or spikes.
+        from_input = target == 1 or rng.random() < 0.3
+        if static and from_input:
+            pairs.append((0, target, 0))
+            continue
+        sources = [0] if from_input else [int(rng.integers(1, target))]
+        sources += [int(rng.integers(1 if static else 0, target)) for _ in range(rng.integers(0, 3)) if target > 1]
+        pairs += [(source, target, int(rng.random() < 0.3)) for source in sources]
+        if rng.random() < 0.4:
+            pairs.append((int(rng.integers(target, count + 1)), target, 1))
+    for source in range(1, count):
+        if not any(a == source and b > a for a, b, _ in pairs):
+            targets = [t for t in range(source + 1, count + 1) if not static or (0, t, 0) not in pairs]
+            if not targets:
+                return random_graph(rng)
+            pairs.append((source, int(rng.choice(targets)), int(rng.random() < 0.3)))
+    bits = int(rng.choice([1, 2, 3, 4, 8]))
+    projections = [Projection(source=names[a], target=names[b], delay=delay,
+                              connection=_random_connection(rng, sizes[a], sizes[b], bits)) for a, b, delay in pairs]
+    reach = max(1, (1 << max(0, bits - 1)) * 3) * (8 if static else 1)
+    fraction_bits = int(rng.integers(0, 4))
+    populations = [Population(name=names[k], shape=(sizes[k],),
+                              neuron=random_neuron(rng, reach, fraction_bits, sizes[k])) for k in range(1, count + 1)]
+    network = Network(name="graph", steps=steps, readout=Readout.count() if rng.random() < 0.5 else
+                   Readout.psc_sum(steps, Shift(1), ties="membrane" if rng.random() < 0.5 else "lowest_index"),
+                   input=StaticInput(shape=(sizes[0],), bits=4) if static else SpikeInput(shape=(sizes[0],)),
+                   populations=tuple(populations[int(k)] for k in rng.permutation(count)), output=names[count],
+                   projections=tuple(projections[int(k)] for k in rng.permutation(len(projections))))
+    paced = all(any(s.index <= k for s in layer.sources) for k, layer in enumerate(network.layers))
+    return network if paced else random_graph(rng)
+
+
+def random_map_graph(rng: Rng) -> Network:
+    """Maps with residual and recurrent connections, read by a dense population."""
+    steps = int(rng.choice([1, 2, 4]))
+    channels, high, wide = (int(rng.integers(1, 4)), int(rng.integers(3, 7)), int(rng.integers(3, 7)))
+    bits = int(rng.choice([1, 2, 4, 8]))
+
+    def convolution(shape: Shape, outputs: int, size: int) -> Conv2d:
+        geometry = ConvGeometry(input_shape=as_map(shape), channels=outputs, kernel=(size, size), padding=size // 2)
+        low, top = weight_range(bits)
+        weight = (rng.choice([-1, 1], geometry.weight_shape) if bits == 1
+                  else rng.integers(low, top + 1, geometry.weight_shape))
+        bias = rng.integers(-2, 3, outputs if rng.random() < 0.5 else geometry.output_shape)
+        return Conv2d(geometry=geometry, weight=weight, weight_bits=bits, bias=bias if rng.random() < 0.4 else None)
+
+    width = int(rng.integers(1, 5))
+    inner, first = (width, high, wide), (channels, high, wide)
+    projections = [Projection(source=INPUT, target="a", connection=convolution(first, width, 3)),
+                   Projection(source="a", target="b", connection=convolution(inner, width, int(rng.choice([1, 3]))))]
+    if rng.random() < 0.6:
+        projections.append(Projection(source="a", target="b", delay=int(rng.random() < 0.4), connection=(
+            OneToOne(size=width * high * wide, weight=np.array([1]), weight_bits=bits) if rng.random() < 0.5
+            else convolution(inner, width, int(rng.choice([1, 3]))))))
+    if rng.random() < 0.5:
+        projections.append(Projection(source=INPUT, target="b", connection=convolution(first, width, 1)))
+    if rng.random() < 0.4:
+        projections.append(Projection(source=str(rng.choice(["a", "b"])), target="a", delay=1,
+                                      connection=convolution(inner, width, int(rng.choice([1, 3])))))
+    outputs = int(rng.integers(1, 5))
+    pool = Pool("sum" if rng.random() < 0.5 else "or", 2) if high % 2 == wide % 2 == 0 and rng.random() < 0.7 else None
+    size = width * high * wide // (1 if pool is None else 4)
+    projections.append(Projection(source="b", target="out", pool=pool,
+                                  connection=_random_connection(rng, size, outputs, bits)))
+    if rng.random() < 0.4:
+        projections.append(Projection(source="a", target="out", pool=pool,
+                                      connection=_random_connection(rng, size, outputs, bits)))
+    if rng.random() < 0.3:
+        projections.append(Projection(source="out", target="out", delay=1,
+                                      connection=_random_connection(rng, outputs, outputs, bits)))
+    reach = max(1, (1 << max(0, bits - 1)) * 4)
+    return Network(
+        name="maps", steps=steps, input=SpikeInput(shape=first), readout=Readout.count(), output="out",
+        populations=(Population(name="a", shape=inner, neuron=random_neuron(rng, reach, 1, width)),
+                     Population(name="b", shape=inner, neuron=random_neuron(rng, reach, 1, width)),
+                     Population(name="out", shape=(outputs,), neuron=random_neuron(rng, reach, 1, outputs))),
+        projections=tuple(projections))
 
 
 def random_conv_network(rng: Rng) -> Network:
@@ -111,27 +275,29 @@ def _random_pool(rng: Rng, shape: Shape, sum_only: bool) -> Pool | None:
 def random_fold(rng: Rng, network: Network) -> Fold:
     """Any fold that suits the network."""
     channels = as_map(network.input.shape)[0] if network.reads_map else network.input.size
-    items = per_beat = int(rng.choice([n for n in range(1, min(8, channels) + 1)
-                                       if not network.reads_map or channels % n == 0]))
+    per_beat = int(rng.choice([n for n in range(1, min(8, channels) + 1)
+                               if not network.reads_map or channels % n == 0]))
     layers = []
     for layer in network.layers:
-        connection = layer.connection
-        banks = [b for b in range(1, min(8, connection.inputs) + 1)
-                 if items % b == 0 or (b % items == 0 and layer.pool is None)]
-        lanes = int(rng.integers(1, connection.channels + 1))
+        lanes = int(rng.integers(1, layer.shape[0] + 1))
         units = int(rng.integers(1, lanes + 1))
-        if isinstance(connection, Conv2d):
-            banks = [b for b in (1, 2, 4) if b <= connection.inputs]
-            tile = int(rng.choice([n for n in range(1, 4) if connection.output_shape[2] % n == 0]))
+        if len(layer.shape) == 3:
+            tile = int(rng.choice([n for n in range(1, 4) if layer.shape[2] % n == 0]))
             if tile > 1:
-                lanes = tile * connection.channels
-                units = int(rng.choice([n for n in range(1, connection.channels + 1) if connection.channels % n == 0]))
-        layers.append(LayerFold(lanes=lanes, inputs_per_cycle=int(rng.choice(banks)), neuron_units=units,
-                                pipelined=bool(rng.random() < 0.6)))
-        items = units
-    windows = [w for w in range(1, network.steps + 1) if network.steps % w == 0]
-    return Fold(layers=tuple(layers), input_per_beat=per_beat,
-                window_steps=None if network.static else int(rng.choice(windows)))
+                lanes = tile * layer.shape[0]
+                units = int(rng.choice([n for n in range(1, layer.shape[0] + 1) if layer.shape[0] % n == 0]))
+        layers.append(LayerFold(lanes=lanes, neuron_units=units, pipelined=bool(rng.random() < 0.6)))
+    units_of = [per_beat, *(lf.neuron_units for lf in layers)]
+    for index, layer in enumerate(network.layers):
+        items = max(units_of[source.index] for source in layer.sources)
+        inputs = layer.connection.inputs
+        banks = [b for b in range(1, min(8, inputs) + 1)
+                 if items % b == 0 or (b % items == 0 and layer.sum_pool is None)]
+        if isinstance(layer.connection, Conv2d):
+            banks = [b for b in (1, 2, 4) if b <= inputs]
+        layers[index] = replace(layers[index], inputs_per_cycle=int(rng.choice(banks)))
+    windows = [1] if network.recurrent else [w for w in range(1, network.steps + 1) if network.steps % w == 0]
+    return Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)))
 
 
 def make_external(rng: Rng, fold: Fold) -> Fold:
@@ -153,11 +319,10 @@ def random_samples(rng: Rng, network: Network, count: int) -> npt.NDArray[np.uin
 def input_beats(plan: Plan, samples: npt.NDArray[np.uint8]) -> list[int]:
     """The input stream's payloads."""
     encoded = golden.encode_input(plan.network, samples)
-    window = plan.window_steps
-    bits = plan.network.planes(0) if plan.network.static else window
+    window, bits = plan.window_steps, plan.input_bits
     payloads = []
     for sample in encoded:
-        for v in range(plan.windows):
+        for v in range(plan.input_windows):
             masks = sample if plan.network.static else (
                 sample[v * window:(v + 1) * window].astype(int) << np.arange(window)[:, None]).sum(axis=0)
             for beat in plan.channels[0].index:

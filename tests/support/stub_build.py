@@ -21,6 +21,8 @@ from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, Spik
 from spikeloom.model.network_file import save_network
 from spikeloom.model.numerics import Shift, unsigned_bits
 
+from .layers import thresholds
+
 __all__ = ["Stub", "break_verilog", "seal", "small_network", "write_stub"]
 
 TEMPLATE = """\
@@ -187,7 +189,7 @@ def small_network(*, static: bool, steps: int, seed: int = 8) -> Network:
         return Layer(name=name, neuron=neuron, connection=Dense(
             weight=rng.integers(-7, 8, (outputs, inputs)), weight_bits=4, bias=rng.integers(-3, 4, outputs)))
 
-    return Network(name="stub", input=StaticInput(shape=(7,), bits=3) if static else SpikeInput(shape=(7,)),
+    return Network.chain(name="stub", input=StaticInput(shape=(7,), bits=3) if static else SpikeInput(shape=(7,)),
                    layers=(layer("hidden", 7, 6, 200 if static else 40), layer("out_1", 6, 3, 40)), steps=steps,
                    readout=Readout.psc_sum(steps, Shift(1)))
 
@@ -211,9 +213,9 @@ def write_stub(folder: Path, network: Network, *, window: int, items: int = 2,
                        "beats": groups * per_group, "source": source, "fraction": la.neuron.fraction_bits,
                        "tau_s": la.neuron.synapse.k, "tau_m": la.neuron.membrane.k})
         source = f"s_{la.name}[i][t]"
-        for name, values in (("weight", la.connection.weight), ("bias", la.biases), ("threshold", la.thresholds)):
+        for name, values in (("weight", la.connection.weight), ("bias", la.biases), ("threshold", thresholds(la))):
             write_hex(folder / f"{la.name}_{name}.hex", values)
-    write_hex(folder / "readout.hex", np.array(network.readout.step_weights))
+    write_hex(folder / "readout.hex", np.array(network.step_weights))
     class_bits = unsigned_bits(network.classes - 1)
     text = jinja2.Template(TEMPLATE, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).render(
         items=items, item_bits=item_bits, beats=beats, window=window, windows=windows, steps=network.steps,
@@ -233,7 +235,7 @@ def write_stub(folder: Path, network: Network, *, window: int, items: int = 2,
                     "kind": "dense", "input_shape": [la["inputs"]], "output_shape": [la["neurons"]],
                     "inputs": la["inputs"], "tile": 1, "event_memory_bits": 0, "weights": "on chip",
                     "pipelined": False, "inputs_per_cycle": 1, "weight_bits": 32, "accumulator_bits": 32,
-                    "drive_bits": 32, "current_bits": 32, "membrane_bits": 32, "accumulators": 1,
+                    "drive_bits": 32, "register_bits": {}, "potential_bits": 32, "accumulators": 1,
                     "weight_memory_bits": memories[f"{la['name']}_weight.hex"]} for la in layers],
         "external": [], "readout": {"kind": "psc_sum", "ties": "lowest_index"},
         "memory_files": memories, "memory_bits": sum(memories.values()),

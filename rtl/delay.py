@@ -1,0 +1,116 @@
+"""Spikes that arrive a step later: along the way to a later layer, or back to an earlier one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .beat import beat_layout, beat_stream, index_shape, memory_depth
+from .fifo import Queue
+
+__all__ = ["Delay", "DelayConfig", "Feedback"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayConfig:
+    """Shape of a delay.
+
+    Parameters
+    ----------
+    items, item_bits : int
+        Masks in a beat, steps in a mask.
+    beats : int
+        Beats in a window.
+    windows : int
+        Windows in a run.
+    """
+
+    items: int
+    item_bits: int
+    beats: int
+    windows: int
+
+
+class Delay(wiring.Component):
+    """``o[t] = i[t - 1]``, and ``o[0] = 0``, for every channel.
+
+    A mask moves up by a step; what it loses comes in with the channel's mask of the next window. Latency 0, a beat per
+    cycle. Memory: ``beats * items`` bits of LUT RAM if there are several windows.
+
+    Members
+    -------
+    i, o : In, Out(beat stream)
+    """
+
+    def __init__(self, config: DelayConfig) -> None:
+        self.config = config
+        beats = beat_stream(config.items, config.item_bits)
+        super().__init__({"i": In(beats), "o": Out(beats)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        cfg = self.config
+        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
+        carried = Signal(cfg.items)
+        if cfg.windows > 1:
+            beat_q, window_q = Signal(index_shape(cfg.beats)), Signal(index_shape(cfg.windows))
+            with m.If(self.i.valid & self.o.ready):
+                m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
+                with m.If(beat_q == cfg.beats - 1):
+                    m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
+            m.submodules.last_steps = memory = Memory(shape=cfg.items, depth=memory_depth(cfg.beats), init=[])
+            kept, write = memory.read_port(domain="comb"), memory.write_port()
+            m.d.comb += [kept.addr.eq(beat_q), carried.eq(Mux(window_q == 0, 0, kept.data)), write.addr.eq(beat_q),
+                         write.data.eq(Cat(self.i.payload[k][-1] for k in range(cfg.items))),
+                         write.en.eq(self.i.valid & self.o.ready)]
+        m.d.comb += [self.o.payload[k].eq(Cat(carried[k], self.i.payload[k][:-1])) for k in range(cfg.items)]
+        return m
+
+
+class Feedback(wiring.Component):
+    """The same on the way back to an earlier layer, for windows of one step: the spikes of a step wait until the next.
+
+    A window of zeros lies in it when a run begins. It takes a whole window while it holds none, and so never waits for
+    the layer that it comes back to. Latency 1, a beat per cycle; ``beats * items`` bits of LUT RAM.
+
+    Members
+    -------
+    i, o : In, Out(beat stream)
+    """
+
+    def __init__(self, config: DelayConfig) -> None:
+        if config.item_bits != 1:
+            raise ValueError(f"item_bits must be 1 where spikes come back, not {config.item_bits}")
+        self.config = config
+        beats = beat_stream(config.items, 1)
+        super().__init__({"i": In(beats), "o": Out(beats)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        cfg = self.config
+        m.submodules.queue = queue = Queue(beat_layout(cfg.items, 1), cfg.beats)
+        # The first window comes from nowhere; after it, that of a run is the last one before it, as zeros.
+        first_q = Signal(init=1)
+        read_q, beat_q = Signal(index_shape(cfg.beats)), Signal(index_shape(cfg.beats))
+        window_q = Signal(index_shape(cfg.windows))
+        with m.If(first_q & self.o.ready):
+            m.d.sync += read_q.eq(read_q + 1)
+            with m.If(read_q == cfg.beats - 1):
+                m.d.sync += first_q.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
+            with m.If(beat_q == cfg.beats - 1):
+                m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
+        last = window_q == cfg.windows - 1
+        m.d.comb += [
+            queue.i.valid.eq(self.i.valid), self.i.ready.eq(queue.i.ready),
+            queue.i.payload.as_value().eq(Mux(last, 0, self.i.payload.as_value())),
+            self.o.valid.eq(first_q | queue.o.valid), queue.o.ready.eq(self.o.ready & ~first_q),
+            self.o.payload.as_value().eq(Mux(first_q, 0, queue.o.payload.as_value())),
+        ]
+        return m
