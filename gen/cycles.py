@@ -535,7 +535,8 @@ class _Readout:
 
     def result(self, run: int) -> Cycles:
         """When the class of a run is handed over."""
-        return np.maximum.reduce([self.results[run], *(stream.finished[run] + 1 for stream in self.late)])
+        out: Cycles = np.maximum.reduce([self.results[run], *(stream.finished[run] + 1 for stream in self.late)])
+        return out
 
     def accept(self, offered: Cycles) -> Cycles:
         config = self.config
