@@ -229,7 +229,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
     plan = spikeloom.compile(net, fold, device, bus_bits)
     value = describe(plan).to_json()
     for layer, described in zip(net.layers, value["layers"], strict=True):
-        described["equations"] = equations(layer.neuron.program)
+        described["equations"] = equations(layer.program)
     if not no_cycles:
         loaded = data_for(net, data, samples, labelled=False)
         counts = count_cycles(plan, loaded.images)

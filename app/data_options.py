@@ -76,7 +76,7 @@ def _same(a: str, b: str) -> bool:
 
 def load_data(data: str, samples: int | None, split: str | None, network: Network | None = None) -> Dataset:
     """Load data, with progress; events in as many steps as the network has."""
-    options: dict[str, Any] = {} if network is None or network.static else {"steps": network.steps}
+    options: dict[str, Any] = {} if network is None or network.takes_values else {"steps": network.steps}
     with bar(f"data {data}") as advance:
         loaded = spikeloom.dataset(data, samples, split=split, **options,
                                    progress=lambda done, total: advance(done=done, total=total or None))

@@ -33,8 +33,9 @@ from spikeloom.gen.synth import synthesize
 from spikeloom.model import golden
 from spikeloom.model.datasets import Dataset, check_labels
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Network, StaticInput
+from spikeloom.model.network import Network, SpikeInput
 from spikeloom.model.neurons.wording import equations
+from spikeloom.model.readout import KINDS
 from spikeloom.model.system.arguments import an, called, real
 from spikeloom.model.system.paths import path_of
 from spikeloom.model.system.reading import open_regular
@@ -206,9 +207,9 @@ def _network_facts(network: Network) -> dict[str, Any]:
     return {
         "name": network.name, "topology": network.topology, "steps": network.steps, "hash": network.hash,
         "classes": network.classes,
-        "input": (f"static, {shape}, {inp.bits} bits a value" if isinstance(inp, StaticInput)
-                  else f"spikes, {shape}, {network.steps} steps"),
-        "readout": {"psc_sum": "sum over time of the output PSCs", "count": "spike count"}[network.readout.kind],
+        "input": (f"spikes, {shape}, {network.steps} steps" if isinstance(inp, SpikeInput)
+                  else f"{inp.kind}, {shape}, {inp.bits} bits a value"),
+        "readout": KINDS[network.readout.kind],
         "tie_winner": network.readout.tie_winner, "step_weights": network.step_weights,
         "layers": [{
             "name": layer.name, "inputs": sum(int(np.prod(s.shape)) for s in layer.sources),
@@ -216,7 +217,7 @@ def _network_facts(network: Network) -> dict[str, Any]:
             "weights": f"{layer.connection.weight_bits} bits" if layer.connection.weight_bits > 1 else "-1, +1",
             "zero_weights": float((layer.connection.weight == 0).mean()),
             "bias": _range(layer.biases) if layer.biases.any() else "none",
-            "equations": equations(layer.neuron.program),
+            "equations": equations(layer.program),
             "constants": [(name, _range(values)) for name, values in layer.neuron.own_constants.items()],
         } for layer in network.layers],
         "metadata": list(_flat(network.metadata)),
@@ -362,7 +363,7 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
     result = golden.run(network, samples)
     inputs = golden.encode_input(network, samples)
     names = _class_names(data, network)
-    title = "sample" if network.static else "sample,\nsum over the steps"
+    title = "sample" if network.takes_values else "sample,\nsum over the steps"
     shown = []
     for n, index in enumerate(chosen):
         picture, signed = _picture(samples[n], network)
@@ -397,7 +398,7 @@ def _picture(sample: npt.NDArray[Any], network: Network) -> tuple[npt.NDArray[An
     Spikes are summed over the steps. One channel is shown in grey, two are ON minus OFF, three are colours.
     Anything else is a row of values.
     """
-    values = sample.astype(np.int64) if network.static else sample.sum(axis=0, dtype=np.int64)
+    values = sample.astype(np.int64) if network.takes_values else sample.sum(axis=0, dtype=np.int64)
     shape = values.shape if values.ndim > 1 else network.input.shape
     values = values.reshape(shape)
     if values.ndim == 3 and values.shape[0] == 1:
@@ -408,7 +409,7 @@ def _picture(sample: npt.NDArray[Any], network: Network) -> tuple[npt.NDArray[An
         return values[0] - values[1], True
     if values.ndim == 3 and 3 in (values.shape[0], values.shape[-1]):
         colors = values if values.shape[-1] == 3 else values.transpose(1, 2, 0)
-        return colors / max(255 if network.static else 1, int(colors.max())), False
+        return colors / max(255 if network.takes_values else 1, int(colors.max())), False
     return values.ravel(), False
 
 

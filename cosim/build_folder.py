@@ -13,7 +13,7 @@ from typing import Any
 from spikeloom.gen.channels import Channels, input_channels
 from spikeloom.gen.manifest import MANIFEST, Manifest, read_build
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Network, StaticInput
+from spikeloom.model.network import Network, SpikeInput
 from spikeloom.model.network_file import load_network
 from spikeloom.model.system.paths import shown
 
@@ -114,7 +114,7 @@ class BuildFolder:
 
     @property
     def beats_per_sample(self) -> int:
-        return (1 if self.network.static else self.windows) * self.beats_per_window
+        return (1 if self.network.takes_values else self.windows) * self.beats_per_window
 
     @classmethod
     def load(cls, folder: str | Path) -> BuildFolder:
@@ -160,7 +160,7 @@ class BuildFolder:
 
     def _check_shapes(self, where: str) -> None:
         network = self.network
-        bits = network.input.bits if isinstance(network.input, StaticInput) else self.window_steps
+        bits = self.window_steps if isinstance(network.input, SpikeInput) else network.input.bits
         windows = -(-network.steps // self.window_steps)
         expected: list[tuple[str, Any, Any]] = [
             ("windows", self.windows, windows),

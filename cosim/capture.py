@@ -25,7 +25,8 @@ class Results:
     first_cycles, result_cycles : int64 array (N,)
         Cycle of the first input transfer, and of the result.
     transfers : int64 array (N, layers)
-        Transfers of each layer's stream up to the result, since the start of the simulation.
+        Transfers of each layer's stream up to the result (of runs that may end early: up to their end), since the start
+        of the simulation.
     """
 
     classes: npt.NDArray[np.int64]
@@ -53,28 +54,58 @@ def stream_record_bytes(layer: LayerStream) -> int:
 def read_results(build: BuildFolder, run_dir: Path) -> Results:
     """Read ``results.bin``."""
     words = np.fromfile(run_dir / "results.bin", "<u4").reshape(-1, 5 + len(build.layers)).astype(np.int64)
-    return Results(classes=words[:, 0] & ((1 << build.class_bits) - 1), invalid=words[:, 0] >> build.class_bits != 0,
+    result, bits = words[:, 0], min(32, build.class_bits)
+    if build.network.readout.kind == "raster":  # compared as spikes
+        result = np.zeros_like(result)
+    return Results(classes=result & ((1 << bits) - 1), invalid=result >> bits != 0,
                    first_cycles=words[:, 1] | words[:, 2] << 32,
                    result_cycles=words[:, 3] | words[:, 4] << 32, transfers=words[:, 5:])
 
 
-def read_spikes(build: BuildFolder, layer: LayerStream, run_dir: Path, start: int,
-                count: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def read_spikes(build: BuildFolder, layer: LayerStream, run_dir: Path, start: int, count: int,
+                transfers: npt.NDArray[np.int64] | None = None,
+                ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Spikes of samples ``start .. start + count - 1`` of a layer.
+
+    Parameters
+    ----------
+    transfers : int64 array (samples,)
+        Of runs that may end early: the layer's transfers up to the end of each, since the start of the simulation.
 
     Returns
     -------
     spikes : bool array (count, steps, neurons)
+    seen : bool array (count, steps, neurons)
+        Whether the spike was given at all.
     padding : bool array (count, bits)
         The bits of items that stand for no neuron, which must all be zero.
     """
     per_sample = build.windows * layer.beats_per_window
     record = stream_record_bytes(layer)
-    raw = np.fromfile(run_dir / f"spikes_{layer.name}.bin", np.uint8, count * per_sample * record,
-                      offset=start * per_sample * record)
-    bits = np.unpackbits(raw.reshape(count, per_sample, record), axis=-1, count=layer.payload_bits,
-                         bitorder="little").view(np.bool_)
-    items = bits.reshape(count, build.windows, -1, layer.item_bits).swapaxes(2, 3)
+    if transfers is None:
+        edges = np.arange(start, start + count + 1) * per_sample
+    else:
+        edges = np.concatenate([[0], transfers])[start:start + count + 1]
+    flat = np.fromfile(run_dir / f"spikes_{layer.name}.bin", np.uint8, int(edges[-1] - edges[0]) * record,
+                       offset=int(edges[0]) * record).reshape(-1, record)
+    given = np.minimum(np.diff(edges), per_sample)
+    if transfers is None:
+        raw = flat.reshape(count, per_sample, record)
+    else:
+        raw = np.zeros((count, per_sample, record), np.uint8)
+        for n in range(count):
+            first = int(edges[n] - edges[0])
+            raw[n, :given[n]] = flat[first:first + given[n]]
+    bits = np.unpackbits(raw, axis=-1, count=layer.payload_bits, bitorder="little").view(np.bool_)
+    there = np.broadcast_to((np.arange(per_sample) < given[:, None])[..., None], bits.shape)
+    spikes, padding = _neurons(build, layer, bits)
+    seen, _ = _neurons(build, layer, there)
+    return spikes, seen, padding
+
+
+def _neurons(build: BuildFolder, layer: LayerStream,
+             bits: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Bits (samples, beats, bits) as (samples, steps, neurons), and those that are padding."""
+    items = bits.reshape(len(bits), build.windows, -1, layer.item_bits).swapaxes(2, 3)
     neurons, padding = layer.channels.from_beats(items)
-    spikes = neurons.reshape(count, -1, layer.channels.size)
-    return spikes[:, :build.network.steps], padding.reshape(count, -1)
+    return neurons.reshape(len(bits), -1, layer.channels.size)[:, :build.network.steps], padding.reshape(len(bits), -1)

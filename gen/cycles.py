@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from spikeloom.model import golden
 from spikeloom.model.network import Conv2d, Network
+from spikeloom.rtl.encoder import EncoderConfig
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.layer import LayerConfig
 from spikeloom.rtl.layer_inputs import SourceConfig
@@ -62,6 +63,8 @@ class CycleCounts:
     busy : int64 array (N, layers)
         Cycles in which the lanes could have added: from a layer's first slot of a row or pass to its end, waiting for
         room behind the lanes included, waiting for input not.
+    left : int64 array (N,)
+        Beats of input that had not been taken when a run ended early.
     """
 
     latency: Cycles
@@ -70,6 +73,7 @@ class CycleCounts:
     additions: Cycles
     useful_additions: Cycles
     busy: Cycles
+    left: Cycles
 
     def utilisation(self, plan: Plan) -> npt.NDArray[np.float64]:
         """Useful additions / (lanes * inputs per cycle * busy cycles) of all samples together, (layers,)."""
@@ -87,11 +91,17 @@ def count_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMO
 
     ``memory`` is the timing of every external memory.
     """
-    return _replay(plan, _activity(plan, samples), 1, memory)
+    return _replay(plan, _activity(plan, samples), 1, memory, _exit_windows(plan, samples))
 
 
 def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY) -> Cycles:
     """Cycle in which each sample's class appears when all samples are sent back to back: shape (N,)."""
+    if (ends := _exit_windows(plan, samples)) is not None:
+        # One run after the other: what is left of a run's input goes by, a beat a cycle, and the next one follows.
+        alone = _replay(plan, _activity(plan, samples), 1, memory, ends)
+        starts = np.cumsum(alone.latency + alone.left) - alone.latency - alone.left
+        finished: Cycles = starts + alone.latency
+        return finished
     # One "sample" whose windows are those of all samples, one after the other.
     activity = [a.reshape(1, -1, *a.shape[2:]) for a in _activity(plan, samples)]
     return _replay(plan, activity, len(np.asarray(samples)), memory).latency
@@ -122,6 +132,14 @@ def predict_latency(network: Network, manifest: Description, samples: npt.NDArra
         if progress is not None:
             progress(len(parts[-1]))
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _exit_windows(plan: Plan, samples: npt.ArrayLike) -> Cycles | None:
+    """The window with which each run ends, if it may end early."""
+    if not plan.network.readout.early_exit:
+        return None
+    ends: Cycles = golden.run(plan.network, samples).last_steps // plan.window_steps
+    return ends
 
 
 def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
@@ -523,6 +541,61 @@ class _OrPool:
         return self.accepted
 
 
+class _Encoder:
+    """:class:`.Encoder`: a sample's beats, in all windows."""
+
+    def __init__(self, config: EncoderConfig, sink: _Sink, samples: int) -> None:
+        self.config, self.sink = config, sink
+        self.took = np.full(samples, -1, np.int64)
+        self.left: deque[Cycles] = deque(maxlen=config.queue_depth)
+        self.beat = 0
+
+    def accept(self, offered: Cycles) -> Cycles:
+        self._take(offered)
+        taken = self.took
+        self.beat += 1
+        if self.beat == self.config.beats:
+            self.beat = 0
+            for _ in range(self.config.beats * (self.config.windows - 1)):
+                self._take(self.took)
+        return taken
+
+    def _take(self, offered: Cycles) -> None:
+        take = np.maximum(offered, self.took + 1)
+        if len(self.left) == self.config.queue_depth:
+            take = np.maximum(take, self.left[0] + 1)
+        self.took = take
+        offer = take + self.config.latency_cycles
+        if self.left:
+            offer = np.maximum(offer, self.left[-1] + 1)
+        self.left.append(self.sink.accept(offer))
+
+
+class _Raster:
+    """The output's beats as the result: taken at once, the last of a run when ``late`` streams are through too."""
+
+    def __init__(self, run_beats: int, late: Sequence[_Fork], samples: int) -> None:
+        self.run_beats, self.late = run_beats, late
+        self.took = np.full(samples, -1, np.int64)
+        self.results: list[Cycles] = []
+        self.beat = 0
+
+    def accept(self, offered: Cycles) -> Cycles:
+        if self.beat == 0 and self.results:
+            self.took = self.result(len(self.results) - 1)
+        self.took = np.maximum(offered, self.took + 1)
+        self.beat += 1
+        if self.beat == self.run_beats:
+            self.results.append(self.took)
+            self.beat = 0
+        return self.took
+
+    def result(self, run: int) -> Cycles:
+        """When the last beat of a run is handed over."""
+        out: Cycles = np.maximum.reduce([self.results[run], *(stream.finished[run] + 1 for stream in self.late)])
+        return out
+
+
 class _Readout:
     """:class:`.Readout`; the class waits until ``late`` streams have given all beats of the run too."""
 
@@ -530,34 +603,43 @@ class _Readout:
         self.config, self.late = config, late
         self.read_until = np.full(samples, -1, np.int64)
         self.open_from = np.full(samples, -1, np.int64)
-        self.results: list[Cycles] = []
+        self.windows: list[Cycles] = []  # when the class could have been handed over after each window
         self.beat = 0
 
     def result(self, run: int) -> Cycles:
         """When the class of a run is handed over."""
-        out: Cycles = np.maximum.reduce([self.results[run], *(stream.finished[run] + 1 for stream in self.late)])
+        last = self.windows[(run + 1) * self.config.windows - 1]
+        out: Cycles = np.maximum.reduce([last, *(stream.finished[run] + 1 for stream in self.late)])
         return out
 
     def accept(self, offered: Cycles) -> Cycles:
         config = self.config
-        if self.beat == 0 and self.results:
-            self.open_from = self.result(len(self.results) - 1) + 1
+        run, begun = divmod(len(self.windows), config.windows)
+        if self.beat == begun == 0 and run:
+            self.open_from = self.result(run - 1) + 1
         start = np.maximum(np.maximum(offered, self.read_until + 1), self.open_from)
         self.read_until = start + config.units - 1
         self.beat += 1
-        if self.beat == config.groups * config.group_beats * len(config.step_weights):
-            self.results.append(self.read_until + 2)
+        if self.beat == config.groups * config.group_beats:
+            self.windows.append(self.read_until + 2)
             self.beat = 0
         return self.read_until
 
 
-def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTiming) -> CycleCounts:
-    """Push all beats. ``activity`` has ``runs`` samples' windows in a row; N runs side by side."""
+def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTiming,
+            exit_windows: Cycles | None = None) -> CycleCounts:
+    """Push all beats. ``activity`` has ``runs`` samples' windows in a row; N runs side by side.
+
+    What follows the window with which a run ends early changes nothing before it: such a run is replayed to its end,
+    and looked at where it ended.
+    """
     n = len(activity[0])
     network = plan.network
     streams = [_Fork(order.beats * plan.windows) for order in plan.channels]
-    readout = _Readout(plan.readout, [streams[k + 1] for k in network.late_layers], n)
-    sources: list[_EventQueue | _WindowQueue] = []
+    late = [streams[k + 1] for k in network.late_layers]
+    readout = (_Raster(plan.channels[network.output_index + 1].beats * plan.windows, late, n) if plan.readout is None
+               else _Readout(plan.readout, late, n))
+    queues: list[_EventQueue | _WindowQueue] = []
     events: list[Cycles] = []
     useful: list[Cycles] = []
     additions: list[Cycles] = []
@@ -567,10 +649,9 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
         neurons = _Neurons(config, streams[index + 1], n)
         queue = config.synapse.queue
         fetch = None if config.fetch is None else _Fetch(config.fetch, queue, memory, n)
-        source = (_WindowQueue(queue, neurons, active, fetch) if isinstance(queue, WindowQueueConfig)
-                  else _EventQueue(queue, neurons, active, fetch))
-        sources.append(source)
-        inputs.append(_Inputs(config.sources, source, n))
+        queues.append(_WindowQueue(queue, neurons, active, fetch) if isinstance(queue, WindowQueueConfig)
+                      else _EventQueue(queue, neurons, active, fetch))
+        inputs.append(_Inputs(config.sources, queues[-1], n))
         events.append(active.sum(axis=(1, 2, 3), dtype=np.int64))
         read, met = _pairs(queue, active)
         additions.append(read * config.synapse.lanes)
@@ -584,15 +665,23 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
             streams[from_where.index].sinks.append(inputs[index].port(number))
     streams[network.output_index + 1].sinks.append(readout)
 
-    first = sent = streams[0].accept(np.zeros(n, np.int64))
+    source: _Sink = streams[0] if plan.encoder is None else _Encoder(plan.encoder, streams[0], n)
+    sent = [source.accept(np.zeros(n, np.int64))]
     for _ in range(plan.input_windows * runs * plan.channels[0].beats - 1):
-        sent = streams[0].accept(sent + 1)  # the input is always ready with the next beat
-    results = [readout.result(run) - first for run in range(len(readout.results))]
+        sent.append(source.accept(sent[-1] + 1))  # the input is always ready with the next beat
+    first, left = sent[0], np.zeros(n, np.int64)
+    if exit_windows is not None:
+        assert isinstance(readout, _Readout)
+        ended = np.stack(readout.windows, axis=1)[np.arange(n), exit_windows]
+        left = (np.stack(sent, axis=1) >= ended[:, None]).sum(axis=1)  # not taken before the reset
+        results = [ended + 1 - first]
+    else:
+        results = [readout.result(run) - first for run in range(runs)]
     return CycleCounts(
         latency=results[0] if runs == 1 else np.concatenate(results),
-        layer_end=np.stack([s.end - first for s in sources], axis=1), events=np.stack(events, axis=1),
+        layer_end=np.stack([q.end - first for q in queues], axis=1), events=np.stack(events, axis=1),
         additions=np.stack(additions, axis=1), useful_additions=np.stack(useful, axis=1),
-        busy=np.stack([s.busy for s in sources], axis=1))
+        busy=np.stack([q.busy for q in queues], axis=1), left=left)
 
 
 def _pairs(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:

@@ -42,7 +42,7 @@ Shape = tuple[Count, ...]
 
 
 class InputDescription(Record):
-    kind: Literal["static", "spikes"]
+    kind: Literal["static", "spikes", "latency", "bernoulli"]
     shape: Shape
 
 
@@ -111,8 +111,12 @@ class TableDescription(Record):
 
 
 class ReadoutDescription(Record):
+    """The result: ``beats`` transfers at the output for each sample."""
+
     kind: Text
     ties: Text
+    early_exit: bool
+    beats: Annotated[int, Field(ge=1, le=1 << 31)]
 
 
 class CycleRange(Record):
@@ -135,7 +139,7 @@ class Description(Record):
     layers: Annotated[tuple[LayerDescription, ...], Field(min_length=1)]
     external: tuple[TableDescription, ...]
     classes: Count
-    class_bits: Annotated[int, Field(ge=1, le=31)]
+    class_bits: Annotated[int, Field(ge=1, le=1 << 20)]
     readout: ReadoutDescription
     memory_files: dict[FileName, Size]
     predicted_cycles: CycleRange

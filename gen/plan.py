@@ -9,11 +9,13 @@ import numpy as np
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import Shape
+from spikeloom.model.inputs import CodedInput, LatencyInput
 from spikeloom.model.layers import Layer, Source
-from spikeloom.model.network import Conv2d, Dense, IntArray, Network, StaticInput
+from spikeloom.model.network import Conv2d, Dense, IntArray, Network, SpikeInput
 from spikeloom.model.neurons.intervals import Interval, run_bounds
 from spikeloom.rtl.accelerator import Accelerator, AcceleratorConfig
 from spikeloom.rtl.delay import DelayConfig
+from spikeloom.rtl.encoder import EncoderConfig
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.layer import LayerConfig, SpikingLayer
 from spikeloom.rtl.layer_inputs import SourceConfig
@@ -73,7 +75,7 @@ class Plan:
     channels: tuple[Channels, ...]
     orders: tuple[QueueOrder, ...]
     layers: tuple[LayerConfig, ...]
-    readout: ReadoutConfig
+    readout: ReadoutConfig | None
 
     @property
     def window_steps(self) -> int:
@@ -86,10 +88,12 @@ class Plan:
     def accelerator(self) -> Accelerator:
         """The hardware, with its memory contents."""
         network, items = self.network, self.channels[0]
+        out = self.channels[network.output_index + 1]
         config = AcceleratorConfig(
             input_items=items.units, input_item_bits=self.input_bits, input_beats=items.beats * self.input_windows,
             sources=tuple(tuple(source.index for source in layer.sources) for layer in network.layers),
-            output=network.output_index, readout=self.readout,
+            output=network.output_index, readout=self.readout, encoder=self.encoder, output_beats=(
+                out.units, self.window_steps, out.beats * self.windows),
             late={k: self.channels[k + 1].beats * self.windows for k in network.late_layers})
         return Accelerator(config, [SpikingLayer(layer, self.weights(k), self.constants(k))
                                     for k, layer in enumerate(self.layers)])
@@ -97,12 +101,24 @@ class Plan:
     @property
     def input_bits(self) -> int:
         """Bits of a mask of the input."""
-        return self.network.input.bits if isinstance(self.network.input, StaticInput) else self.window_steps
+        inp = self.network.input
+        return self.window_steps if isinstance(inp, SpikeInput) else inp.bits
 
     @property
     def input_windows(self) -> int:
-        """Windows of the input stream in a run: a static input comes once."""
-        return 1 if self.network.static else self.windows
+        """Windows of the input stream in a run: values come once."""
+        return 1 if self.network.takes_values else self.windows
+
+    @property
+    def encoder(self) -> EncoderConfig | None:
+        """What makes spikes of the input's values."""
+        inp, items = self.network.input, self.channels[0]
+        if not isinstance(inp, CodedInput):
+            return None
+        fields = {name: getattr(inp, name) for name in ("silent_zero", "rate", "seed") if hasattr(inp, name)}
+        return EncoderConfig(kind="latency" if isinstance(inp, LatencyInput) else "bernoulli", items=items.units,
+                             bits=inp.bits, beats=items.beats, windows=self.windows, window_steps=self.window_steps,
+                             **fields)
 
     @property
     def tables(self) -> list[Table]:
@@ -188,9 +204,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     windows = -(-network.steps // window)
     channels = [input_channels(network, fold.input_per_beat)]
     layers, orders = [], []
-    if len(network.layers[network.output_index].shape) > 1:
-        raise SpikeloomError(f"layer {network.output_name}: the last layer must be dense, not a convolution: "
-                             "the readout takes one neuron per class")
+    _check_readout(network, fold)
     for index, layer in enumerate(network.layers):
         if all(source.index > index for source in layer.sources):
             names = ", ".join(source.name for source in layer.sources)
@@ -198,7 +212,6 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                                  "one from the input or an earlier layer, which gives it its pace")
     for layer, lf in zip(network.layers, fold.layers, strict=True):
         channels.append(Channels(layer.shape, lf.lanes, lf.neuron_units))
-    by_membrane = network.readout.ties == "membrane"
     for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
         after, bounds = channels[index + 1], layer_bounds(network, index)
         static = layer.static
@@ -211,7 +224,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
                                 queued=_queued(lf, after.beats * (1 if static else windows)))
         config = neuron_config(network, index, after, window,
-                               gives_potential=by_membrane and index == network.output_index)
+                               gives_potential=network.readout.needs_potential and index == network.output_index)
         sources = tuple(
             _source(source, index, planes, channels[source.index], turn, windows, shared=len(layer.sources) > 1)
             for source, turn in zip(layer.sources, order.turns, strict=True))
@@ -223,11 +236,8 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                 name=layer.name, neuron=config, units=lf.neuron_units, beats=after.beats, windows=windows,
                 constant_beats=after.beats if layer.constants_by_position else after.tile_beats,
                 pipelined=lf.pipelined)))
-    read = channels[network.output_index + 1]
-    weights = network.step_weights
-    readout = ReadoutConfig(classes=network.classes, units=read.units, lanes=read.lanes,
-                            step_weights=tuple(tuple(weights[v * window:(v + 1) * window]) for v in range(windows)),
-                            membrane_bits=layers[network.output_index].neurons.potential_bits)
+    readout = _readout(network, channels[network.output_index + 1], window,
+                       layers[network.output_index].neurons.potential_bits)
     plan = Plan(network, fold, tuple(channels), tuple(orders), tuple(layers), readout)
     for table in plan.tables:
         if table.base + table.config.table_bytes > fold.external_bytes:
@@ -237,12 +247,46 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     return plan
 
 
+def _check_readout(network: Network, fold: Fold) -> None:
+    readout, external = network.readout, [k for k, lf in enumerate(fold.layers) if lf.external_bus_bits is not None]
+    if readout.kind != "raster" and len(network.layers[network.output_index].shape) > 1:
+        raise SpikeloomError(f"layer {network.output_name}: the last layer must be dense, not a convolution: "
+                             "the readout takes one neuron per class")
+    if readout.kind == "raster" and external:
+        raise SpikeloomError(f"fold {fold.name}: layer {network.layers[external[0]].name}: external_bus_bits must be "
+                             "None with a readout of kind 'raster': it has no place for the mark of a bad answer")
+    if not readout.early_exit:
+        return
+    if external:
+        raise SpikeloomError(f"fold {fold.name}: layer {network.layers[external[0]].name}: external_bus_bits must be "
+                             "None with early_exit: a bus transfer cannot be broken off")
+    if network.late_layers:
+        raise SpikeloomError(f"layer {network.layers[network.late_layers[0]].name}: its spikes reach the output by "
+                             "ways back only; with early_exit each layer must lead to it")
+    if readout.ties == "membrane" and fold.window(network) > 1:
+        raise SpikeloomError(f"fold {fold.name}: window_steps must be 1 with early_exit and ties by membrane, not "
+                             f"{fold.window(network)}: a run ends with its window, and potentials with it")
+
+
+def _readout(network: Network, read: Channels, window_steps: int, membrane_bits: int) -> ReadoutConfig | None:
+    readout = network.readout
+    if readout.kind == "raster":
+        return None
+    windows, weights = -(-network.steps // window_steps), network.step_weights
+    rows = tuple(tuple(weights[v * window_steps:(v + 1) * window_steps]) for v in range(windows))
+    kind = "first" if readout.kind == "first_spike" else "weighted" if readout.counts_spikes else "potential"
+    return ReadoutConfig(
+        kind=kind, classes=network.classes, units=read.units, lanes=read.lanes, windows=windows,  # type: ignore[arg-type]
+        window_steps=window_steps, step_weights=() if kind != "weighted" else rows[:1] if len(set(rows)) == 1 else rows,
+        membrane_bits=membrane_bits, early_exit=readout.early_exit)
+
+
 def neuron_config(network: Network, index: int, after: Channels, window_steps: int, *,
                   gives_potential: bool) -> NeuronConfig:
     """Program and widths of a layer's neurons, whose outputs lie in the order ``after``."""
     layer, bounds = network.layers[index], layer_bounds(network, index)
     padded = bool((after.index < 0).any())
-    program = layer.neuron.recorded(has_bias=bool(layer.biases.any()),
+    program = layer.recorded(has_bias=bool(layer.biases.any()),
                                     has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, network.steps))
     parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
     return NeuronConfig.proved(
@@ -254,7 +298,7 @@ def neuron_config(network: Network, index: int, after: Channels, window_steps: i
 def _spikes_in_gaps(layer: Layer, sums: Interval, steps: int) -> bool:
     """Whether a unit that stands for no neuron could spike: with weights of 0, or of one bit, which cannot be 0."""
     total = sums if layer.connection.weight_bits == 1 else Interval(0 * sums.low, 0 * sums.high)
-    program = layer.neuron.program
+    program = layer.program
     first = {name: Interval.of(_padding(name, values), _padding(name, values))
              for name, values in layer.constants.items()}
     spans, _ = run_bounds(program, total, first, steps)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.model.golden import encode_input
-from spikeloom.model.network import Network, StaticInput
+from spikeloom.model.golden import checked_samples
+from spikeloom.model.network import Network, SpikeInput
 
 from .channels import Channels
 
@@ -19,7 +19,7 @@ def pack_samples(network: Network, order: Channels, window_steps: int,
                  samples: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Beats of shape (samples, beats per sample, bytes per beat), most significant byte first.
 
-    Items come in ``order``. Static input: an item is a value. Spike input: it is a mask whose bit ``w`` is that
+    Items come in ``order``. Values: an item is a value. Spike input: it is a mask whose bit ``w`` is that
     input's spike in step ``window * window_steps + w``.
 
     Raises
@@ -27,9 +27,9 @@ def pack_samples(network: Network, order: Channels, window_steps: int,
     SpikeloomError
         If the samples are not what the network takes.
     """
-    x = encode_input(network, samples)
+    x = checked_samples(network, samples)
     n, size = len(x), network.input.size
-    if isinstance(network.input, StaticInput):  # (n, windows, bits of a mask, inputs)
+    if not isinstance(network.input, SpikeInput):  # (n, windows, bits of a mask, inputs)
         bit = np.arange(network.input.bits, dtype=np.uint8)[:, None]
         masks: npt.NDArray[Any] = (x[:, None, None, :] >> bit) & np.uint8(1)
     else:

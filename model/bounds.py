@@ -94,7 +94,7 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     sums = Interval(times * np.minimum(weight, 0).sum(axis=1), times * np.maximum(weight, 0).sum(axis=1))
     biases = layer.per_channel(layer.biases)
     drives = Interval(sums.low + biases.low, sums.high + biases.high)
-    program = layer.neuron.program
+    program = layer.program
     parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
     try:
         spans, _ = run_bounds(program, drives, parameters, network.steps)

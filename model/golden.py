@@ -19,12 +19,13 @@ from threadpoolctl import threadpool_limits
 from .bounds import layer_bounds
 from .errors import SpikeloomError
 from .geometry import as_map
-from .network import Dense, IntArray, Layer, Network, Readout, StaticInput
+from .inputs import CodedInput, SpikeInput
+from .network import Dense, IntArray, Layer, Network
 from .neurons.arrays import Population
 from .system.arguments import array
 from .system.processes import cores
 
-__all__ = ["GoldenResult", "batches", "encode_input", "run"]
+__all__ = ["GoldenResult", "batches", "checked_samples", "encode_input", "presynaptic", "run"]
 
 Bits = npt.NDArray[np.bool_]
 
@@ -38,23 +39,27 @@ class GoldenResult:
         Spike trains of every layer.
     scores : int64 array (N, classes)
         Readout scores.
-    potentials : int64 array (N, classes)
+    potentials : int64 array (N, outputs)
         Membrane potentials of the output neurons in the last step, before their reset, in state LSB.
     classes : int64 array (N,)
         Highest score; on ties as the network's readout says.
+    last_steps : int64 array (N,)
+        The step with which each run ends; the spikes of later ones, on which nothing depends, are those that would
+        come.
     """
 
     spikes: list[Bits]
     scores: npt.NDArray[np.int64]
     potentials: npt.NDArray[np.int64]
     classes: npt.NDArray[np.int64]
+    last_steps: npt.NDArray[np.int64]
 
 
-def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Samples as the network takes them, flattened.
+def checked_samples(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """Samples as they travel to the network, flattened.
 
-    Static input: uint8 images (N, *shape) become values ``p >> (8 - bits)`` of shape (N, size).
-    Spike input: 0/1 arrays (N, T, *shape) become (N, T, size).
+    Values: uint8 images (N, *shape) become ``p >> (8 - bits)`` of shape (N, size).
+    Spikes: 0/1 arrays (N, T, *shape) become (N, T, size).
 
     Raises
     ------
@@ -65,7 +70,7 @@ def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uin
     inp = network.input
     if raw.dtype not in (np.uint8, np.bool_):
         raise SpikeloomError(f"network {network.name}: samples must be uint8, not {raw.dtype}")
-    if isinstance(inp, StaticInput):
+    if not isinstance(inp, SpikeInput):
         if raw.ndim < 2 or raw.dtype != np.uint8 or int(np.prod(raw.shape[1:])) != inp.size:
             raise SpikeloomError(f"network {network.name}: a sample must be uint8 of shape {inp.shape}, "
                                  f"not {raw.dtype} of shape {raw.shape[1:]}")
@@ -79,6 +84,17 @@ def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uin
     return raw.reshape(len(raw), *want).astype(np.uint8)
 
 
+def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """What the network sees: values (N, size) of a static input, else spikes (N, T, size).
+
+    Errors as :func:`checked_samples`.
+    """
+    given = checked_samples(network, samples)
+    if isinstance(network.input, CodedInput):
+        return network.input.spikes(given, network.steps, as_maps=network.reads_map)
+    return given
+
+
 def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
     """Run the network on samples (see :func:`encode_input` for their form), bit-exactly.
 
@@ -87,7 +103,6 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
     x = encode_input(network, samples)
     count, steps = len(x), network.steps
     signals: list[npt.NDArray[Any]] = [x]
-    potentials = np.zeros((count, network.classes), np.int64)
     for loop in loops(network):
         work = [_Work(network, index, count) for index in loop]
         if len(loop) == 1 and all(s.index <= loop.start for s in network.layers[loop.start].sources):
@@ -98,12 +113,10 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
             for t in range(steps):
                 for w in work:
                     w.run(presynaptic(w.layer, signals, steps, t), t)
-        if network.output_index in loop and (found := work[network.output_index - loop.start].potential) is not None:
-            potentials = found.astype(np.int64)
-    spikes = signals[1:]
-    weights = np.asarray(network.step_weights, np.int64)
-    scores = np.einsum("ntc,t->nc", spikes[network.output_index].astype(np.int64), weights)
-    return GoldenResult(spikes, scores, potentials, _classes(network.readout, scores, potentials))
+        if network.output_index in loop:
+            output = work[network.output_index - loop.start]
+    scores, classes = _classes(network, output.spikes, output.potentials)
+    return GoldenResult(signals[1:], scores, output.potentials, classes, output.last_steps)
 
 
 def loops(network: Network) -> list[range]:
@@ -144,15 +157,24 @@ def presynaptic(layer: Layer, signals: Sequence[npt.NDArray[Any]], steps: int,
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)  # maps: channels come first
 
 
-def _classes(readout: Readout, scores: npt.NDArray[np.int64],
-             potentials: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The class of each sample; argmax takes the lowest index of equals."""
+def _classes(network: Network, out: Bits, potentials: npt.NDArray[np.int64],
+             ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Scores (N, classes), and the class of each sample; argmax takes the lowest index of equals."""
+    readout = network.readout
+    if readout.kind == "raster":
+        return np.zeros((len(out), 1), np.int64), np.zeros(len(out), np.int64)
+    if readout.kind == "first_spike":
+        scores = np.where(out.any(axis=1), network.steps - out.argmax(axis=1), 0)
+    elif readout.counts_spikes:
+        scores = np.einsum("ntc,t->nc", out.astype(np.int64), np.asarray(network.step_weights, np.int64))
+    else:
+        scores = potentials
     rank = scores
     if readout.ties == "membrane":
         highest = scores == scores.max(axis=1, keepdims=True)
         rank = np.where(highest, potentials, np.iinfo(np.int64).min)
     classes: npt.NDArray[np.int64] = np.argmax(rank, axis=1)
-    return classes
+    return scores, classes
 
 
 def batches(network: Network, samples: npt.NDArray[Any], batch: int = 40,
@@ -194,7 +216,10 @@ class _Work:
         self.steps = network.steps
         self.dtype = layer_state_dtype(network, index)
         self.spikes = np.zeros((count, network.steps, layer.outputs), np.bool_)
-        self.potential: IntArray | None = None
+        self.potentials = np.zeros((count, layer.outputs), np.int64)
+        self.exits = network.readout.early_exit and index == network.output_index
+        self.last_steps = np.full(count, network.steps - 1)
+        self.running = np.ones(count, np.bool_)
         # A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
         weight = layer.connection.weight
         value = ((1 << network.planes(index)) - 1 if layer.static else 1) * (layer.sum_pool.largest if layer.sum_pool
@@ -203,15 +228,22 @@ class _Work:
         self.exact: type[np.floating[Any]] = np.float32 if largest < 1 << 24 else np.float64
         self.weight = weight.astype(self.exact)
         self.biases = None if layer.connection.bias is None else layer.biases.astype(self.dtype)
-        self.population = Population(layer.neuron.program, (count, layer.outputs), self.dtype, layer.constants,
-                                     constant_sum=layer.static)
+        self.population = Population(layer.program, (count, layer.outputs), self.dtype, layer.constants,
+                                     constant_sum=layer.static,
+                                     every_potential=self.exits and layer.program.gives_potential)
 
     def run(self, signal: npt.NDArray[Any], step: int | None = None) -> None:
         """All steps, or one."""
         drive = self.sums(signal)
         for t in range(self.steps) if step is None else (step,):
             now = drive if drive.ndim == 2 else drive[:, t if step is None else 0]
-            self.potential = self.population.step(now, self.spikes[:, t], last=t == self.steps - 1)
+            potential = self.population.step(now, self.spikes[:, t], last=t == self.steps - 1)
+            if potential is not None:
+                self.potentials[self.running] = potential[self.running]
+            if self.exits:
+                ends = self.running & self.spikes[:, t].any(axis=1)
+                self.last_steps[ends] = t
+                self.running &= ~ends
 
     def sums(self, signal: npt.NDArray[Any]) -> IntArray:
         """Weighted sums plus bias: (N, outputs) for a static input, else (N, T, outputs)."""

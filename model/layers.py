@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
 from .neurons.intervals import Interval
 from .neurons.neuron_type import NeuronType
+from .neurons.program import Program
 from .numerics import IntArray
 from .system.arguments import an, short
 
@@ -93,6 +95,8 @@ class Layer:
         Of the population, if it is another than the connection's.
     static : bool
         Whether it is driven by a static input.
+    peak : bool
+        Its potentials are the largest up to now.
     """
 
     name: str
@@ -102,6 +106,7 @@ class Layer:
     sources: tuple[Source, ...] = ()
     population_shape: Shape | None = None
     static: bool = False
+    peak: bool = False
 
     def __post_init__(self) -> None:
         check_layer_name(self.name)
@@ -119,9 +124,18 @@ class Layer:
                 allowed = " or ".join(f"{size}{meaning}" for size, meaning in sorted(sizes.items()))
                 raise SpikeloomError(f"layer {self.name}: {name} has {values.size} values, allowed are {allowed}")
         try:
-            self.neuron.program  # noqa: B018 (recorded once, here, so that what hardware cannot do is told here)
+            self.program  # noqa: B018 (recorded once, here, so that what hardware cannot do is told here)
         except SpikeloomError as error:
             raise SpikeloomError(f"layer {self.name}: {error}") from None
+
+    @cached_property
+    def program(self) -> Program:
+        """A neuron's step, without bias."""
+        return self.recorded()
+
+    def recorded(self, *, has_bias: bool = False, has_gaps: bool = False) -> Program:
+        """See :meth:`.NeuronType.recorded`."""
+        return self.neuron.recorded(has_bias=has_bias, has_gaps=has_gaps, peak=self.peak)
 
     @property
     def shape(self) -> Shape:

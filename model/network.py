@@ -11,80 +11,29 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from .connections import ALLOWED_WEIGHT_BITS, Connection, Conv2d, Dense, an_integer_connection, weight_range
 from .errors import SpikeloomError
 from .geometry import Pool, Shape, as_map
+from .inputs import INPUTS, BernoulliInput, Input, LatencyInput, SpikeInput, StaticInput, checked_shape
 from .layers import INPUT, Layer, check_layer_name, joined
 from .neurons.neuron_type import NeuronType
 from .neurons.types import Neuron
-from .numerics import Decay, IntArray
-from .system.arguments import an, choice, short, whole
+from .numerics import IntArray
+from .readout import Readout, Ties
+from .system.arguments import an, short, whole
 
-__all__ = ["ALLOWED_WEIGHT_BITS", "INPUT", "MAX_STEPS", "Conv2d", "Dense", "IntArray", "Layer", "Network", "Neuron",
-           "Population", "Projection", "Readout", "SpikeInput", "StaticInput", "Ties", "weight_range"]
-
-Ties = Literal["lowest_index", "membrane"]
+__all__ = ["ALLOWED_WEIGHT_BITS", "INPUT", "MAX_STEPS", "BernoulliInput", "Conv2d", "Dense", "IntArray",
+           "LatencyInput", "Layer", "Network", "Neuron", "Population", "Projection", "Readout", "SpikeInput",
+           "StaticInput", "Ties", "weight_range"]
 
 MAX_STEPS = 1 << 16
 NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StaticInput:
-    """A constant input of unsigned integers, presented in every step (an image).
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of one sample, e.g. ``(28, 28)`` or ``(3, 32, 32)``; flattened in C order.
-    bits : int
-        1..8: bits of one value. An 8-bit pixel ``p`` enters as ``p >> (8 - bits)``.
-    """
-
-    shape: tuple[int, ...]
-    bits: int = 8
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _checked_shape(self.shape, "input shape"))
-        object.__setattr__(self, "bits", whole(self.bits, "input bits", 1, 8))
-
-    @property
-    def size(self) -> int:
-        """Values in one sample."""
-        return int(np.prod(self.shape))
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpikeInput:
-    """Spike trains: one bit per channel and step.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of one step of one sample, e.g. ``(784,)`` or ``(2, 34, 34)``; flattened in C order.
-    """
-
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _checked_shape(self.shape, "input shape"))
-
-    @property
-    def size(self) -> int:
-        """Channels."""
-        return int(np.prod(self.shape))
-
-
-def _checked_shape(shape: Any, what: str) -> tuple[int, ...]:
-    if not isinstance(shape, Sequence) or isinstance(shape, str) or not shape:
-        raise SpikeloomError(f"{what} must be positive integers, not {short(shape)}")
-    return tuple(whole(n, what, 1, (1 << 31) - 1) for n in shape)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +56,7 @@ class Population:
 
     def __post_init__(self) -> None:
         check_layer_name(self.name)
-        shape = _checked_shape(self.shape, f"layer {self.name}: shape")
+        shape = checked_shape(self.shape, f"layer {self.name}: shape")
         if len(shape) not in (1, 3):
             raise SpikeloomError(f"layer {self.name}: shape must be (neurons,) or (channels, height, width), not "
                                  f"{shape}")
@@ -152,68 +101,6 @@ class Projection:
             an(Pool, self.pool, f"layer {self.target}: pool")
         object.__setattr__(self, "delay", whole(self.delay, f"layer {self.target}: delay of its projection from "
                                                             f"{self.source}", 0, 1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Readout:
-    """How the output neurons' activity becomes a class: the highest score, and ``ties`` among equal ones.
-
-    Parameters
-    ----------
-    kind : "psc_sum" or "count"
-        ``count``: spikes. ``psc_sum``: TSSL-BP's sum over time of the output PSCs, which is a spike
-        count weighted by ``step_weights``, early spikes more than late ones.
-    step_weights : tuple of int
-        Score of a spike in step t, one per step, 0..2**16-1; for ``psc_sum`` only.
-    ties : "lowest_index" or "membrane"
-        Which of the classes with the highest score wins: the lowest index, or the highest membrane potential in
-        the last step, before its reset, and the lowest index if these are equal too. Potentials are compared in
-        state LSB: that means something if all output neurons have one weight scale.
-
-    Raises
-    ------
-    SpikeloomError
-        If a field is out of range.
-    """
-
-    kind: Literal["psc_sum", "count"]
-    step_weights: tuple[int, ...] = ()
-    ties: Ties = "lowest_index"
-
-    def __post_init__(self) -> None:
-        choice(self.kind, "readout kind", ("psc_sum", "count"))
-        if not isinstance(self.step_weights, Sequence) or isinstance(self.step_weights, str):
-            raise SpikeloomError(f"readout step_weights must be integers in 0..65535, not {short(self.step_weights)}")
-        object.__setattr__(self, "step_weights", tuple(
-            whole(c, "readout step_weights", 0, 65535) for c in self.step_weights))
-        if bool(self.step_weights) != (self.kind == "psc_sum"):
-            raise SpikeloomError(f"readout step_weights must {'' if self.kind == 'psc_sum' else 'not '}be given for "
-                                 f"kind {self.kind!r}")
-        choice(self.ties, "readout ties", ("lowest_index", "membrane"))
-
-    @property
-    def tie_winner(self) -> str:
-        """What wins a tie, in words."""
-        return "lowest index" if self.ties == "lowest_index" else "highest membrane potential in the last step"
-
-    @classmethod
-    def count(cls, *, ties: Ties = "lowest_index") -> Readout:
-        """Plain spike count."""
-        return cls(kind="count", ties=ties)
-
-    @classmethod
-    def psc_sum(cls, steps: int, synapse: Decay, *, ties: Ties = "lowest_index") -> Readout:
-        """Sum over time of the PSCs: ``c[t] = 1 - (1 - 1/tau_s)**(steps - t)``, in integers.
-
-        Exact for a power-of-two ``tau_s`` while ``tau_s**steps <= 2**16``, else rounded to 16 bits.
-        """
-        keep = 1 - 1 / synapse.tau_steps
-        if keep == 1:  # the limit of a slow decay: PSCs of equal height, counted from the spike on
-            return cls(kind="psc_sum", step_weights=tuple(range(steps, 0, -1)), ties=ties)
-        scale = 1 << min(16, int(np.ceil(steps * np.log2(synapse.tau_steps))))
-        raw = [min(round(scale * (1 - keep ** (steps - t))), (1 << 16) - 1) for t in range(steps)]
-        divisor = int(np.gcd.reduce(raw)) or 1
-        return cls(kind="psc_sum", step_weights=tuple(c // divisor for c in raw), ties=ties)
 
 
 def check_chain(shape: Shape, layers: Sequence[tuple[str, Pool | None, Any]]) -> None:
@@ -274,7 +161,7 @@ class Network:
     """
 
     name: str
-    input: StaticInput | SpikeInput
+    input: Input
     populations: tuple[Population, ...]
     projections: tuple[Projection, ...]
     steps: int
@@ -283,7 +170,7 @@ class Network:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def chain(cls, *, name: str, input: StaticInput | SpikeInput, layers: Sequence[Layer], steps: int,
+    def chain(cls, *, name: str, input: Input, layers: Sequence[Layer], steps: int,
               readout: Readout, metadata: Mapping[str, Any] | None = None) -> Network:
         """A network in which each layer's inputs are the outputs of the one before."""
         if not isinstance(layers, Sequence) or not layers:
@@ -301,8 +188,10 @@ class Network:
             raise SpikeloomError(f"network name must be letters, digits, '_', '.' or '-', not {short(self.name)}")
         where = f"network {self.name}"
         object.__setattr__(self, "steps", whole(self.steps, f"{where}: steps", 1, MAX_STEPS))
-        if not isinstance(self.input, StaticInput | SpikeInput):
-            raise SpikeloomError(f"{where}: input must be a StaticInput or a SpikeInput, not {short(self.input)}")
+        if not isinstance(self.input, Input):
+            names = [kind.__name__ for kind in INPUTS.values()]
+            raise SpikeloomError(f"{where}: input must be a {', '.join(names[:-1])} or {names[-1]}, not "
+                                 f"{short(self.input)}")
         for what, kind in (("populations", Population), ("projections", Projection)):
             listed = getattr(self, what)
             if not isinstance(listed, Sequence) or not listed:
@@ -324,8 +213,8 @@ class Network:
         for projection in self.projections:
             self._check_projection(projection)
         output = self.layers[self.output_index]
-        if self.readout.ties == "membrane" and not output.neuron.program.gives_potential:
-            raise SpikeloomError(f"{where}: readout ties by membrane need a potential, but the neurons of layer "
+        if self.readout.needs_potential and not output.neuron.program.gives_potential:
+            raise SpikeloomError(f"{where}: the readout needs a membrane potential, but the neurons of layer "
                                  f"{output.name} give none")
 
     def _check_projection(self, projection: Projection) -> None:
@@ -400,8 +289,11 @@ class Network:
         """Each population with all that drives it as one connection, in the order in which a step is worked out."""
         position = {INPUT: 0, **{p.name: k + 1 for k, p in enumerate(self._order)}}
         shapes = {INPUT: self.input.shape, **{p.name: p.shape for p in self._order}}
-        return tuple(joined(population, [p for p in self.projections if p.target == population.name], position, shapes,
-                            self.static) for population in self._order)
+        layers = [joined(population, [p for p in self.projections if p.target == population.name], position, shapes,
+                         self.static) for population in self._order]
+        # What the largest potential was, a register of the neuron knows.
+        peak = self.output_name if self.readout.kind == "max_potential" else None
+        return tuple(replace(layer, peak=True) if layer.name == peak else layer for layer in layers)
 
     @property
     def output_name(self) -> str:
@@ -435,14 +327,19 @@ class Network:
 
     @property
     def classes(self) -> int:
-        """Neurons of the output population."""
-        return self.layers[self.output_index].outputs
+        """Neurons of the output population; 1 if no class is made of them."""
+        return 1 if self.readout.kind == "raster" else self.layers[self.output_index].outputs
 
     @property
     def reads_map(self) -> bool:
         """Whether the input is read as a feature map, by a convolution or a pool."""
         return any(isinstance(p.connection, Conv2d) or p.pool is not None for p in self.projections
                    if p.source == INPUT)
+
+    @property
+    def takes_values(self) -> bool:
+        """Whether a sample is a value for each channel, and not spikes in each step."""
+        return self.input.takes_values
 
     @property
     def static(self) -> bool:
@@ -456,8 +353,10 @@ class Network:
 
     @property
     def step_weights(self) -> tuple[int, ...]:
-        """Score of a spike in each step."""
-        return self.readout.step_weights or (1,) * self.steps
+        """Score of a spike in each step; of a first spike only, or of all."""
+        if self.readout.kind == "first_spike":
+            return tuple(range(self.steps, 0, -1))
+        return self.readout.step_weights or (int(self.readout.kind == "count"),) * self.steps
 
     @property
     def topology(self) -> str:
@@ -479,7 +378,7 @@ class Network:
         digest.update(repr((self.input, self.steps, self.readout, self.output_name)).encode())
         for la in self.layers:
             digest.update(repr((la.name, la.shape, la.pool, la.sources, getattr(la.connection, "geometry", None),
-                                la.connection.weight.shape, la.connection.weight_bits, la.neuron.program.hash,
+                                la.connection.weight.shape, la.connection.weight_bits, la.program.hash,
                                 sorted(la.constants))).encode())
             for array in (la.connection.weight, *(la.constants[name] for name in sorted(la.constants))):
                 digest.update(np.ascontiguousarray(array, dtype="<i8").tobytes())

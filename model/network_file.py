@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ from . import container
 from .connections import CONNECTIONS, Connection
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool
+from .inputs import INPUTS, Input
 from .layers import check_layer_name
-from .network import Network, Population, Projection, Readout, SpikeInput, StaticInput
+from .network import Network, Population, Projection, Readout
 from .neurons.files import neuron_from_json, neuron_to_json
 from .system.arguments import short
 from .system.paths import shown
@@ -32,15 +33,19 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class _InputRecord(Record):
-    kind: Literal["static", "spikes"]
+    kind: Literal["static", "spikes", "latency", "bernoulli"]
     shape: tuple[int, ...]
     bits: int | None = None
+    silent_zero: bool | None = None
+    rate: int | None = None
+    seed: int | None = None
 
 
 class _ReadoutRecord(Record):
-    kind: Literal["psc_sum", "count"]
+    kind: Literal["psc_sum", "count", "first_spike", "last_potential", "max_potential", "raster"]
     step_weights: tuple[int, ...] = ()
     ties: Literal["lowest_index", "membrane"] = "lowest_index"
+    early_exit: bool = False
 
 
 class PoolRecord(Record):
@@ -108,11 +113,11 @@ def save_network(network: Network, path: str | Path) -> None:
     inp, readout = network.input, network.readout
     description: dict[str, Any] = {
         "name": network.name,
-        "input": ({"kind": "static", "shape": list(inp.shape), "bits": inp.bits} if isinstance(inp, StaticInput)
-                  else {"kind": "spikes", "shape": list(inp.shape)}),
+        "input": {"kind": inp.kind, **asdict(inp)},
         "steps": network.steps,
         "readout": {"kind": readout.kind, "ties": readout.ties,
-                    **({"step_weights": list(readout.step_weights)} if readout.step_weights else {})},
+                    **({"step_weights": list(readout.step_weights)} if readout.step_weights else {}),
+                    **({"early_exit": True} if readout.early_exit else {})},
         "populations": [_population_to_dict(population, arrays) for population in network.populations],
         "projections": [_projection_to_dict(projection, prefix, arrays) for projection, prefix in zip(
             network.projections, _prefixes(network.projections), strict=True)],
@@ -152,14 +157,15 @@ def load_network(path: str | Path) -> Network:
     return network
 
 
-def _input(record: _InputRecord) -> StaticInput | SpikeInput:
-    if record.kind == "static":
-        if record.bits is None:
-            raise SpikeloomError("field input.bits is missing")
-        return StaticInput(shape=record.shape, bits=record.bits)
-    if record.bits is not None:
-        raise SpikeloomError(f"field input.bits must not be given for spikes, not {record.bits}")
-    return SpikeInput(shape=record.shape)
+def _input(record: _InputRecord) -> Input:
+    kind = INPUTS[record.kind]
+    given = {name: value for name, value in record if name != "kind" and value is not None}
+    known = {f.name for f in fields(kind)}
+    for name in given.keys() - known:
+        raise SpikeloomError(f"field input.{name} must not be given for {record.kind}, not {given[name]}")
+    for name in sorted(known - given.keys()):
+        raise SpikeloomError(f"field input.{name} is missing")
+    return kind(**given)
 
 
 def _population_to_dict(population: Population, arrays: Arrays) -> dict[str, Any]:
@@ -177,15 +183,15 @@ def _projection_to_dict(projection: Projection, prefix: str, arrays: Arrays) -> 
         arrays[f"{prefix}{name}"] = array.astype(narrow) if name == "weight" else array
     if connection.bias is not None:
         arrays[f"{prefix}bias"] = connection.bias
-    fields = {name: getattr(connection, name) for name in _FIELDS[kind]}
-    if "geometry" in fields:
-        fields["geometry"] = asdict(fields["geometry"])
+    own = {name: getattr(connection, name) for name in _FIELDS[kind]}
+    if "geometry" in own:
+        own["geometry"] = asdict(own["geometry"])
     return {
         "source": projection.source, "target": projection.target,
         **({} if projection.pool is None else {"pool": asdict(projection.pool)}),
         **({"delay": projection.delay} if projection.delay else {}),
         "connection": {"kind": kind, "weight_bits": connection.weight_bits, "bias": connection.bias is not None,
-                       **fields},
+                       **own},
     }
 
 
@@ -231,12 +237,12 @@ def _connection(record: _ConnectionRecord, prefix: str, arrays: Arrays) -> Conne
         if (given[name] is None) == (name in _FIELDS[kind]):
             raise SpikeloomError(f"field {name} of a {kind} connection "
                                  f"{'is missing' if given[name] is None else 'must not be given'}")
-    fields = {name: given[name] for name in _FIELDS[kind]}
+    own = {name: given[name] for name in _FIELDS[kind]}
     if record.geometry is not None:
-        fields["geometry"] = ConvGeometry(**dict(record.geometry))
+        own["geometry"] = ConvGeometry(**dict(record.geometry))
     for name in (*_ARRAYS[kind], *(("bias",) if record.bias else ())):
         if f"{prefix}{name}" not in arrays:
             raise SpikeloomError(f"array {name} is missing")
-        fields[name] = arrays.pop(f"{prefix}{name}")
-    connection: Connection = CONNECTIONS[kind](weight_bits=record.weight_bits, **fields)
+        own[name] = arrays.pop(f"{prefix}{name}")
+    connection: Connection = CONNECTIONS[kind](weight_bits=record.weight_bits, **own)
     return connection

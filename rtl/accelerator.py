@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .beat import beat_masks, beat_stream, index_shape
+from .encoder import Encoder, EncoderConfig
 from .fork import Fork
+from .input_gate import InputGate, InputGateConfig
 from .layer import SpikingLayer
 from .readout import Readout, ReadoutConfig
+from .share import add_resettable, run_domain
 from .weight_fetch import axi4_read
 
 __all__ = ["Accelerator", "AcceleratorConfig"]
@@ -35,7 +38,11 @@ class AcceleratorConfig:
         Number of the layer that is read.
     late : mapping of int to int
         Beats in a run, of the layers whose last beats the output does not need: the class waits for them.
-    readout : ReadoutConfig
+    output_beats : (items, item_bits, beats in a run)
+        Of the layer that is read.
+    readout : ReadoutConfig or None
+        None: no class.
+    encoder : EncoderConfig or None
     """
 
     input_items: int
@@ -44,11 +51,21 @@ class AcceleratorConfig:
     sources: tuple[tuple[int, ...], ...]
     output: int
     late: Mapping[int, int]
-    readout: ReadoutConfig
+    output_beats: tuple[int, int, int]
+    readout: ReadoutConfig | None
+    encoder: EncoderConfig | None = None
+
+    @property
+    def exits_early(self) -> bool:
+        """Whether a run may end before its last step."""
+        return self.readout is not None and self.readout.early_exit
 
 
 class Accelerator(wiring.Component):
-    """Beats of input in, a class per sample out.
+    """Beats of input in, a class per sample out; or the output's beats, if no class is to be made of them.
+
+    Where a run may end early, its result is kept in a register, and all layers are reset as soon as it is there; what
+    is left of the run's input is thrown away (:class:`.InputGate`).
 
     Behind each layer, the nets ``spikes_<layer>_valid``, ``_ready`` and ``_payload`` show every spike
     (the masks alone, also where potentials travel with them).
@@ -64,7 +81,8 @@ class Accelerator(wiring.Component):
     Members
     -------
     i : In(beat stream)
-    o : Out(stream of class index), with external weights Out(stream of struct {class, invalid})
+    o : Out(stream of class index), with external weights Out(stream of struct {class, invalid}); without a readout
+        Out(beat stream)
     axi_<layer>, base_<layer> : Out(axi4_read), In(address), one pair for each layer with external weights
     status : Out(1 for each such layer), its memory has answered with an error since ``clear``
     clear : In(1), clears ``status``
@@ -73,10 +91,12 @@ class Accelerator(wiring.Component):
     def __init__(self, config: AcceleratorConfig, layers: Sequence[SpikingLayer]) -> None:
         self.config = config
         self.layers = layers
-        self.readout = config.readout
+        #: Where runs may end early: one does, and all layers are reset.
+        self.flush = Signal(name="run_flush")
         super().__init__({
             "i": In(beat_stream(config.input_items, config.input_item_bits)),
-            "o": Out(stream.Signature(self._result_shape())),
+            "o": Out(beat_stream(*config.output_beats[:2]) if config.readout is None
+                     else stream.Signature(self._result_shape(config.readout))),
             **self._memory_ports(),
         })
 
@@ -85,8 +105,8 @@ class Accelerator(wiring.Component):
         """Layers with external weights."""
         return [layer for layer in self.layers if layer.config.fetch is not None]
 
-    def _result_shape(self) -> Any:
-        index = Shape.cast(range(max(2, self.readout.classes)))
+    def _result_shape(self, readout: ReadoutConfig) -> Any:
+        index = Shape.cast(range(max(2, readout.classes)))
         return data.StructLayout({"class": index, "invalid": 1}) if self.external else index
 
     def _memory_ports(self) -> dict[str, Any]:
@@ -100,14 +120,40 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
+        config = self.config
+        flush = self.flush
+        if config.exits_early:
+            run_domain(m, platform, flush)
+
+        def add(name: str, part: wiring.Component) -> Any:
+            """A part that works on one run after the other."""
+            if config.exits_early:
+                add_resettable(m, platform, name, part, flush)
+            else:
+                m.submodules[name] = part
+            return part
+
         consumers: list[list[Any]] = [[] for _ in range(len(self.layers) + 1)]
-        for layer, sources in zip(self.layers, self.config.sources, strict=True):
-            m.submodules[layer.config.synapse.name] = layer
+        for layer, sources in zip(self.layers, config.sources, strict=True):
+            add(layer.config.synapse.name, layer)
             for k, source in enumerate(sources):
                 consumers[source].append(getattr(layer, f"i{k}"))
-        m.submodules.readout = readout = Readout(self.readout)
+        source_stream: Any = wiring.flipped(self.i)
+        if config.exits_early:
+            m.submodules.gate = gate = InputGate(InputGateConfig(
+                items=config.input_items, item_bits=config.input_item_bits, beats=config.input_beats))
+            wiring.connect(m, source_stream, gate.i)
+            m.d.comb += gate.flush.eq(flush)
+            source_stream = gate.o
+        if config.encoder is not None:
+            encoder = add("encoder", Encoder(config.encoder))
+            wiring.connect(m, source_stream, encoder.i)
+            source_stream = encoder.o
+        self._connect(m, add, "input", source_stream.valid, source_stream.ready, source_stream.payload, consumers[0])
+
+        result = self.layers[config.output].o.signature.create(path=("result",))
         complete: list[Any] = []
-        self._connect(m, "input", self.i.valid, self.i.ready, self.i.payload, consumers[0])
+        last = Signal()  # what is given is the last of a run
         for number, layer in enumerate(self.layers):
             name = layer.config.synapse.name
             valid, ready = Signal(name=f"spikes_{name}_valid"), Signal(name=f"spikes_{name}_ready")
@@ -115,19 +161,33 @@ class Accelerator(wiring.Component):
             payload = Signal(len(Value.cast(masks)), name=f"spikes_{name}_payload")
             m.d.comb += [valid.eq(layer.o.valid), payload.eq(masks), layer.o.ready.eq(ready)]
             sinks = list(consumers[number + 1])
-            if number == self.config.output:
-                link = layer.o.signature.create(path=(f"link_{name}",))
+            if number == config.output:
                 above = Value.cast(layer.o.payload)[len(Value.cast(masks)):]
-                wiring.connect(m, link, readout.i)
-                m.d.comb += Value.cast(link.payload)[len(Value.cast(masks)):].eq(above)
-                sinks.append(link)
-            self._connect(m, name, valid, ready, payload, sinks)
-            if number in self.config.late:
-                complete.append(self._complete(m, name, valid & ready, self.config.late[number]))
+                m.d.comb += Value.cast(result.payload)[len(Value.cast(masks)):].eq(above)
+                sinks.append(result)
+            self._connect(m, add, name, valid, ready, payload, sinks)
+            if number in config.late:
+                complete.append(self._complete(m, name, valid & ready, config.late[number],
+                                               self.o.valid & self.o.ready & last))
         all_there = Cat(complete).all() if complete else Const(1)
-        m.d.comb += [self.o.valid.eq(readout.o.valid & all_there), readout.o.ready.eq(self.o.ready & all_there)]
+        if config.readout is None:
+            self._raster(m, result, last, all_there)
+            return m
+        readout = add("readout", Readout(config.readout))
+        wiring.connect(m, result, readout.i)
+        m.d.comb += last.eq(1)
+        given: Any = readout.o
+        if config.exits_early:
+            held_q, valid_q = Signal.like(readout.o.payload), Signal()
+            m.d.comb += [flush.eq(readout.o.valid & (~valid_q | self.o.ready)), readout.o.ready.eq(flush),
+                         self.o.valid.eq(valid_q), self.o.payload.eq(held_q)]
+            m.d.sync += valid_q.eq(flush | (valid_q & ~self.o.ready))
+            with m.If(flush):
+                m.d.sync += held_q.eq(readout.o.payload)
+            return m
+        m.d.comb += [self.o.valid.eq(given.valid & all_there), given.ready.eq(self.o.ready & all_there)]
         if not self.external:
-            m.d.comb += self.o.payload.eq(readout.o.payload)
+            m.d.comb += self.o.payload.eq(given.payload)
             return m
         for k, layer in enumerate(self.external):
             name = layer.config.synapse.name
@@ -137,26 +197,36 @@ class Accelerator(wiring.Component):
                 m.d.sync += self.status[k].eq(0)
             with m.If(layer.error):
                 m.d.sync += self.status[k].eq(1)
-        m.d.comb += [self.o.payload["class"].eq(readout.o.payload), self.o.payload["invalid"].eq(self._invalid(m))]
+        m.d.comb += [self.o.payload["class"].eq(given.payload), self.o.payload["invalid"].eq(self._invalid(m))]
         return m
 
-    def _complete(self, m: Module, name: str, moves: Any, run_beats: int) -> Any:
-        """Whether a layer has given all beats of the run whose class is next."""
+    def _raster(self, m: Module, result: Any, last: Signal, all_there: Any) -> None:
+        """The output's beats as they are; the last one of a run when all layers are through."""
+        beats = self.config.output_beats[2]
+        beat_q = Signal(index_shape(beats))
+        m.d.comb += [last.eq(beat_q == beats - 1), self.o.valid.eq(result.valid & (all_there | ~last)),
+                     result.ready.eq(self.o.ready & (all_there | ~last)), self.o.payload.eq(result.payload)]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += beat_q.eq(Mux(last, 0, beat_q + 1))
+
+    def _complete(self, m: Module, name: str, moves: Any, run_beats: int, leaves: Any) -> Any:
+        """Whether a layer has given all beats of the run whose result is next, before that ``leaves``."""
         beat_q = Signal(index_shape(run_beats), name=f"beats_{name}_q")
         runs_q = Signal(8, name=f"runs_{name}_q")  # more than all queues together can hold
-        ends, leaves = Signal(name=f"run_{name}_ends"), self.o.valid & self.o.ready
+        ends = Signal(name=f"run_{name}_ends")
         m.d.comb += ends.eq(moves & (beat_q == run_beats - 1))
         with m.If(moves):
             m.d.sync += beat_q.eq(Mux(ends, 0, beat_q + 1))
         m.d.sync += runs_q.eq(runs_q + ends - leaves)
         return runs_q != 0
 
-    def _connect(self, m: Module, name: str, valid: Any, ready: Any, payload: Any, sinks: list[Any]) -> None:
+    def _connect(self, m: Module, add: Callable[[str, wiring.Component], Any], name: str, valid: Any, ready: Any,
+                 payload: Any, sinks: list[Any]) -> None:
         """One stream to all that read it."""
         if len(sinks) == 1:
             m.d.comb += [sinks[0].valid.eq(valid), ready.eq(sinks[0].ready)]
         else:
-            m.submodules[f"fork_{name}"] = fork = Fork(len(sinks))
+            fork = add(f"fork_{name}", Fork(len(sinks)))
             m.d.comb += [fork.valid.eq(valid), ready.eq(fork.ready), fork.o_ready.eq(Cat(s.ready for s in sinks))]
             m.d.comb += [sink.valid.eq(fork.o_valid[k]) for k, sink in enumerate(sinks)]
         m.d.comb += [Value.cast(beat_masks(sink.payload)).eq(Value.cast(payload)) for sink in sinks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -23,22 +23,32 @@ class ReadoutConfig:
 
     Parameters
     ----------
+    kind : "weighted", "first" or "potential"
+        What the score is: a weighted count of spikes, how early the first one was, or the membrane potential.
     classes : int
     units : int
         Neurons in a beat.
     lanes : int
         Neurons in a group; a group is ``ceil(lanes / units)`` beats.
+    windows, window_steps : int
+        Windows in a run, steps in a window.
     step_weights : tuple of tuple of int
-        Score of a spike, for each window and step in it.
+        Of a weighted count: score of a spike in each step of a window, for each window, or once for all of them.
     membrane_bits : int
-        Width of the membrane potentials that decide between equal scores; 0 if the lowest index does.
+        Width of the membrane potentials that decide, or decide between equal scores; 0 if the lowest index does.
+    early_exit : bool
+        The run ends with the window of the first spike.
     """
 
+    kind: Literal["weighted", "first", "potential"]
     classes: int
     units: int
     lanes: int
-    step_weights: tuple[tuple[int, ...], ...]
-    membrane_bits: int
+    windows: int
+    window_steps: int
+    step_weights: tuple[tuple[int, ...], ...] = ()
+    membrane_bits: int = 0
+    early_exit: bool = False
 
     @property
     def group_beats(self) -> int:
@@ -50,8 +60,13 @@ class ReadoutConfig:
 
     @property
     def score_bits(self) -> int:
-        """Of the largest possible score."""
-        return int(bits_for(sum(sum(window) for window in self.step_weights)))
+        """Of the largest possible score; 0 if potentials are all that counts."""
+        if self.kind == "potential":
+            return 0
+        if self.kind == "first":
+            return int(bits_for(self.windows * self.window_steps))
+        times = self.windows // len(self.step_weights)
+        return int(bits_for(times * sum(sum(window) for window in self.step_weights)))
 
 
 class Readout(wiring.Component):
@@ -59,7 +74,8 @@ class Readout(wiring.Component):
 
     ::
 
-        score[n] = sum over windows v and steps t of step_weights[v][t] * mask[n][t]
+        score[n] = sum over windows v and steps t of step_weights[v][t] * mask[n][t]       (weighted)
+        score[n] = steps of the run - step of the first spike, 0 if there is none          (first)
         key[n]   = score[n], or score[n] * 2**membrane_bits + potential[n] + 2**(membrane_bits - 1)
         class    = the lowest n with the highest key
 
@@ -67,7 +83,8 @@ class Readout(wiring.Component):
     unsigned comparison orders by score first and by potential second.
 
     Timing: a beat takes ``units`` cycles; the class is offered 2 cycles after the last neuron of the run was
-    read. Memory: ``classes * score_bits`` bits if there are several windows.
+    read. Memory: ``classes * score_bits`` bits if there are several windows and a score, and the weights of all steps
+    if they are not the same in all windows.
 
     Members
     -------
@@ -78,14 +95,14 @@ class Readout(wiring.Component):
     def __init__(self, config: ReadoutConfig) -> None:
         self.config = config
         super().__init__({
-            "i": In(beat_stream(config.units, len(config.step_weights[0]), config.membrane_bits)),
+            "i": In(beat_stream(config.units, config.window_steps, config.membrane_bits)),
             "o": Out(stream.Signature(range(max(2, config.classes)))),
         })
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        windows = len(cfg.step_weights)
+        windows = cfg.windows
 
         # Which neuron this is. A group's last beat and the last group may be padded.
         unit_q = Signal(index_shape(cfg.units))
@@ -97,13 +114,14 @@ class Readout(wiring.Component):
         read = Signal()
         real = Signal()
         beat_ends, group_ends, window_ends, run_ends = Signal(), Signal(), Signal(), Signal()
+        mask = Signal(cfg.window_steps)
         m.d.comb += [
             read.eq(self.i.valid & ~finishing_q),
             real.eq((lane_q < cfg.lanes) & (class_q < cfg.classes)),
             beat_ends.eq(unit_q == cfg.units - 1),
             group_ends.eq(lane_q == cfg.group_beats * cfg.units - 1),
             window_ends.eq(group_ends & (group_q == cfg.groups - 1)),
-            run_ends.eq(window_ends & (window_q == windows - 1)),
+            run_ends.eq(window_ends & ((window_q == windows - 1) | self._fired(m, read & real, mask, run_ends))),
             self.i.ready.eq(beat_ends & ~finishing_q),
         ]
         with m.If(read):
@@ -120,26 +138,26 @@ class Readout(wiring.Component):
             return items[unit_q] if cfg.units > 1 else items[0]
 
         # Score of this neuron in this window.
-        mask = Signal(len(cfg.step_weights[0]))
         m.d.comb += mask.eq(of_unit(beat_masks(self.i.payload)))
-        gained = Signal(cfg.score_bits)
-        for v, weights in enumerate(cfg.step_weights):
-            terms = [Const(c) & mask[t].replicate(max(1, c.bit_length())) for t, c in enumerate(weights)]
-            total, _ = tree_sum(m, terms, f"gained{v}", len(terms) + 1)
-            with m.If(window_q == v):
-                m.d.comb += gained.eq(total)
+        gained = Signal(max(1, cfg.score_bits))
+        if cfg.kind == "weighted":
+            m.d.comb += gained.eq(self._weighted(m, mask, window_q))
+        elif cfg.kind == "first":
+            m.d.comb += gained.eq(self._first(m, mask, window_ends, run_ends, read))
 
         read_q, real_q, class_read_q, run_ends_q = Signal(), Signal(), Signal.like(class_q), Signal()
         gained_q = Signal.like(gained)
         m.d.sync += [read_q.eq(read), real_q.eq(real), class_read_q.eq(class_q), run_ends_q.eq(read & run_ends),
                      gained_q.eq(gained)]
         score = Signal(cfg.score_bits)
-        if windows > 1:
+        if windows > 1 and cfg.score_bits:
             m.submodules.scores = scores = Memory(shape=cfg.score_bits, depth=memory_depth(cfg.classes), init=[])
             kept, write = scores.read_port(domain="comb"), scores.write_port()
             first_q = Signal()
             m.d.sync += first_q.eq(window_q == 0)
-            m.d.comb += [kept.addr.eq(class_read_q), score.eq(gained_q + Mux(first_q, 0, kept.data)),
+            before = Mux(first_q, 0, kept.data)
+            total = gained_q + before if cfg.kind == "weighted" else Mux(before == 0, gained_q, before)
+            m.d.comb += [kept.addr.eq(class_read_q), score.eq(total),
                          write.addr.eq(class_read_q), write.data.eq(score), write.en.eq(read_q & real_q)]
         else:
             m.d.comb += score.eq(gained_q)
@@ -162,3 +180,43 @@ class Readout(wiring.Component):
             m.d.sync += [valid_q.eq(0), finishing_q.eq(0)]
         m.d.comb += [self.o.valid.eq(valid_q), self.o.payload.eq(best_class_q)]
         return m
+
+    def _weighted(self, m: Module, mask: Signal, window_q: Signal) -> Any:
+        """Weights of the steps with a spike."""
+        cfg = self.config
+        if len(cfg.step_weights) == 1:
+            weights: list[Any] = [Const(c) for c in cfg.step_weights[0]]
+        else:
+            bits = max(1, *(c.bit_length() for window in cfg.step_weights for c in window))
+            rows = [sum(c << t * bits for t, c in enumerate(window)) for window in cfg.step_weights]
+            m.submodules.weights = memory = Memory(shape=cfg.window_steps * bits, depth=memory_depth(len(rows)),
+                                                   init=rows)
+            port = memory.read_port(domain="comb")
+            m.d.comb += port.addr.eq(window_q)
+            weights = [port.data[t * bits:(t + 1) * bits] for t in range(cfg.window_steps)]
+        terms = [weight & mask[t].replicate(max(1, len(weight))) for t, weight in enumerate(weights)]
+        total, _ = tree_sum(m, terms, "gained", len(terms) + 1)
+        return total
+
+    def _first(self, m: Module, mask: Signal, window_ends: Any, run_ends: Any, read: Any) -> Any:
+        """Steps from the first spike of the window to the end of the run; 0 without a spike."""
+        cfg = self.config
+        steps = cfg.windows * cfg.window_steps
+        remaining_q = Signal(range(steps + 1), init=steps)
+        with m.If(read & window_ends):
+            m.d.sync += remaining_q.eq(remaining_q - cfg.window_steps)
+        with m.If(read & run_ends):
+            m.d.sync += remaining_q.eq(steps)
+        first: Any = Const(0)
+        for t in reversed(range(cfg.window_steps)):
+            first = Mux(mask[t], (remaining_q - t)[:len(remaining_q)], first)
+        return first
+
+    def _fired(self, m: Module, reads: Any, mask: Signal, run_ends: Any) -> Any:
+        """Whether a neuron has spiked in this window, for a run that ends then."""
+        if not self.config.early_exit:
+            return Const(0)
+        fired_q = Signal()
+        fires = reads & mask.any()
+        m.d.sync += fired_q.eq((fired_q | fires) & ~run_ends)
+        return fired_q | fires

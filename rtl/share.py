@@ -13,13 +13,25 @@ from functools import reduce
 from operator import or_
 from typing import Any, Protocol, runtime_checkable
 
-from amaranth.hdl import Const, Elaboratable, Module, Mux, Signal, Value
+from amaranth.hdl import (
+    ClockDomain,
+    ClockSignal,
+    Const,
+    DomainRenamer,
+    Elaboratable,
+    Module,
+    Mux,
+    ResetInserter,
+    ResetSignal,
+    Signal,
+    Value,
+)
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["EmitPlatform", "Relay", "Rom", "RomPart", "add_instance"]
+__all__ = ["EmitPlatform", "Relay", "Rom", "RomPart", "add_instance", "add_resettable", "run_domain"]
 
 # Rows of a ROM's part: block RAMs of 16 or 18 Kbit can give a bit each of so many.
 PART_ADDRESS_BITS = 14
@@ -48,6 +60,23 @@ def add_instance(m: Module, platform: Any, name: str, kind: type[wiring.Componen
     component = kind(config)
     m.submodules[name] = component
     return component
+
+
+def add_resettable(m: Module, platform: Any, name: str, component: wiring.Component, reset: Any) -> None:
+    """Add ``component`` to ``m``, with ``reset`` as a second reset of all that it is made of.
+
+    In emission its parts may be modules of their own, whose resets belong to a clock domain: that is ``run``, which the
+    caller gets by :func:`run_domain`.
+    """
+    m.submodules[name] = (DomainRenamer("run")(component) if isinstance(platform, EmitPlatform)
+                          else ResetInserter(reset)(component))
+
+
+def run_domain(m: Module, platform: Any, reset: Any) -> None:
+    """The clock domain ``run``: the same clock, and a reset more."""
+    if isinstance(platform, EmitPlatform):
+        m.domains += ClockDomain("run")
+        m.d.comb += [ClockSignal("run").eq(ClockSignal()), ResetSignal("run").eq(ResetSignal() | reset)]
 
 
 class Relay(wiring.Component):

@@ -105,12 +105,13 @@ def _kept(program: Program, phases: list[int], interval: int,
     writes = []
     place: dict[int, int] = {}  # where a register's next value is as soon as it is worked out
     moved: dict[int, int] = {}  # until when it has to wait elsewhere for the register to be free
+    moves = _moves(program, phases)
     for name, number in homes.items():
         start, following = program.leaves("register").get(name), program.outputs[f"next {name}"]
         if following == start:
             held.append((number, 0, interval - 1))
             continue
-        read = [] if start is None else uses(program, phases, start)
+        read = [] if start is None else [*uses(program, phases, start), *moves[start]]
         written = max([phases[following], *read])
         if read and interval + min(read) <= written:
             return None
@@ -138,6 +139,20 @@ def _kept(program: Program, phases: list[int], interval: int,
         held.append((number, there, last))
         writes.append(Write(position, phases[position], number))
     return homes, sorted(writes, key=lambda w: (w.register, w.phase))
+
+
+def _moves(program: Program, phases: Sequence[int]) -> dict[int, list[int]]:
+    """For each register, the phases in which its value becomes that of another one: when that one is free."""
+    starts = program.leaves("register")
+    sources = {name: behind_wires(program, program.outputs[f"next {name}"]) for name in program.registers}
+    moved = {name: source for name, source in sources.items()
+             if source in starts.values() and source != starts.get(name)}
+    free = {name: max(uses(program, phases, starts[name]), default=0) if name in starts else 0 for name in moved}
+    for _ in moved:  # along a chain of registers, each waits for the next
+        for name in moved:
+            followers = [free[other] for other, source in moved.items() if source == starts.get(name)]
+            free[name] = max([free[name], *followers])
+    return {start: [free[name] for name, source in moved.items() if source == start] for start in starts.values()}
 
 
 def _wanted(program: Program, position: int, homes: dict[str, int], writes: list[Write]) -> Iterator[int]:

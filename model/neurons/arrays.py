@@ -44,7 +44,7 @@ class _Order:
 
 
 @lru_cache(64)
-def _order(program: Program, constant_sum: bool) -> _Order:
+def _order(program: Program, constant_sum: bool, every_potential: bool) -> _Order:
     varying = sum(1 << position for position in program.leaves("register").values())
     varying |= 0 if constant_sum else sum(1 << position for position in program.leaves("sum").values())
     acting = [position for position, operation in enumerate(program.operations) if operation.arguments]
@@ -56,6 +56,7 @@ def _order(program: Program, constant_sum: bool) -> _Order:
     final_use = {a: position for position in each for a in program.operations[position].arguments}
     # A result changes places with its register, and the spikes lie where the caller wants them.
     own = {program.outputs[f"next {name}"] for name in program.registers} | {program.outputs["spike"]}
+    own |= {program.outputs["potential"]} if every_potential else set()
     free: dict[bool, list[int]] = {False: [], True: []}
     buffers: dict[int, int] = {}
     truths: list[bool] = []
@@ -91,13 +92,16 @@ class Population:
     parameters : mapping of str to integer array (neurons,)
     constant_sum : bool
         Whether the weighted input is the same in every step: what depends on it alone is then worked out once.
+    every_potential : bool
+        Whether :meth:`step` gives the potential in every step, and not in the last one only.
     """
 
     def __init__(self, program: Program, shape: tuple[int, int], dtype: type[np.signedinteger[Any]],
-                 parameters: Mapping[str, IntArray], *, constant_sum: bool) -> None:
+                 parameters: Mapping[str, IntArray], *, constant_sum: bool, every_potential: bool = False) -> None:
         self.program = program
         self._shape = shape
-        self._order = _order(program, constant_sum)
+        self._order = _order(program, constant_sum, every_potential)
+        self._every_potential = every_potential
         self._values: list[Any] = [None] * len(program.operations)
         arrays = [np.empty(shape, np.bool_ if truth else dtype) for truth in self._order.truths]
         self._buffers = {position: arrays[number] for position, number in self._order.buffers.items()}
@@ -133,15 +137,19 @@ class Population:
             self._work(position, buffers[position])
         if not computed:
             spike[...] = values[outputs["spike"]]
+        potential = (np.broadcast_to(values[outputs["potential"]], self._shape)
+                     if "potential" in outputs and (last or self._every_potential) else None)
         if last:
-            return np.broadcast_to(values[outputs["potential"]], self._shape) if "potential" in outputs else None
+            return potential
+        if potential is not None:
+            potential = potential.copy()  # it may lie where a register's next value does
         fresh = [values[following] for _, following in self._registers]
         for (position, following), value in zip(self._registers, fresh, strict=True):
             if following in buffers and following != outputs["spike"]:
                 buffers[following], values[position] = values[position], value
             else:
                 values[position] = np.broadcast_to(value, self._shape).copy()
-        return None
+        return potential
 
     def _work(self, position: int, out: npt.NDArray[Any] | None) -> None:
         operation, values = self.program.operations[position], self._values

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SpikeloomError
-from .program import Graph, Number, Program, Recorder
+from .program import Graph, Number, Program, Recorder, select
 
 __all__ = ["NeuronType", "Registers"]
 
@@ -92,11 +92,13 @@ class NeuronType:
         """The step without a bias."""
         return self.recorded()
 
-    def recorded(self, *, has_bias: bool = False, has_gaps: bool = False) -> Program:
+    def recorded(self, *, has_bias: bool = False, has_gaps: bool = False,
+                 peak: bool = False) -> Program:
         """The step as a list of operations.
 
         With a bias, ``x`` is ``sum + parameter bias``. With gaps, a neuron spikes only where its parameter ``exists``
-        is true: for units that stand for no neuron now and then.
+        is true: for units that stand for no neuron now and then. With ``peak``, the potential is the largest one up to
+        now.
 
         Raises
         ------
@@ -107,8 +109,9 @@ class NeuronType:
         here = self.with_numbers({
             name: recorder.record("parameter", (), name) if _differs(value) else recorder.constant(int(value.flat[0]))
             for name, value in self.arrays.items()})
+        resets = {**self.registers, **({"peak": 0, "begun": False} if peak else {})}
         start = {name: recorder.record("register", (), name, truth=isinstance(reset, bool))
-                 for name, reset in self.registers.items()}
+                 for name, reset in resets.items()}
         x = recorder.record("sum", (), 0)
         if has_bias:
             x = x + recorder.record("parameter", (), "bias")
@@ -117,12 +120,16 @@ class NeuronType:
         name = type(self).__name__
         if not isinstance(spike, Number) or not spike.truth:
             raise SpikeloomError(f"neuron type {name}: its step must give a truth value as spike, not {spike!r}")
+        if peak:
+            assert potential is not None
+            potential = select(registers.begun & (registers.peak > potential), registers.peak, potential)
+            registers.peak, registers.begun = potential, recorder.constant(True)
         if has_gaps:
             spike = spike & recorder.record("parameter", (), "exists", truth=True)
         outputs = {"spike": spike, **({} if potential is None else {"potential": potential})}
         for register, number in registers:
-            if number.truth != isinstance(self.registers[register], bool):
-                raise SpikeloomError(f"neuron type {name}: register {register} starts as {self.registers[register]!r}, "
+            if number.truth != isinstance(resets[register], bool):
+                raise SpikeloomError(f"neuron type {name}: register {register} starts as {resets[register]!r}, "
                                      "but its step writes another kind of number")
             outputs[f"next {register}"] = number
         read = _read_registers(recorder.graph(outputs))
@@ -130,7 +137,7 @@ class NeuronType:
                    or not name.startswith("next ")}
         graph: Graph = recorder.graph(outputs)
         return Program(graph.operations, graph.outputs, graph.truths,
-                       {name: reset for name, reset in self.registers.items() if name in read},
+                       {name: reset for name, reset in resets.items() if name in read},
                        tuple(str(name) for name in graph.leaves("parameter")))
 
 

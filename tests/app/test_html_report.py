@@ -176,7 +176,7 @@ def test_convolutions_pools_and_external_weights(tmp_path: Path, seed: int, exte
     network = random_conv_network(rng)
     fold = random_fold(rng, network)
     while external and not spikeloom.compile(network, fold).tables:
-        fold = make_external(rng, fold)
+        fold = make_external(rng, network, fold)
     spikeloom.write(spikeloom.compile(network, fold), tmp_path / "build")
     samples = random_samples(rng, network, 8)
     data = Dataset("maps", "test", samples, rng.integers(0, network.classes, 8), ("a",) * network.classes)

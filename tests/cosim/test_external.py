@@ -28,7 +28,7 @@ def test_random_networks(tmp_path: Path, seed: int) -> None:
     network = random_conv_network(rng) if seed else random_network(rng)
     fold = random_fold(rng, network)
     while not make_plan(network, fold).tables:
-        fold = make_external(rng, fold)
+        fold = make_external(rng, network, fold)
     build(make_plan(network, fold), tmp_path / "build")
     lint(tmp_path / "build")
     samples = random_samples(rng, network, 30)

@@ -64,9 +64,9 @@ def test_right_builds_with_external_weights(tmp_path: Path, seed: int) -> None:
     """Which samples a row's error marks is foretold for layers behind others, of any lanes and units, too."""
     rng = np.random.default_rng(seed)
     network = random_conv_network(rng) if seed % 2 else random_network(rng)
-    fold = make_external(rng, random_fold(rng, network))
+    fold = make_external(rng, network, random_fold(rng, network))
     while not make_plan(network, fold).tables:
-        fold = make_external(rng, random_fold(rng, network))
+        fold = make_external(rng, network, random_fold(rng, network))
     build(make_plan(network, fold), tmp_path / "b")
     assert prove(tmp_path / "b", random_samples(rng, network, 12)).ok
 

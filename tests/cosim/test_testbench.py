@@ -31,7 +31,7 @@ def test_icarus(tmp_path: Path, maker: object, external: bool, seed: int) -> Non
     network = maker(rng)  # type: ignore[operator]
     fold = random_fold(rng, network)
     while external and not make_plan(network, fold).tables:
-        fold = make_external(rng, fold)
+        fold = make_external(rng, network, fold)
     folder = tmp_path / "build"
     build(make_plan(network, fold), folder)
     readme = (folder / "README").read_text()

@@ -38,13 +38,16 @@ def check(seed: int, maker: Callable[[np.random.Generator], Network] = random_ne
     network = maker(rng)
     fold = random_fold(rng, network)
     if external:
-        fold = make_external(rng, fold)
+        fold = make_external(rng, network, fold)
     plan = make_plan(network, fold)
     samples = random_samples(rng, network, SAMPLES)
     want = golden.run(network, samples)
     classes, spikes, latency, finished = hardware_run(plan, samples, seed=seed, **options)  # type: ignore[arg-type]
     for layer, got, expected in zip(network.layers, spikes, want.spikes, strict=True):
-        assert np.array_equal(got, expected), f"layer {layer.name}, seed {seed}"
+        window = np.arange(network.steps) // plan.window_steps
+        needed = window <= want.last_steps[:, None] // plan.window_steps
+        wrong = np.where(got >= 0, got != expected, needed[:, :, None])
+        assert not wrong.any(), f"layer {layer.name}, seed {seed}"
     assert classes == want.classes.tolist(), f"seed {seed}"
     if not options:
         assert latency == count_cycles(plan, samples, MEMORY).latency.tolist(), f"seed {seed}"

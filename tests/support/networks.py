@@ -16,6 +16,7 @@ from spikeloom.gen.plan import Plan, Table
 from spikeloom.model import golden
 from spikeloom.model.connections import Connection, Lateral, OneToOne, Sparse
 from spikeloom.model.geometry import ConvGeometry, Pool, Shape, as_map
+from spikeloom.model.inputs import BernoulliInput, Input, LatencyInput
 from spikeloom.model.network import (
     INPUT,
     Conv2d,
@@ -185,13 +186,32 @@ def random_graph(rng: Rng) -> Network:
     fraction_bits = int(rng.integers(0, 4))
     populations = [Population(name=names[k], shape=(sizes[k],),
                               neuron=random_neuron(rng, reach, fraction_bits, sizes[k])) for k in range(1, count + 1)]
-    network = Network(name="graph", steps=steps, readout=Readout.count() if rng.random() < 0.5 else
-                   Readout.psc_sum(steps, Shift(1), ties="membrane" if rng.random() < 0.5 else "lowest_index"),
-                   input=StaticInput(shape=(sizes[0],), bits=4) if static else SpikeInput(shape=(sizes[0],)),
-                   populations=tuple(populations[int(k)] for k in rng.permutation(count)), output=names[count],
-                   projections=tuple(projections[int(k)] for k in rng.permutation(len(projections))))
+    network = Network(name="graph", steps=steps, readout=_random_readout(rng, steps),
+                      input=StaticInput(shape=(sizes[0],), bits=4) if static else _random_spikes(rng, (sizes[0],)),
+                      populations=tuple(populations[int(k)] for k in rng.permutation(count)), output=names[count],
+                      projections=tuple(projections[int(k)] for k in rng.permutation(len(projections))))
+    if network.late_layers and network.readout.early_exit:
+        network = replace(network, readout=replace(network.readout, early_exit=False))
     paced = all(any(s.index <= k for s in layer.sources) for k, layer in enumerate(network.layers))
     return network if paced else random_graph(rng)
+
+
+def _random_readout(rng: Rng, steps: int) -> Readout:
+    ties = "membrane" if rng.random() < 0.4 else "lowest_index"
+    return [Readout.count(ties=ties), Readout.psc_sum(steps, Shift(1), ties=ties), Readout(kind="last_potential"),
+            Readout(kind="max_potential"), Readout(kind="raster"),
+            Readout(kind="first_spike", ties=ties, early_exit=bool(rng.random() < 0.6))][rng.integers(6)]
+
+
+def _random_spikes(rng: Rng, shape: Shape) -> Input:
+    kind, bits = rng.random(), int(rng.integers(1, 4))
+    if kind < 0.5:
+        return SpikeInput(shape=shape)
+    if kind < 0.75:
+        return LatencyInput(shape=shape, bits=bits, silent_zero=bool(rng.random() < 0.5))
+    most = 65535 // ((1 << bits) - 1)
+    return BernoulliInput(shape=shape, bits=bits, rate=int(rng.integers(most // 3, most + 1)),
+                          seed=int(rng.integers(1 << 32)))
 
 
 def random_map_graph(rng: Rng) -> Network:
@@ -234,7 +254,7 @@ def random_map_graph(rng: Rng) -> Network:
                                       connection=_random_connection(rng, outputs, outputs, bits)))
     reach = max(1, (1 << max(0, bits - 1)) * 4)
     return Network(
-        name="maps", steps=steps, input=SpikeInput(shape=first), readout=Readout.count(), output="out",
+        name="maps", steps=steps, input=_random_spikes(rng, first), readout=Readout.count(), output="out",
         populations=(Population(name="a", shape=inner, neuron=random_neuron(rng, reach, 1, width)),
                      Population(name="b", shape=inner, neuron=random_neuron(rng, reach, 1, width)),
                      Population(name="out", shape=(outputs,), neuron=random_neuron(rng, reach, 1, outputs))),
@@ -296,12 +316,16 @@ def random_fold(rng: Rng, network: Network) -> Fold:
         if isinstance(layer.connection, Conv2d):
             banks = [b for b in (1, 2, 4) if b <= inputs]
         layers[index] = replace(layers[index], inputs_per_cycle=int(rng.choice(banks)))
-    windows = [1] if network.recurrent else [w for w in range(1, network.steps + 1) if network.steps % w == 0]
+    by_step = network.readout.early_exit and network.readout.ties == "membrane"
+    windows = [w for w in range(1, network.steps + 1) if network.steps % w == 0]
+    windows = [1] if network.recurrent or by_step else windows
     return Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)))
 
 
-def make_external(rng: Rng, fold: Fold) -> Fold:
+def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:
     """The fold with the weights of some layers in external memory."""
+    if network.readout.kind == "raster" or network.readout.early_exit:
+        return fold
     layers = tuple(
         replace(layer, inputs_per_cycle=1, external_bus_bits=int(rng.choice([32, 64])),
                 prefetch_rows=int(rng.integers(2, 9))) if rng.random() < 0.6 else layer for layer in fold.layers)
@@ -310,7 +334,7 @@ def make_external(rng: Rng, fold: Fold) -> Fold:
 
 def random_samples(rng: Rng, network: Network, count: int) -> npt.NDArray[np.uint8]:
     """Samples with about half of the input silent."""
-    if network.static:
+    if network.takes_values:
         images = rng.integers(0, 256, (count, *network.input.shape), dtype=np.uint8)
         return np.where(rng.random(images.shape) < 0.5, images, np.uint8(0))
     return (rng.random((count, network.steps, *network.input.shape)) < 0.3).astype(np.uint8)
@@ -318,33 +342,31 @@ def random_samples(rng: Rng, network: Network, count: int) -> npt.NDArray[np.uin
 
 def input_beats(plan: Plan, samples: npt.NDArray[np.uint8]) -> list[int]:
     """The input stream's payloads."""
-    encoded = golden.encode_input(plan.network, samples)
+    encoded = golden.checked_samples(plan.network, samples)
     window, bits = plan.window_steps, plan.input_bits
     payloads = []
     for sample in encoded:
         for v in range(plan.input_windows):
-            masks = sample if plan.network.static else (
+            masks = sample if plan.network.takes_values else (
                 sample[v * window:(v + 1) * window].astype(int) << np.arange(window)[:, None]).sum(axis=0)
             for beat in plan.channels[0].index:
                 payloads.append(sum(int(masks[c]) << (i * bits) for i, c in enumerate(beat) if c >= 0))
     return payloads
 
 
-def spikes_of(plan: Plan, layer: int, payloads: list[int], samples: int) -> npt.NDArray[np.bool_]:
-    """Spike trains (N, T, neurons) from a layer's beats; padding must be silent."""
+def spikes_of(plan: Plan, layer: int, runs: list[list[int]]) -> npt.NDArray[np.int8]:
+    """Spike trains (N, T, neurons) from a layer's beats in each run, -1 where none came; padding must be silent."""
     channels, window = plan.channels[layer + 1], plan.window_steps
-    spikes = np.zeros((samples, plan.network.steps, channels.size), np.bool_)
-    beats = iter(payloads)
-    for n in range(samples):
-        for v in range(plan.windows):
-            for beat in channels.index:
-                payload = next(beats)
-                for item, channel in enumerate(beat):
-                    mask = payload >> (item * window) & ((1 << window) - 1)
-                    if channel < 0:
-                        assert mask == 0, f"padding fires in layer {layer}"
-                    else:
-                        spikes[n, v * window:(v + 1) * window, channel] = [mask >> b & 1 for b in range(window)]
+    spikes = np.full((len(runs), plan.network.steps, channels.size), -1, np.int8)
+    for n, payloads in enumerate(runs):
+        for number, payload in enumerate(payloads):
+            v, beat = divmod(number, channels.beats)
+            for item, channel in enumerate(channels.index[beat]):
+                mask = payload >> (item * window) & ((1 << window) - 1)
+                if channel < 0:
+                    assert mask == 0, f"padding fires in layer {layer}"
+                else:
+                    spikes[n, v * window:(v + 1) * window, channel] = [mask >> b & 1 for b in range(window)]
     return spikes
 
 
@@ -379,16 +401,29 @@ def _memory(dut: Any, plan: Plan, table: Table) -> Callable[[Any], Awaitable[Non
 
 
 def hardware_run(plan: Plan, samples: npt.NDArray[np.uint8], *, gap: float = 0.0, stall: float = 0.0, seed: int = 0,
-                 isolated: bool = True) -> tuple[list[int], list[npt.NDArray[np.bool_]], list[int], list[int]]:
+                 isolated: bool = True) -> tuple[list[int], list[npt.NDArray[np.int8]], list[int], list[int]]:
     """Run in Amaranth's simulator: classes, spikes of every layer, latencies, and cycles of the results."""
     dut: Any = plan.accelerator()
     payloads = input_beats(plan, samples)
-    per_sample = len(payloads) // len(samples)
+    count, per_sample = len(samples), len(payloads) // len(samples)
+    exits = plan.network.readout.early_exit
+    result_beats = plan.channels[plan.network.output_index + 1].beats * plan.windows if plan.readout is None else 1
     sent, received, seen = run_streams(
-        dut, payloads, len(samples), gap=gap, stall=stall, seed=seed, wait_between=per_sample if isolated else 0,
-        background=[_memory(dut, plan, table) for table in plan.tables],
-        watch={layer.config.synapse.name: layer.o for layer in dut.layers}, limit_cycles=100_000)
-    spikes = [spikes_of(plan, k, [payload for _, payload in seen[layer.name]], len(samples))
-              for k, layer in enumerate(plan.network.layers)]
+        dut, payloads, count * result_beats, gap=gap, stall=stall, seed=seed, background=[
+            _memory(dut, plan, table) for table in plan.tables], limit_cycles=100_000,
+        wait_between=per_sample if isolated else 0, per_result=result_beats, marks=dut.flush if exits else None,
+        watch={layer.config.synapse.name: layer.o for layer in dut.layers})
+    received = received[result_beats - 1::result_beats]
+    spikes = []
+    for k, layer in enumerate(plan.network.layers):
+        beats = seen[layer.name]
+        if exits:
+            ends = [-1, *(cycle for cycle, _ in seen["marks"])]
+            runs = [[payload for cycle, payload in beats if ends[n] < cycle <= ends[n + 1]] for n in range(count)]
+        else:
+            size = plan.channels[k + 1].beats * plan.windows
+            runs = [[payload for _, payload in beats[n * size:(n + 1) * size]] for n in range(count)]
+        spikes.append(spikes_of(plan, k, runs))
     latency = [cycle - sent[n * per_sample] for n, (cycle, _) in enumerate(received)]
-    return [value for _, value in received], spikes, latency, [cycle - sent[0] for cycle, _ in received]
+    return ([0 if plan.readout is None else value for _, value in received], spikes, latency,
+            [cycle - sent[0] for cycle, _ in received])

@@ -16,15 +16,17 @@ Transfer = tuple[int, int]  # (cycle, payload)
 
 def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float = 0.0, stall: float = 0.0,
                 seed: int = 0, watch: dict[str, Any] | None = None, limit_cycles: int = 20_000,
-                wait_between: int = 0, reset_at: int | None = None,
-                background: Sequence[Callable[[Any], Awaitable[None]]] = (),
+                wait_between: int = 0, per_result: int = 1, reset_at: int | None = None,
+                background: Sequence[Callable[[Any], Awaitable[None]]] = (), marks: Any = None,
                 ) -> tuple[list[int], list[Transfer], dict[str, list[Transfer]]]:
     """Send ``stimulus`` to ``dut.i`` and take ``outputs`` payloads from ``dut.o``.
 
     ``gap`` and ``stall`` are the chances per cycle that nothing is offered, or taken. ``watch`` names further
-    streams whose transfers are recorded. With ``wait_between`` only so many payloads are sent per output taken.
+    streams whose transfers are recorded. With ``wait_between`` only so many payloads are sent per
+    result (``per_result`` outputs) taken.
     ``reset_at`` is a cycle in which a reset throws everything away: the stimulus and the count of
     cycles start anew.
+    Cycles in which the signal ``marks`` is set are recorded as the stream "marks".
     ``background`` are test benches that go on in the same clock as long as this one.
     Returns the cycles in which inputs were taken, the outputs, and what the watched streams carried.
     """
@@ -33,6 +35,8 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
     received: list[Transfer] = []
     seen: dict[str, list[Transfer]] = {name: [] for name in watch or {}}
     reset = Signal()
+    if marks is not None:
+        seen["marks"] = []
 
     async def bench(ctx: Any) -> None:
         cycle, nth, offering = 0, 0, False
@@ -40,7 +44,7 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
         while until_reset >= 0 or len(received) < outputs:
             assert cycle < limit_cycles, f"watchdog: {len(sent)} sent, {len(received)} received, seed {seed}"
             if not offering and nth < len(stimulus) and rng.random() >= gap:
-                offering = not wait_between or nth < wait_between * (len(received) + 1)
+                offering = not wait_between or nth < wait_between * (len(received) // per_result + 1)
             ctx.set(dut.i.valid, offering)
             ctx.set(Value.cast(dut.i.payload), stimulus[nth] if offering else int(rng.integers(2)))
             ctx.set(dut.o.ready, rng.random() >= stall)
@@ -50,6 +54,8 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
             for name, stream in (watch or {}).items():
                 if ctx.get(stream.valid) and ctx.get(stream.ready):
                     seen[name].append((cycle, ctx.get(Value.cast(stream.payload))))
+            if marks is not None and ctx.get(marks):
+                seen["marks"].append((cycle, 1))
             if ctx.get(dut.o.valid) and ctx.get(dut.o.ready):
                 received.append((cycle, ctx.get(Value.cast(dut.o.payload))))
             ctx.set(reset, until_reset == 0)
