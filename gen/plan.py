@@ -118,7 +118,7 @@ class Plan:
         fields = {name: getattr(inp, name) for name in ("silent_zero", "rate", "seed") if hasattr(inp, name)}
         return EncoderConfig(kind="latency" if isinstance(inp, LatencyInput) else "bernoulli", items=items.units,
                              bits=inp.bits, beats=items.beats, windows=self.windows, window_steps=self.window_steps,
-                             **fields)
+                             last_items=inp.size - (items.beats - 1) * items.units, **fields)
 
     @property
     def tables(self) -> list[Table]:

@@ -28,8 +28,8 @@ class EncoderConfig:
     kind : "latency" or "bernoulli"
     items, bits : int
         Values in a beat, bits of a value.
-    beats : int
-        Beats of a sample.
+    beats, last_items : int
+        Beats of a sample, and values in the last one.
     windows, window_steps : int
         Windows in a run, steps in a window.
     silent_zero : bool
@@ -41,6 +41,7 @@ class EncoderConfig:
     items: int
     bits: int
     beats: int
+    last_items: int
     windows: int
     window_steps: int
     silent_zero: bool = False
@@ -114,10 +115,15 @@ class Encoder(wiring.Component):
         m.d.comb += queue.i.valid.eq(valid[-1])
         _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
         m.d.comb += room.eq(~full)
-        fires = self._latency if cfg.kind == "latency" else self._bernoulli
+        # Above the last value of a sample there are none.
+        last_q = Signal(cfg.pipeline_cycles)
+        m.d.sync += last_q.eq(Cat(beat_q == cfg.beats - 1, last_q[:-1]))
+        there = ~last_q[-1]
+        kind = self._latency if cfg.kind == "latency" else self._bernoulli
         for item in range(cfg.items):
             for step in range(cfg.window_steps):
-                m.d.comb += queue.i.payload[item][step].eq(fires(m, values[item], item, step, step_q, place_q))
+                fires = kind(m, values[item], item, step, step_q, place_q)
+                m.d.comb += queue.i.payload[item][step].eq(fires if item < cfg.last_items else fires & there)
         return m
 
     def _latency(self, m: Module, value: Any, item: int, step: int, step_q: Signal, place_q: Signal) -> Any:

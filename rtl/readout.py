@@ -218,5 +218,5 @@ class Readout(wiring.Component):
             return Const(0)
         fired_q = Signal()
         fires = reads & mask.any()
-        m.d.sync += fired_q.eq((fired_q | fires) & ~run_ends)
+        m.d.sync += fired_q.eq((fired_q | fires) & ~(reads & run_ends))
         return fired_q | fires

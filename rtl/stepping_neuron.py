@@ -14,7 +14,7 @@ from spikeloom.model.neurons.program import Program
 from spikeloom.model.numerics import signed_bits
 
 from .neuron import NeuronConfig, constant_value, operation_value, shape_of, unit_ports
-from .stepping_schedule import SteppingSchedule, Write, behind_wires, schedule, uses
+from .stepping_schedule import SteppingSchedule, Write, behind_wires, reads, schedule, uses
 
 __all__ = ["SteppingNeuron", "schedule_of", "stepping_cycles"]
 
@@ -81,7 +81,7 @@ class SteppingNeuron(wiring.Component):
         total = program.leaves("sum").get(0)
         if total is not None and not cfg.static:
             # The step's sum is the lowest; the others move down as soon as it has been used.
-            with m.If(self.phase[max(uses(program, plan.phases, total), default=0)]):
+            with m.If(self.phase[max(reads(program, plan.phases, total), default=0)]):
                 m.d.sync += [sums_q[t].eq(sums_q[t + 1]) for t in range(cfg.sums - 1)]
 
         registers = self._registers()

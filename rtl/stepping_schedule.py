@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from spikeloom.model.neurons.program import CHAINS, Program
 
-__all__ = ["SteppingSchedule", "Write", "schedule"]
+__all__ = ["SteppingSchedule", "Write", "behind_wires", "reads", "schedule", "uses"]
 
 _COMPARES = frozenset({"greater", "at_least"})
 _WIRES = frozenset({"shift_left", "shift_right", "not"})
@@ -97,15 +97,15 @@ def uses(program: Program, phases: Sequence[int], position: int) -> list[int]:
 def _kept(program: Program, phases: list[int], interval: int,
           constant_sum: bool) -> tuple[dict[str, int], list[Write]] | None:
     """Registers and what is written into them, or None if something would be overwritten before its use."""
+    moves = _moves(program, phases)
     total = program.leaves("sum").get(0)
-    if total is not None and not constant_sum and max(uses(program, phases, total), default=0) >= interval:
+    if total is not None and not constant_sum and max(reads(program, phases, total), default=0) >= interval:
         return None
     homes = {name: number for number, name in enumerate(program.registers)}
     held: list[tuple[int, int, int]] = []  # register number, first cycle in which the value is there, last of its use
     writes = []
     place: dict[int, int] = {}  # where a register's next value is as soon as it is worked out
     moved: dict[int, int] = {}  # until when it has to wait elsewhere for the register to be free
-    moves = _moves(program, phases)
     for name, number in homes.items():
         start, following = program.leaves("register").get(name), program.outputs[f"next {name}"]
         if following == start:
@@ -120,7 +120,8 @@ def _kept(program: Program, phases: list[int], interval: int,
             place[following] = number
             last = max([last, *uses(program, phases, following)])
         else:
-            moved[following] = max(written, moved.get(following, 0))
+            source = behind_wires(program, following)
+            moved[source] = max(written, moved.get(source, 0))
         if last - written > interval:
             return None
         held.append((number, written + 1, last))
@@ -141,18 +142,26 @@ def _kept(program: Program, phases: list[int], interval: int,
     return homes, sorted(writes, key=lambda w: (w.register, w.phase))
 
 
+def reads(program: Program, phases: Sequence[int], position: int) -> list[int]:
+    """Phases in which a leaf's value is read, and those in which it becomes a register's."""
+    return [*uses(program, phases, position), *_moves(program, phases).get(position, [])]
+
+
 def _moves(program: Program, phases: Sequence[int]) -> dict[int, list[int]]:
-    """For each register, the phases in which its value becomes that of another one: when that one is free."""
+    """For each leaf, the phases in which its value becomes that of a register: when that one is free."""
     starts = program.leaves("register")
     sources = {name: behind_wires(program, program.outputs[f"next {name}"]) for name in program.registers}
     moved = {name: source for name, source in sources.items()
-             if source in starts.values() and source != starts.get(name)}
+             if not program.operations[source].arguments and source != starts.get(name)}
     free = {name: max(uses(program, phases, starts[name]), default=0) if name in starts else 0 for name in moved}
     for _ in moved:  # along a chain of registers, each waits for the next
         for name in moved:
             followers = [free[other] for other, source in moved.items() if source == starts.get(name)]
             free[name] = max([free[name], *followers])
-    return {start: [free[name] for name, source in moved.items() if source == start] for start in starts.values()}
+    moves: dict[int, list[int]] = {start: [] for start in starts.values()}
+    for name, source in moved.items():
+        moves.setdefault(source, []).append(free[name])
+    return moves
 
 
 def _wanted(program: Program, position: int, homes: dict[str, int], writes: list[Write]) -> Iterator[int]:
