@@ -504,9 +504,9 @@ class _Port:
             assert source.delay is not None
             self.depth = source.delay.beats
             self.waiting.extend(np.zeros(samples, np.int64) for _ in range(self.depth))
-        self.left: deque[Cycles] = deque(maxlen=max(1, self.depth))
+        self.left: list[Cycles] = []
+        self.accepted = 0
         self.took = np.full(samples, -1, np.int64)
-        self.samples = samples
 
     def accept(self, offered: Cycles) -> Cycles:
         if not self.depth:
@@ -515,8 +515,9 @@ class _Port:
             return taken
         taken = np.maximum(offered, self.took + 1)
         # (What lies in a way back from the start does not lie in its queue.)
-        if not self.source.comes_back and len(self.left) == self.depth:
-            taken = np.maximum(taken, self.left[0] + 1)
+        if not self.source.comes_back and self.accepted >= self.depth:
+            taken = np.maximum(taken, self.left[self.accepted - self.depth] + 1)
+        self.accepted += 1
         self.took = taken
         self.waiting.append(taken + 1)
         self.inputs.work()

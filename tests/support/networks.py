@@ -410,7 +410,7 @@ def hardware_run(plan: Plan, samples: npt.NDArray[np.uint8], *, gap: float = 0.0
     result_beats = plan.channels[plan.network.output_index + 1].beats * plan.windows if plan.readout is None else 1
     sent, received, seen = run_streams(
         dut, payloads, count * result_beats, gap=gap, stall=stall, seed=seed, background=[
-            _memory(dut, plan, table) for table in plan.tables], limit_cycles=100_000,
+            _memory(dut, plan, table) for table in plan.tables], limit_cycles=500_000,
         wait_between=per_sample if isolated else 0, per_result=result_beats, marks=dut.flush if exits else None,
         watch={layer.config.synapse.name: layer.o for layer in dut.layers})
     received = received[result_beats - 1::result_beats]
