@@ -128,6 +128,8 @@ class Multiply:
 
     def __call__(self, x: X) -> X:
         """Decay ``x`` (an int or an integer array of any shape), rounding to minus infinity."""
+        if isinstance(self.c, int) and self.c == 1 << MULTIPLY_FRACTION_BITS:
+            return x
         out: X = (x * self.c) >> MULTIPLY_FRACTION_BITS
         return out
 

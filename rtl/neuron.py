@@ -88,9 +88,11 @@ class NeuronConfig:
         leaves = dict.fromkeys(graph.leaves("sum").values(), total)
         leaves |= {position: parameters[name] for name, position in graph.leaves("parameter").items()}
         for name, position in graph.leaves("register").items():
-            kept = registers[name][0]
-            for at in range(steps, steps * windows, steps):
-                kept = kept | registers[name][at]
+            # Before each window; the last of these bounds is that of all later steps.
+            known = registers[name]
+            kept = known[0]
+            for at in range(steps, min(steps * windows, len(known) - 1 + steps), steps):
+                kept = kept | known[min(at, len(known) - 1)]
             leaves[position] = kept
         return cls(program=program, spans=tuple(b.ends for b in overall), steps=steps, static=static,
                    keeps_state=windows > 1, gives_potential=gives_potential, graph=graph,

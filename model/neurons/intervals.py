@@ -10,7 +10,7 @@ narrow:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,9 +182,23 @@ class _Facts:
         if taken.name == "shift_right" and taken.arguments[0] == a:
             k: Any = taken.value
             return Interval(of_a.low - (of_a.low >> k), of_a.high - (of_a.high >> k))
+        if (shifts := self._two_shifts(a, b)) is not None:
+            return _decayed_twice(self.of(self.graph.operations[b].arguments[0]), *shifts)
         out = Interval(of_a.low - of_b.high, of_a.high - of_b.low)
         known = self._difference(a, b)
         return out if known is None else _both(out, known)
+
+    def _two_shifts(self, a: int, b: int) -> tuple[int, int] | None:
+        """The counts, if ``a - b`` is ``x - (x >> k) - (x >> l)``."""
+        first, second = self.graph.operations[a], self.graph.operations[b]
+        if second.name != "shift_right" or first.name != "subtract":
+            return None
+        x, taken = first.arguments[0], self.graph.operations[first.arguments[1]]
+        if taken.name != "shift_right" or taken.arguments[0] != x or second.arguments[0] != x:
+            return None
+        k: Any = taken.value
+        shift: Any = second.value
+        return (k, shift) if k and shift else None
 
     def _select(self, condition: int, if_true: int, if_false: int) -> Interval:
         of = self.of(condition)
@@ -203,6 +217,18 @@ class _Facts:
         one = Interval(np.where(taken[0], first.low, second.low), np.where(taken[0], first.high, second.high))
         other = Interval(np.where(taken[1], second.low, first.low), np.where(taken[1], second.high, first.high))
         return one | other
+
+
+def _decayed_twice(x: Interval, k: int, shift: int) -> Interval:
+    """Bounds of ``x - (x >> k) - (x >> l)``: it grows with ``x``, but falls by one where both shifts step."""
+    def f(value: Ends) -> Ends:
+        out: Ends = value - (value >> k) - (value >> shift)
+        return out
+
+    period = max(k, shift)
+    before, after = ((x.high >> period) << period) - 1, ((x.low >> period) + 1) << period
+    return Interval(np.where(after <= x.high, np.minimum(f(x.low), f(after)), f(x.low)),
+                    np.where(before >= x.low, np.maximum(f(x.high), f(before)), f(x.high)))
 
 
 def _both(a: Interval | None, b: Interval) -> Interval:
@@ -240,8 +266,11 @@ def _constant(operation: Operation) -> Interval:
 
 
 def run_bounds(program: Program, total: Interval, parameters: Mapping[str, Interval],
-               steps: int) -> tuple[list[Interval], dict[str, list[Interval]]]:
+               steps: int | None) -> tuple[list[Interval], dict[str, list[Interval]]]:
     """Bounds over a run of so many steps from the reset.
+
+    The first :data:`EXACT_STEPS` steps are worked out one by one, or until nothing changes any more. Bounds that still
+    grow then are widened to some that hold for all other steps (:func:`_widened`).
 
     Parameters
     ----------
@@ -249,39 +278,193 @@ def run_bounds(program: Program, total: Interval, parameters: Mapping[str, Inter
         Of the weighted input, without bias.
     parameters : mapping of str to Interval
         Of the neurons' own constants.
+    steps : int or None
+        None: a run of any length.
 
     Returns
     -------
     list of Interval
         Of every operation, over all steps.
     dict of str to list of Interval
-        Of every register: before the first step, ..., after the last.
+        Of every register: before the first step, after it, ...; the last entry holds for all later steps too.
 
     Raises
     ------
     SpikeloomError
-        If an operation needs more than 48 bits, after as many steps as it takes.
+        If an operation needs more than 48 bits, after as many steps as it takes; or a register grows without end in a
+        run of any length.
     """
     fixed = dict.fromkeys(program.leaves("sum").values(), total)
     fixed |= {position: parameters[name] for name, position in program.leaves("parameter").items()}
     registers = {name: [Interval.of(np.full_like(total.low, int(reset)), np.full_like(total.low, int(reset)))]
                  for name, reset in program.registers.items()}
+    places = program.leaves("register")
     overall: list[Interval] | None = None
-    for step in range(steps):
-        now = {position: registers[name][-1] for name, position in program.leaves("register").items()}
+
+    def trial(now: Mapping[str, Interval]) -> list[Interval]:
+        return bounds(program, {**fixed, **{position: now[name] for name, position in places.items()}})
+
+    def joined(found: list[Interval]) -> list[Interval]:
+        return found if overall is None else [a | b for a, b in zip(overall, found, strict=True)]
+
+    settled = False
+    exact = EXACT_STEPS if steps is None else min(steps, EXACT_STEPS)
+    for count in range(exact):
         try:
-            found = bounds(program, {**fixed, **now})
+            found = trial({name: values[-1] for name, values in registers.items()})
         except TooWideError as error:
-            raise TooWideError(error.bits, step + 1) from None
-        overall = found if overall is None else [a | b for a, b in zip(overall, found, strict=True)]
+            raise TooWideError(error.bits, count + 1) from None
+        overall = joined(found)
         following = {name: found[program.outputs[f"next {name}"]] for name in registers}
-        settled = all(np.array_equal(f.low, before.low) and np.array_equal(f.high, before.high)
-                      for f, before in ((f, registers[name][-1]) for name, f in following.items()))
+        settled = all(_within(f, registers[name][-1]) and _within(registers[name][-1], f)
+                      for name, f in following.items())
         for name, f in following.items():
             registers[name].append(f)
         if settled:
-            for name in registers:
-                registers[name] += [registers[name][-1]] * (steps - step - 1)
             break
+    if not settled and steps != exact:
+        # From these registers on, each step's operations; the last step leads out of them.
+        rest = None if steps is None else steps - exact - 1
+        widened = _widened(program, {name: values[-1] for name, values in registers.items()}, trial, rest)
+        found = trial(widened)
+        overall = joined(found)
+        for name, interval in widened.items():
+            registers[name].append(interval | found[program.outputs[f"next {name}"]])
     assert overall is not None
     return overall, registers
+
+
+#: Steps that are worked out one by one.
+EXACT_STEPS = 256
+_ROUNDS, _NARROWING = 200, 32
+
+
+def _within(inner: Interval, outer: Interval) -> bool:
+    return bool((inner.low >= outer.low).all() and (inner.high <= outer.high).all())
+
+
+def _widened(program: Program, start: Mapping[str, Interval], trial: Callable[[Mapping[str, Interval]], list[Interval]],
+             steps: int | None) -> dict[str, Interval]:
+    """Bounds of the registers that hold in all of ``steps`` more steps (None: in any number) from ``start``.
+
+    They are such that a step leads back into them. Where it does not yet, a bound is moved: of a register that is only
+    added to, by what all steps can add; of others, to the next power of two. At last they are narrowed, by steps that
+    lead into them from themselves.
+    """
+    now = dict(start)
+    accumulates = False
+    for _ in range(_ROUNDS):
+        try:
+            found = trial(now)
+        except TooWideError:
+            if steps is not None:
+                raise
+            growing = [name for name in now if not _within(now[name], start[name])]
+            raise SpikeloomError(_endless(growing[0])) from None
+        moved = {}
+        for name, before in now.items():
+            after = found[program.outputs[f"next {name}"]]
+            if _within(after, before):
+                moved[name] = before
+            elif isinstance(program.registers[name], bool):
+                moved[name] = before | after
+            elif (drift := _drift(program, found, name)) is None:
+                moved[name] = before | Interval(-_power_above(-after.low), _power_above(after.high))
+            elif steps is None:
+                if drift[2].any():
+                    raise SpikeloomError(_endless(name))
+                moved[name] = before | Interval(-_power_above(-after.low), _power_above(after.high))
+            else:
+                accumulates = True
+                carried, fresh, keeps = drift
+                base = start[name] if fresh is None else start[name] | fresh
+                low = base.low + steps * np.clip(carried.low, -_FAR >> 20, 0)
+                high = base.high + steps * np.clip(carried.high, 0, _FAR >> 20)
+                low = np.where(keeps, low, -_power_above(-after.low))
+                high = np.where(keeps, high, _power_above(after.high))
+                # Each end of its own: the one that leads back stays.
+                moved[name] = before | Interval(np.where(after.low < before.low, low, before.low),
+                                                np.where(after.high > before.high, high, before.high))
+        if all(_within(moved[name], now[name]) for name in now):
+            break
+        now = moved
+    else:
+        raise TooWideError(MAX_BITS + 1)
+    for _ in range(0 if accumulates else _NARROWING):
+        found = trial(now)
+        now = {name: found[program.outputs[f"next {name}"]] | start[name] for name in now}
+    return now
+
+
+def _endless(register: str) -> str:
+    return (f"register {register} grows without end in a run of any length: it needs a leak, a clamp, or a number of "
+            "steps")
+
+
+def _power_above(value: Ends) -> Ends:
+    """``2**k - 1``, the smallest that is not below a value; 0 for what is below 0."""
+    exponent = np.frexp(np.maximum(value, 0).astype(np.float64))[1].astype(np.int64)
+    return (np.int64(1) << exponent) - np.int64(1)
+
+
+def _drift(program: Program, spans: Sequence[Interval],
+           register: str) -> tuple[Interval, Interval | None, npt.NDArray[np.bool_]] | None:
+    """What a step adds to a register, the bounds of what may take its place (a reset), and in which channels it is kept
+    whole (a factor of their own may let it decay in others). None if a step does more to it."""
+    start = program.leaves("register").get(register)
+    if start is None:
+        return None
+    carried: dict[int, Interval | None] = {start: Interval.of(0, 0)}
+    fresh: dict[int, Interval | None] = {start: None}
+    keeps = np.ones(np.broadcast_shapes(*(span.low.shape for span in spans)), np.bool_)
+
+    factors: dict[int, tuple[int, int]] = {}
+
+    def both(a: Interval | None, b: Interval | None) -> Interval | None:
+        return b if a is None else a if b is None else a | b
+
+    for position, operation in enumerate(program.operations):
+        if position in carried:
+            continue
+        if not program.depends_on[position] >> start & 1:
+            carried[position], fresh[position] = None, spans[position]
+            continue
+        arguments = operation.arguments
+        depending = [program.depends_on[a] >> start & 1 for a in arguments]
+        if operation.name == "shift_right" and arguments[0] in factors:
+            # A factor of at most one leaves a value between what it was and 0.
+            value, factor = factors[arguments[0]]
+            shift = operation.value
+            assert isinstance(shift, int)
+            if value in carried and bool(((spans[factor].low >= 0) & (spans[factor].high <= 1 << shift)).all()):
+                carried[position], fresh[position] = carried[value], both(fresh[value], Interval.of(0, 0))
+                keeps = keeps & (spans[factor].high == 1 << shift)
+            continue
+        if any(a not in carried for a in arguments):
+            continue  # more than an addition: so is what comes of it
+        if operation.name == "add" and sum(depending) == 1:
+            a, other = (arguments if depending[0] else arguments[::-1])
+            added = spans[other]
+        elif operation.name == "subtract" and depending == [1, 0]:
+            a, added = arguments[0], Interval(-spans[arguments[1]].high, -spans[arguments[1]].low)
+        elif operation.name == "select":
+            carried[position] = both(carried[arguments[1]], carried[arguments[2]])
+            fresh[position] = both(fresh[arguments[1]], fresh[arguments[2]])
+            continue
+        elif position in program.truths:
+            carried[position], fresh[position] = None, spans[position]
+            continue
+        elif operation.name == "multiply" and depending == [1, 0]:
+            factors[position] = (arguments[0], arguments[1])
+            continue
+        else:
+            continue
+        of_a, free = carried[a], fresh[a]
+        carried[position] = None if of_a is None else Interval(of_a.low + added.low, of_a.high + added.high)
+        fresh[position] = None if free is None else Interval(free.low + added.low, free.high + added.high)
+    following = program.outputs[f"next {register}"]
+    if following not in carried or carried[following] is None:
+        return None
+    found = carried[following]
+    assert found is not None
+    return found, fresh[following], keeps
