@@ -167,6 +167,15 @@ class BuildFolder:
             ("input.item_bits", self.item_bits, bits),
             ("input.beats_per_window", self.beats_per_window, self.input.beats),
         ]
+        read = network.output_index
+        result_bits = ((max(2, network.classes) - 1).bit_length() if network.readout.kind != "raster"
+                       else self.layers[read].payload_bits)
+        result_beats = self.windows * self.layers[read].beats_per_window if network.readout.kind == "raster" else 1
+        told = self.manifest.readout
+        expected += [("class_bits", self.class_bits, result_bits), ("readout.beats", told.beats, result_beats),
+                     ("readout.kind", told.kind, network.readout.kind),
+                     ("readout.ties", told.ties, network.readout.ties),
+                     ("readout.early_exit", told.early_exit, network.readout.early_exit)]
         for index, (stream, layer) in enumerate(zip(self.layers, self.manifest.layers, strict=True)):
             expected += [(f"layers[{index}].groups", layer.groups, stream.channels.groups),
                          (f"layers[{index}].beats_per_window", layer.beats_per_window, stream.beats_per_window),

@@ -99,9 +99,10 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     try:
         spans, _ = run_bounds(program, drives, parameters, network.steps)
     except TooWideError as error:
+        fraction_bits = getattr(layer.neuron, "fraction_bits", 0)
         raise SpikeloomError(f"layer {layer.name}: with {layer.connection.weight[0].size} inputs of "
-                             f"{layer.connection.weight_bits}-bit weights, the biases and the neurons' fraction "
-                             f"bits the states need {error.bits} bits or more, allowed are "
+                             f"{layer.connection.weight_bits}-bit weights, the biases and fraction_bits="
+                             f"{fraction_bits} the states need {error.bits} bits or more, allowed are "
                              f"{MAX_BITS}; use fewer inputs, narrower weights or fewer fraction_bits") from None
     registers = {name: (spans[program.outputs[f"next {name}"]] | Interval.of(int(reset), int(reset))).ends
                  for name, reset in program.registers.items()}

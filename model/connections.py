@@ -359,8 +359,8 @@ class Lateral(_Matrix):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", whole(self.size, "size", 2, 1 << 24))
-        weight = _checked_weight(np.array([self.weight]), self.weight_bits, 1)
-        object.__setattr__(self, "weight", int(weight[0]))
+        weight = whole(self.weight, "weight", -32768, 32767)
+        object.__setattr__(self, "weight", int(_checked_weight(np.array([weight]), self.weight_bits, 1)[0]))
 
     @property
     def inputs(self) -> int:

@@ -178,7 +178,7 @@ class Network:
                                  f"{short(layers)}")
         given = [an(Layer, layer, f"network {short(name)}: layers[{k}]") for k, layer in enumerate(layers)]
         before = [INPUT, *(layer.name for layer in given)]
-        return cls(name=name, input=input, steps=steps, readout=readout, metadata=metadata or {},
+        return cls(name=name, input=input, steps=steps, readout=readout, metadata={} if metadata is None else metadata,
                    populations=tuple(Population(name=la.name, shape=la.shape, neuron=la.neuron) for la in given),
                    projections=tuple(Projection(source=source, target=la.name, connection=la.connection, pool=la.pool)
                                      for source, la in zip(before, given, strict=False)))
@@ -208,7 +208,7 @@ class Network:
                                  f"has {self.steps} steps")
         if not isinstance(self.metadata, Mapping):
             raise SpikeloomError(f"{where}: metadata must be a mapping, not {short(self.metadata)}")
-        if self.output is not None and self.output not in names:
+        if self.output is not None and (not isinstance(self.output, str) or self.output not in names):
             raise SpikeloomError(f"{where}: output must be one of {', '.join(names)}, not {short(self.output)}")
         for projection in self.projections:
             self._check_projection(projection)

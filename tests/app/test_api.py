@@ -12,12 +12,38 @@ import pytest
 import spikeloom
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.model.connections import Lateral, OneToOne, Sparse
 from spikeloom.model.datasets import Dataset
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.float_network import FloatLayer, FloatNetwork
 from spikeloom.model.geometry import ConvGeometry, Pool
-from spikeloom.model.network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
-from spikeloom.model.numerics import Multiply, Shift
+from spikeloom.model.network import (
+    BernoulliInput,
+    Conv2d,
+    Dense,
+    LatencyInput,
+    Layer,
+    Network,
+    Neuron,
+    Population,
+    Projection,
+    Readout,
+    SpikeInput,
+    StaticInput,
+)
+from spikeloom.model.neurons.parts import (
+    Adaptation,
+    Alpha,
+    Clamp,
+    DualExponential,
+    Gain,
+    LateCurrent,
+    Ramp,
+    ResetTo,
+    Trace,
+)
+from spikeloom.model.neurons.types import Integrator
+from spikeloom.model.numerics import Multiply, Shift, Shifts
 from spikeloom.model.train_config import TrainConfig
 
 from .conftest import Files
@@ -78,12 +104,32 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Dense": (Dense, {"weight": np.ones((4, 16), int), "weight_bits": 4, "bias": np.zeros(4, int)}),
     "Conv2d": (Conv2d, {"geometry": geometry(), "weight": np.ones((2, 1, 3, 3), int), "weight_bits": 4, "bias": None}),
     "Neuron": (Neuron, {"synapse": Shift(1), "membrane": Shift(2), "threshold": np.array([4]), "fraction_bits": 1,
-                        "compare": ">", "reset": "zero"}),
+                        "compare": ">", "reset": "zero", "reset_delay": 0, "refractory_steps": 0, "once": False,
+                        "adaptation": None, "gain": None, "clamp": None}),
     "Layer": (Layer, {"name": "a", "connection": dense(), "neuron": neuron(), "pool": None}),
-    "Readout": (Readout, {"kind": "count", "step_weights": (1, 1), "ties": "membrane"}),
-    "Network": (Network, {"name": "n", "input": StaticInput(shape=(4, 4), bits=4), "steps": 2, "metadata": {},
-                          "layers": (Layer(name="a", connection=dense(), neuron=neuron()),),
-                          "readout": Readout.count()}),
+    "Readout": (Readout, {"kind": "psc_sum", "step_weights": (1, 1), "ties": "membrane", "early_exit": False}),
+    "Network.chain": (Network.chain, {
+        "name": "n", "input": StaticInput(shape=(4, 4), bits=4), "steps": 2, "metadata": {},
+        "layers": (Layer(name="a", connection=dense(), neuron=neuron()),), "readout": Readout.count()}),
+    "Network": (Network, {
+        "name": "n", "input": StaticInput(shape=(4, 4), bits=4), "steps": 2, "metadata": {}, "readout": Readout.count(),
+        "populations": (Population(name="a", shape=(4,), neuron=neuron()),), "output": "a",
+        "projections": (Projection(source="input", target="a", connection=dense()),)}),
+    "Population": (Population, {"name": "a", "shape": (4,), "neuron": neuron()}),
+    "Projection": (Projection, {"source": "input", "target": "a", "connection": dense(), "pool": None, "delay": 0}),
+    "LatencyInput": (LatencyInput, {"shape": (4,), "bits": 4, "silent_zero": False}),
+    "BernoulliInput": (BernoulliInput, {"shape": (4,), "bits": 4, "rate": 9, "seed": 1}),
+    "Sparse": (Sparse, {"inputs": 4, "outputs": 2, "source": np.array([1]), "target": np.array([0]),
+                        "weight": np.array([3]), "weight_bits": 4, "bias": np.zeros(2, int)}),
+    "OneToOne": (OneToOne, {"size": 4, "weight": np.array([3]), "weight_bits": 4, "bias": None}),
+    "Lateral": (Lateral, {"size": 4, "weight": -1, "weight_bits": 2}),
+    "Shifts": (Shifts, {"k": 1, "l": 2}), "Alpha": (Alpha, {"first": Shift(1), "second": Shift(2)}),
+    "DualExponential": (DualExponential, {"fall": Shift(2), "rise": Shift(1)}),
+    "LateCurrent": (LateCurrent, {"decay": Shift(2)}), "Ramp": (Ramp, {"taps": ((0, 1), (3, -1))}),
+    "Gain": (Gain, {"multiplier": 3, "shift": 1}), "ResetTo": (ResetTo, {"value": 3}),
+    "Trace": (Trace, {"decay": Shift(1), "amount": 3}), "Adaptation": (Adaptation, {"decay": Shift(1), "amount": 3}),
+    "Clamp": (Clamp, {"low": 1, "high": 3}), "Integrator": (Integrator, {
+        "synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 1, "gain": None, "clamp": None}),
     "FloatLayer": (FloatLayer, {"name": "a", "weight": np.ones((4, 16)), "bias": None, "tau_m": 4.0, "tau_s": 2.0,
                                 "theta": 1.0, "geometry": None, "pool": None, "pool_gain": 1.0}),
     "FloatNetwork": (FloatNetwork, {

@@ -233,16 +233,16 @@ def edited(files: Files, tmp_path: Path) -> Callable[..., Path]:
 
 
 def overflow(d: dict[str, Any], a: dict[str, Any]) -> None:
-    d["layers"][0]["neuron"]["fraction_bits"] = 16
+    d["populations"][0]["neuron"]["fraction_bits"] = 16
     a["layer0.bias"] = np.full(12, 1 << 46)
-    d["layers"][0]["connection"]["bias"] = True
+    d["projections"][0]["connection"]["bias"] = True
 
 
 def item(array: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], None]:
     def change(d: dict[str, Any], a: dict[str, Any]) -> None:
         a[array] = a[array].astype(np.float64 if isinstance(value, float) else np.int64)
         a[array][1, 2] = value
-        d["layers"][0]["connection"]["weight_bits"] = 8
+        d["projections"][0]["connection"]["weight_bits"] = 8
     return change
 
 
@@ -253,13 +253,13 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], None], list[
     "shapes that do not chain": (lambda d, a: a.update({"layer1.weight": a["layer1.weight"][:, :-1]}),
                                  ["layer layer1", "takes 11 inputs", "layer layer0 gives 12"]),
     "input of another size": (lambda d, a: d["input"].update(shape=[17]), ["layer layer0", "takes 16", "gives 17"]),
-    "T = 0": (lambda d, a: d.update(steps=0), ["steps must be in 1..1024, not 0"]),
-    "tau of nothing": (lambda d, a: d["layers"][1]["neuron"].update(synapse={"shift": -1}),
+    "T = 0": (lambda d, a: d.update(steps=0), ["steps must be in 1..65536, not 0"]),
+    "tau of nothing": (lambda d, a: d["populations"][1]["neuron"].update(synapse={"kind": "Shift", "k": -1}),
                        ["layer layer1", r"k must be in 0\.\.15, not -1"]),
-    "decay that grows": (lambda d, a: d["layers"][1]["neuron"].update(membrane={"multiply": 5000}),
+    "decay that grows": (lambda d, a: d["populations"][1]["neuron"].update(membrane={"kind": "Multiply", "c": 5000}),
                          ["layer layer1", r"c must be in 0\.\.4096, not 5000"]),
     "missing field": (lambda d, a: d.pop("steps"), ["field steps is missing"]),
-    "wrong type": (lambda d, a: d.update(layers=3), ["field layers: input should be a valid array, not 3"]),
+    "wrong type": (lambda d, a: d.update(populations=3), ["field populations: input should be a valid array, not 3"]),
     "threshold below 0": (lambda d, a: a.update({"layer1.threshold": np.array([-5])}),
                           ["layer layer1", "threshold must be in 0", "not -5"]),
     "infinite threshold": (lambda d, a: a.update({"layer1.threshold": np.array([np.inf])}),
@@ -337,7 +337,7 @@ def test_samples_are_at_most_so_many(run: Run, files: Files) -> None:
     ({"layers": [{}, {"lanes": 2, "neuron_units": 3}]}, ["layer layer1: neuron_units", r"1\.\.2, not 3"]),
     ({"layers": [{}, {}], "input_per_beat": 17}, ["input_per_beat", r"1\.\.16, not 17"]),
     ({"layers": [{"inputs_per_cycle": 2}, {}], "input_per_beat": 3}, ["layer layer0: inputs_per_cycle", "=3, not 2"]),
-    ({"layers": [{}, {}], "window_steps": 1}, ["window_steps must be 3", "not 1"]),
+    ({"layers": [{}, {}], "window_steps": 2}, ["window_steps must divide", "not 2"]),
     ({"layers": [{}]}, ["has 1 layers, network random has 2"]),
     ({"layers": [{}, {"lane": 1}]}, [r"field layers\[1\].lane is unknown; allowed are lanes"]),
     ([], ["should be an object"]),

@@ -95,7 +95,8 @@ def other(plan: Plan, index: int, *, window_steps: int | None = None, gives_pote
     layers = list(network.layers)
     layers[index] = dataclasses.replace(layer, neuron=dataclasses.replace(layer.neuron, **neuron_fields))
     return changed(plan, index, neuron_config(
-        dataclasses.replace(network, layers=tuple(layers)), index, plan.channels[index + 1],
+        Network.chain(name=network.name, input=network.input, layers=layers, steps=network.steps,
+                      readout=network.readout), index, plan.channels[index + 1],
         plan.window_steps if window_steps is None else window_steps,
         gives_potential=now.gives_potential if gives_potential is None else gives_potential))
 

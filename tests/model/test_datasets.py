@@ -92,8 +92,8 @@ def test_unknown_name(name: str, message: str) -> None:
     ({"samples": -1}, "samples must be an integer above 0, not -1"),
     ({"samples": 1.5}, "samples must be an integer above 0, not 1.5"),
     ({"samples": True}, "samples must be an integer above 0, not True"),
-    ({"steps": 0}, "steps must be in 1..1024, not 0"),
-    ({"steps": 5.0}, "steps must be in 1..1024, not 5.0"),
+    ({"steps": 0}, "steps must be in 1..65536, not 0"),
+    ({"steps": 5.0}, "steps must be in 1..65536, not 5.0"),
 ])
 def test_wrong_arguments(options: dict[str, Any], message: str) -> None:
     fails(message, "fashion-mnist-demo", **options)

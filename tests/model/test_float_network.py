@@ -110,7 +110,7 @@ def test_bad_layer(changes, message):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"steps": 0}, r"network small: steps must be in 1\.\.1024, not 0"),
+    ({"steps": 0}, r"network small: steps must be in 1\.\.65536, not 0"),
     ({"std": 0.0}, r"network small: std must be a number in 1e-30\.\.1e\+30, not 0\.0"),
     ({"mean": float("inf")}, "network small: mean must be a number in .*, not inf"),
     ({"shape": (0, 3)}, r"network small: shape must be in 1\.\.2147483647, not 0"),

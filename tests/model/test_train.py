@@ -246,7 +246,7 @@ def test_progress_counts_batches(data, tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"steps": 0}, r"steps must be in 1\.\.1024, not 0"),
+    ({"steps": 0}, r"steps must be in 1\.\.65536, not 0"),
     ({"tau_m": 0.0}, r"tau_m must be in 1\.\.32767 steps, not 0\.0"),
     ({"tau_s": float("nan")}, "tau_s must be"),
     ({"weight_bits": 9}, r"weight_bits must be one of \(None, 1, .*, not 9"),
@@ -325,7 +325,7 @@ def test_a_first_epoch_that_fails_leaves_nothing(data, tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "why"), [
-    ({"steps": 1025}, "steps must be in 1..1024"), ({"name": "a b"}, "name must be letters"),
+    ({"steps": 65537}, "steps must be in 1..65536"), ({"name": "a b"}, "name must be letters"),
     ({"name": "<b>", "weight_bits": None}, "name must be letters"), ({"seed": 1 << 63}, "seed must be in"),
     ({"hidden": "1000000000000"}, "hidden must be a topology .*of layers below"),
     ({"hidden": "9" * 5000}, "hidden must be a topology"),
