@@ -149,7 +149,7 @@ class Readout(wiring.Component):
         gained_q = Signal.like(gained)
         m.d.sync += [read_q.eq(read), real_q.eq(real), class_read_q.eq(class_q), run_ends_q.eq(read & run_ends),
                      gained_q.eq(gained)]
-        score = Signal(cfg.score_bits)
+        score = Signal(max(1, cfg.score_bits))
         if windows > 1 and cfg.score_bits:
             m.submodules.scores = scores = Memory(shape=cfg.score_bits, depth=memory_depth(cfg.classes), init=[])
             kept, write = scores.read_port(domain="comb"), scores.write_port()
@@ -166,7 +166,7 @@ class Readout(wiring.Component):
         if cfg.membrane_bits:
             potential_q = Signal(cfg.membrane_bits)
             m.d.sync += potential_q.eq(of_unit(self.i.payload.potential))
-            key = Cat(potential_q[:-1], ~potential_q[-1], score)
+            key = Cat(potential_q[:-1], ~potential_q[-1], *([score] if cfg.score_bits else []))
 
         # The best so far; class 0 starts anew, in every window.
         best_q = Signal(len(key))
