@@ -78,7 +78,7 @@ class _Filled(NeuronType):
         self.recorded_program, self.numbers = program, numbers
 
     def step(self, x: Number, r: Registers) -> tuple[Number, Number | None]:
-        program, before = self.recorded_program, dict(r)
+        program, before = self.recorded_program, dict(iter(r))
 
         def leaf(operation: Operation) -> Number:
             match operation.name:
