@@ -165,6 +165,8 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
     network = plan.network
     sizes = [network.input.size, *(layer.connection.outputs for layer in network.layers)]
     batch = max(1, min(_BATCH, _BATCH_BITS // (8 * network.steps * sum(sizes))))
+    if network.endless:
+        batch = len(data)
     classes, tied, quiet, active, spikes, counts = [], [], [], [], [], []
     per_step = np.zeros((len(sizes), network.steps))
     seen = [np.zeros(size, np.bool_) for size in sizes]

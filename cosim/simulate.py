@@ -225,6 +225,10 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     stimulation = _stimulation(build, mode, input_gap, output_stall, output_hold_cycles, seed, reset_cycles,
                                max_idle_cycles, memory, memory_error_address)
     jobs = cores() if jobs is None else whole(jobs, "jobs", 1, 1024)
+    if build.network.endless:  # the samples are pieces of one stream
+        jobs = 1
+        if stimulation.reset_cycles:
+            raise SpikeloomError(f"reset_cycles must not be given for network {build.network.name}: it keeps its state")
     called(predict, "predict")
     waves_file = _checked_waves(waves)
     report: Progress = called(progress, "progress") or (lambda stage, done, total: None)
@@ -423,8 +427,9 @@ def _compare_all(build: BuildFolder, samples: npt.NDArray[Any], shares: list[_Jo
     comparison = Comparison()
     report("compare", 0, len(samples))
     for share, result in zip(shares, results, strict=True):
-        for start in range(share.start, share.stop, _BATCH):
-            stop = min(start + _BATCH, share.stop)
+        batch = share.samples if build.network.endless else _BATCH
+        for start in range(share.start, share.stop, batch):
+            stop = min(start + batch, share.stop)
             local = start - share.start
             comparison.add(build, share.run_dir, local, golden.run(build.network, samples[start:stop]),
                            result, start)

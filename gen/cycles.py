@@ -127,8 +127,9 @@ def predict_latency(network: Network, manifest: Description, samples: npt.NDArra
     """Predicted latency of each sample for the build that ``manifest`` describes."""
     plan = make_plan(network, fold_from_dict(manifest.fold, "manifest.json"))
     parts = []
-    for start in range(0, len(samples), 1000):
-        parts.append(count_cycles(plan, samples[start:start + 1000], memory).latency)
+    size = max(1, len(samples)) if network.endless else 1000  # pieces of a stream belong together
+    for start in range(0, len(samples), size):
+        parts.append(count_cycles(plan, samples[start:start + size], memory).latency)
         if progress is not None:
             progress(len(parts[-1]))
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -148,7 +149,7 @@ def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
     signals = [golden.encode_input(network, samples), *golden.run(network, samples).spikes]
     out = []
     for layer, order in zip(network.layers, plan.orders, strict=True):
-        signal = golden.presynaptic(layer, signals, network.steps)
+        signal = golden.synaptic_inputs(network, layer, signals)
         if layer.static:
             some: Active = (signal != 0)[:, None]
         else:
@@ -202,7 +203,8 @@ class _Neurons:
             if len(self.left) == neurons.queue_depth:
                 take = np.maximum(take, self.left[0] + 1)
             window, beat = divmod(self.beat, neurons.beats)
-            if neurons.neuron.keeps_state and beat == 0 and window % neurons.windows:
+            if neurons.neuron.keeps_state and beat == 0 and (window if neurons.neuron.endless else
+                                                             window % neurons.windows):
                 take = np.maximum(take, self.took + neurons.unit_cycles + 1)
         self.took = take
         offer = take + neurons.latency_cycles

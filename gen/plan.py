@@ -226,7 +226,8 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         config = neuron_config(network, index, after, window,
                                gives_potential=network.readout.needs_potential and index == network.output_index)
         sources = tuple(
-            _source(source, index, planes, channels[source.index], turn, windows, shared=len(layer.sources) > 1)
+            _source(source, index, planes, channels[source.index], turn, windows, shared=len(layer.sources) > 1,
+                    endless=network.endless)
             for source, turn in zip(layer.sources, order.turns, strict=True))
         layers.append(LayerConfig(
             sources=sources, synapse=synapse, fetch=_fetch(synapse, lf),
@@ -286,16 +287,17 @@ def neuron_config(network: Network, index: int, after: Channels, window_steps: i
     """Program and widths of a layer's neurons, whose outputs lie in the order ``after``."""
     layer, bounds = network.layers[index], layer_bounds(network, index)
     padded = bool((after.index < 0).any())
+    steps = None if network.endless else network.steps
     program = layer.recorded(has_bias=bool(layer.biases.any()),
-                                    has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, network.steps))
+                             has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, steps))
     parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
     return NeuronConfig.proved(
         program, bounds.sums, {**parameters, "exists": Interval.of(0, 1)}, steps=window_steps,
-        windows=-(-network.steps // window_steps), static=layer.static,
+        windows=-(-network.steps // window_steps), static=layer.static, endless=network.endless,
         gives_potential=gives_potential)
 
 
-def _spikes_in_gaps(layer: Layer, sums: Interval, steps: int) -> bool:
+def _spikes_in_gaps(layer: Layer, sums: Interval, steps: int | None) -> bool:
     """Whether a unit that stands for no neuron could spike: with weights of 0, or of one bit, which cannot be 0."""
     total = sums if layer.connection.weight_bits == 1 else Interval(0 * sums.low, 0 * sums.high)
     program = layer.program
@@ -333,7 +335,7 @@ def _lanes(after: Channels) -> IntArray:
 
 
 def _source(source: Source, index: int, planes: int, before: Channels, turn_beats: int, windows: int, *,
-            shared: bool) -> SourceConfig:
+            shared: bool, endless: bool) -> SourceConfig:
     """One of a layer's sources, of several if it is ``shared``."""
     comes_back = source.index > index
     pool = None
@@ -342,7 +344,8 @@ def _source(source: Source, index: int, planes: int, before: Channels, turn_beat
                             width=before.shape[2], size=source.or_pool.size)
     delay = None
     if source.delay:
-        delay = DelayConfig(items=before.units, item_bits=planes, beats=before.beats, windows=windows)
+        delay = DelayConfig(items=before.units, item_bits=planes, beats=before.beats, windows=windows,
+                            endless=endless)
     window_beats = pooled_channels(source, before).beats
     return SourceConfig(items=before.units, item_bits=planes, delay=delay, comes_back=comes_back, or_pool=pool,
                         turn_beats=turn_beats, buffer_beats=window_beats if shared and not comes_back else 0)

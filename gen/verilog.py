@@ -18,6 +18,8 @@ from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Fragment, Insta
 from amaranth.lib import wiring
 
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network
+from spikeloom.model.neurons.wording import equations
 from spikeloom.model.system.cache import tool_environment
 from spikeloom.model.system.processes import failure, run
 from spikeloom.model.system.writing import check_space, scratch_folder
@@ -70,6 +72,9 @@ _HEAD = """\
 // Network {name}: {topology}, {steps} time steps. Fold: {fold}.
 // Network hash {hash}
 // This file is the user's own: no licence is claimed on it.
+//
+// A neuron's step, where x is the weighted input with its bias and a prime stands for "after the step":
+{equations}
 """
 
 
@@ -137,11 +142,20 @@ def emit(plan: Plan, progress: Callable[[str], None] | None = None) -> EmittedVe
         texts.append(_to_rtlil(component, name, platform))
     network = plan.network
     head = _HEAD.format(name=network.name, topology=network.topology, steps=network.steps, fold=plan.fold.name,
-                        hash=network.hash)
+                        hash=network.hash, equations=_equations(network))
     verilog = _to_verilog(texts)
     for name in platform.shared:
         verilog = verilog.replace(f"module {name}(", f"{_KEEP}\nmodule {name}(")
     return EmittedVerilog(f"{head}\n{_ROM_VERILOG}\n{verilog}", platform.files, platform.memory_bits)
+
+
+def _equations(network: Network) -> str:
+    """What the neurons of each layer do, as comments."""
+    lines = []
+    for layer in network.layers:
+        lines.append(f"//   {layer.name}:")
+        lines += [f"//     {line}" for line in equations(layer.program)]
+    return "\n".join(lines)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     program = layer.program
     parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
     try:
-        spans, _ = run_bounds(program, drives, parameters, network.steps)
+        spans, _ = run_bounds(program, drives, parameters, None if network.endless else network.steps)
     except TooWideError as error:
         fraction_bits = getattr(layer.neuron, "fraction_bits", 0)
         raise SpikeloomError(f"layer {layer.name}: with {layer.connection.weight[0].size} inputs of "

@@ -25,7 +25,7 @@ from .neurons.arrays import Population
 from .system.arguments import array
 from .system.processes import cores
 
-__all__ = ["GoldenResult", "batches", "checked_samples", "encode_input", "presynaptic", "run"]
+__all__ = ["GoldenResult", "batches", "checked_samples", "encode_input", "presynaptic", "run", "synaptic_inputs"]
 
 Bits = npt.NDArray[np.bool_]
 
@@ -98,13 +98,18 @@ def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uin
 def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
     """Run the network on samples (see :func:`encode_input` for their form), bit-exactly.
 
+    Of a network that keeps its state, the samples are pieces of one stream, which begins with the first.
+
     Memory grows with the samples: use :func:`batches` for whole test sets.
     """
     x = encode_input(network, samples)
     count, steps = len(x), network.steps
+    if network.endless:  # all samples are one run
+        count, steps = min(1, len(x)), len(x) * steps
+        x = x if network.static else x.reshape(count, steps, network.input.size)
     signals: list[npt.NDArray[Any]] = [x]
     for loop in loops(network):
-        work = [_Work(network, index, count) for index in loop]
+        work = [_Work(network, index, count, steps) for index in loop]
         if len(loop) == 1 and all(s.index <= loop.start for s in network.layers[loop.start].sources):
             work[0].run(presynaptic(network.layers[loop.start], signals, steps))
             signals.append(work[0].spikes)
@@ -115,8 +120,9 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
                     w.run(presynaptic(w.layer, signals, steps, t), t)
         if network.output_index in loop:
             output = work[network.output_index - loop.start]
-    scores, classes = _classes(network, output.spikes, output.potentials)
-    return GoldenResult(signals[1:], scores, output.potentials, classes, output.last_steps)
+    spikes = [signal.reshape(-1, network.steps, signal.shape[2]) for signal in signals[1:]]
+    scores, classes = _classes(network, spikes[network.output_index], output.potentials)
+    return GoldenResult(spikes, scores, output.potentials, classes, output.last_steps)
 
 
 def loops(network: Network) -> list[range]:
@@ -185,6 +191,12 @@ def batches(network: Network, samples: npt.NDArray[Any], batch: int = 40,
     """
     # NumPy lets go of the interpreter while it computes, so that threads use all cores; threads that the linear
     # algebra library starts besides would only fight with them.
+    if network.endless:
+        result = run(network, samples)
+        if progress is not None:
+            progress(len(result.classes))
+        yield result
+        return
     threads = cores()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         pending: deque[Future[GoldenResult]] = deque()
@@ -208,17 +220,27 @@ def layer_state_dtype(network: Network, index: int) -> type[np.signedinteger[Any
     return np.int32 if layer_bounds(network, index).widest_bits <= 32 else np.int64
 
 
+def synaptic_inputs(network: Network, layer: Layer, signals: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """What a layer's synapses see of each sample: :func:`presynaptic`, of an endless stream across samples."""
+    if layer.static or not network.endless:
+        return presynaptic(layer, signals, network.steps)
+    one = [signal.reshape(1, -1, signal.shape[2]) if signal.ndim == 3 else signal for signal in signals]
+    seen = presynaptic(layer, one, one[-1].shape[1])
+    return seen.reshape(-1, network.steps, seen.shape[2])
+
+
 class _Work:
     """A layer at work on N samples: synapses and neurons."""
 
-    def __init__(self, network: Network, index: int, count: int) -> None:
+    def __init__(self, network: Network, index: int, count: int, steps: int) -> None:
         self.layer = layer = network.layers[index]
-        self.steps = network.steps
+        self.steps, self.run_steps = steps, network.steps
         self.dtype = layer_state_dtype(network, index)
-        self.spikes = np.zeros((count, network.steps, layer.outputs), np.bool_)
-        self.potentials = np.zeros((count, layer.outputs), np.int64)
+        self.spikes = np.zeros((count, steps, layer.outputs), np.bool_)
+        runs = count * steps // network.steps
+        self.potentials = np.zeros((runs, layer.outputs), np.int64)
         self.exits = network.readout.early_exit and index == network.output_index
-        self.last_steps = np.full(count, network.steps - 1)
+        self.last_steps = np.full(runs, network.steps - 1)
         self.running = np.ones(count, np.bool_)
         # A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
         weight = layer.connection.weight
@@ -229,16 +251,22 @@ class _Work:
         self.weight = weight.astype(self.exact)
         self.biases = None if layer.connection.bias is None else layer.biases.astype(self.dtype)
         self.population = Population(layer.program, (count, layer.outputs), self.dtype, layer.constants,
-                                     constant_sum=layer.static,
-                                     every_potential=self.exits and layer.program.gives_potential)
+                                     constant_sum=layer.static and not network.endless, every_potential=(
+                                         (self.exits or network.endless) and layer.program.gives_potential))
+        self.endless = network.endless
 
     def run(self, signal: npt.NDArray[Any], step: int | None = None) -> None:
         """All steps, or one."""
         drive = self.sums(signal)
         for t in range(self.steps) if step is None else (step,):
-            now = drive if drive.ndim == 2 else drive[:, t if step is None else 0]
+            if drive.ndim == 2:
+                now = drive[t // self.run_steps][None] if self.endless else drive
+            else:
+                now = drive[:, t if step is None else 0]
             potential = self.population.step(now, self.spikes[:, t], last=t == self.steps - 1)
-            if potential is not None:
+            if potential is not None and self.endless:
+                self.potentials[t // self.run_steps] = potential[0]
+            elif potential is not None:
                 self.potentials[self.running] = potential[self.running]
             if self.exits:
                 ends = self.running & self.spikes[:, t].any(axis=1)

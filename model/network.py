@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from .neurons.neuron_type import NeuronType
 from .neurons.types import Neuron
 from .numerics import IntArray
 from .readout import Readout, Ties
-from .system.arguments import an, short, whole
+from .system.arguments import an, choice, short, whole
 
 __all__ = ["ALLOWED_WEIGHT_BITS", "INPUT", "MAX_STEPS", "BernoulliInput", "Conv2d", "Dense", "IntArray",
            "LatencyInput", "Layer", "Network", "Neuron", "Population", "Projection", "Readout", "SpikeInput",
@@ -150,6 +150,9 @@ class Network:
     readout : Readout
     output : str or None
         The population that is read; by default the last one.
+    state : "clear" or "keep"
+        What the neurons and the ways back remember when a run of T steps begins: nothing, or what they remembered at
+        the end of the run before: then samples are pieces of one endless stream.
     metadata : mapping of str to JSON values
         Where it came from: command, seed, data set, measured accuracy. Not part of the hash.
 
@@ -167,6 +170,7 @@ class Network:
     steps: int
     readout: Readout
     output: str | None = None
+    state: Literal["clear", "keep"] = "clear"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -210,6 +214,10 @@ class Network:
             raise SpikeloomError(f"{where}: metadata must be a mapping, not {short(self.metadata)}")
         if self.output is not None and (not isinstance(self.output, str) or self.output not in names):
             raise SpikeloomError(f"{where}: output must be one of {', '.join(names)}, not {short(self.output)}")
+        choice(self.state, f"{where}: state", ("clear", "keep"))
+        if self.endless and (self.readout.early_exit or self.readout.kind == "max_potential"):
+            what = "early_exit" if self.readout.early_exit else "kind 'max_potential'"
+            raise SpikeloomError(f"{where}: state must be 'clear' with a readout of {what}, not 'keep'")
         for projection in self.projections:
             self._check_projection(projection)
         output = self.layers[self.output_index]
@@ -306,6 +314,11 @@ class Network:
         return [layer.name for layer in self.layers].index(self.output_name)
 
     @property
+    def endless(self) -> bool:
+        """Whether the state is kept from run to run."""
+        return self.state == "keep"
+
+    @property
     def recurrent(self) -> bool:
         """Whether a spike can come back to the population that it came from."""
         return any(source.index > index for index, layer in enumerate(self.layers) for source in layer.sources)
@@ -375,7 +388,7 @@ class Network:
     def hash(self) -> str:
         """SHA-256 over everything that determines spikes and classes (name and metadata excluded)."""
         digest = hashlib.sha256()
-        digest.update(repr((self.input, self.steps, self.readout, self.output_name)).encode())
+        digest.update(repr((self.input, self.steps, self.readout, self.output_name, self.state)).encode())
         for la in self.layers:
             digest.update(repr((la.name, la.shape, la.pool, la.sources, getattr(la.connection, "geometry", None),
                                 la.connection.weight.shape, la.connection.weight_bits, la.program.hash,

@@ -95,6 +95,7 @@ class _NetworkRecord(Record):
     populations: tuple[_PopulationRecord, ...]
     projections: tuple[_ProjectionRecord, ...]
     output: str | None = None
+    state: Literal["clear", "keep"] = "clear"
     metadata: dict[str, Any]
 
 
@@ -122,6 +123,7 @@ def save_network(network: Network, path: str | Path) -> None:
         "projections": [_projection_to_dict(projection, prefix, arrays) for projection, prefix in zip(
             network.projections, _prefixes(network.projections), strict=True)],
         **({} if network.output is None else {"output": network.output}),
+        **({"state": network.state} if network.endless else {}),
         "metadata": dict(network.metadata),
     }
     container.save(path, KIND, VERSION, description, arrays)
@@ -146,6 +148,7 @@ def load_network(path: str | Path) -> Network:
     try:
         network = Network(
             name=record.name, input=_input(record.input), steps=record.steps, output=record.output,
+            state=record.state,
             readout=Readout(**dict(record.readout)), metadata=record.metadata,
             projections=tuple(_projection(projection, prefix, arrays) for projection, prefix in zip(
                 record.projections, _prefixes(record.projections), strict=True)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -28,19 +28,22 @@ class DelayConfig:
         Beats in a window.
     windows : int
         Windows in a run.
+    endless : bool
+        What is under way at the end of a run arrives in the next one.
     """
 
     items: int
     item_bits: int
     beats: int
     windows: int
+    endless: bool = False
 
 
 class Delay(wiring.Component):
-    """``o[t] = i[t - 1]``, and ``o[0] = 0``, for every channel.
+    """``o[t] = i[t - 1]``, and ``o[0] = 0`` (or the last of the run before, if it is endless), for every channel.
 
     A mask moves up by a step; what it loses comes in with the channel's mask of the next window. Latency 0, a beat per
-    cycle. Memory: ``beats * items`` bits of LUT RAM if there are several windows.
+    cycle. Memory: ``beats * items`` bits of LUT RAM if anything is carried.
 
     Members
     -------
@@ -57,15 +60,20 @@ class Delay(wiring.Component):
         cfg = self.config
         m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
         carried = Signal(cfg.items)
-        if cfg.windows > 1:
+        if cfg.windows > 1 or cfg.endless:
             beat_q, window_q = Signal(index_shape(cfg.beats)), Signal(index_shape(cfg.windows))
+            fresh: Any = window_q == 0
+            if cfg.endless:
+                fresh = fresh_q = Signal(init=1)
+                with m.If(self.i.valid & self.o.ready & (beat_q == cfg.beats - 1)):
+                    m.d.sync += fresh_q.eq(0)
             with m.If(self.i.valid & self.o.ready):
                 m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
                 with m.If(beat_q == cfg.beats - 1):
                     m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
             m.submodules.last_steps = memory = Memory(shape=cfg.items, depth=memory_depth(cfg.beats), init=[])
             kept, write = memory.read_port(domain="comb"), memory.write_port()
-            m.d.comb += [kept.addr.eq(beat_q), carried.eq(Mux(window_q == 0, 0, kept.data)), write.addr.eq(beat_q),
+            m.d.comb += [kept.addr.eq(beat_q), carried.eq(Mux(fresh, 0, kept.data)), write.addr.eq(beat_q),
                          write.data.eq(Cat(self.i.payload[k][-1] for k in range(cfg.items))),
                          write.en.eq(self.i.valid & self.o.ready)]
         m.d.comb += [self.o.payload[k].eq(Cat(carried[k], self.i.payload[k][:-1])) for k in range(cfg.items)]
@@ -75,8 +83,9 @@ class Delay(wiring.Component):
 class Feedback(wiring.Component):
     """The same on the way back to an earlier layer, for windows of one step: the spikes of a step wait until the next.
 
-    A window of zeros lies in it when a run begins. It takes a whole window while it holds none, and so never waits for
-    the layer that it comes back to. Latency 1, a beat per cycle; ``beats * items`` bits of LUT RAM.
+    A window of zeros lies in it when a run begins (the first one, if they are endless). It takes a whole window while
+    it holds none, and so never waits for the layer that it comes back to. Latency 1, a beat per cycle; ``beats *
+    items`` bits of LUT RAM.
 
     Members
     -------
@@ -106,7 +115,7 @@ class Feedback(wiring.Component):
             m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
             with m.If(beat_q == cfg.beats - 1):
                 m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
-        last = window_q == cfg.windows - 1
+        last = Const(0) if cfg.endless else window_q == cfg.windows - 1
         m.d.comb += [
             queue.i.valid.eq(self.i.valid), self.i.ready.eq(queue.i.ready),
             queue.i.payload.as_value().eq(Mux(last, 0, self.i.payload.as_value())),

@@ -39,7 +39,9 @@ class NeuronConfig:
     static : bool
         Whether one sum drives the neuron in all steps; else each step has a sum.
     keeps_state : bool
-        Whether the run has several windows, between which the registers are kept.
+        Whether the registers are kept from window to window.
+    endless : bool
+        Whether also from run to run.
     gives_potential : bool
         Whether the potential in the window's last step is given beside the mask.
     graph : Graph
@@ -55,6 +57,7 @@ class NeuronConfig:
     steps: int
     static: bool
     keeps_state: bool
+    endless: bool
     gives_potential: bool
     graph: Graph
     graph_spans: tuple[Span, ...]
@@ -62,7 +65,7 @@ class NeuronConfig:
 
     @classmethod
     def proved(cls, program: Program, total: Interval, parameters: Mapping[str, Interval], *, steps: int, windows: int,
-               static: bool, gives_potential: bool) -> NeuronConfig:
+               static: bool, gives_potential: bool, endless: bool = False) -> NeuronConfig:
         """With widths that hold for every input.
 
         Parameters
@@ -81,8 +84,9 @@ class NeuronConfig:
             If an operation needs more than 48 bits.
         """
         program = rotated(program)
-        overall, registers = run_bounds(program, total, parameters, steps * windows)
-        graph = unrolled(program, steps, constant_sum=static, keeps_state=windows > 1)
+        overall, registers = run_bounds(program, total, parameters, None if endless else steps * windows)
+        keeps_state = endless or windows > 1
+        graph = unrolled(program, steps, constant_sum=static, keeps_state=keeps_state)
         if not gives_potential:
             graph = graph.without("potential")
         leaves = dict.fromkeys(graph.leaves("sum").values(), total)
@@ -91,11 +95,12 @@ class NeuronConfig:
             # Before each window; the last of these bounds is that of all later steps.
             known = registers[name]
             kept = known[0]
-            for at in range(steps, min(steps * windows, len(known) - 1 + steps), steps):
+            last = len(known) - 1 + steps
+            for at in range(steps, last if endless else min(steps * windows, last), steps):
                 kept = kept | known[min(at, len(known) - 1)]
             leaves[position] = kept
         return cls(program=program, spans=tuple(b.ends for b in overall), steps=steps, static=static,
-                   keeps_state=windows > 1, gives_potential=gives_potential, graph=graph,
+                   keeps_state=keeps_state, endless=endless, gives_potential=gives_potential, graph=graph,
                    graph_spans=tuple(b.ends for b in bounds(graph, leaves)), accumulator=total.ends)
 
     @property

@@ -123,6 +123,13 @@ class NeuronArray(wiring.Component):
                 with m.If(window_q == cfg.windows - 1):
                     m.d.sync += window_q.eq(0)
 
+        # Whether the neurons start from nothing.
+        fresh: Any = window_q == 0
+        if cfg.neuron.endless:
+            fresh = fresh_q = Signal(init=1)
+            with m.If(passed & (beat_q == cfg.beats - 1)):
+                m.d.sync += fresh_q.eq(0)
+
         kind = NeuronPipeline if cfg.pipelined else SteppingNeuron
         units = [add_instance(m, platform, f"unit{k}", kind, cfg.neuron, f"{cfg.name}_neuron")
                  for k in range(cfg.units)]
@@ -134,12 +141,12 @@ class NeuronArray(wiring.Component):
 
         self._constants(m, units, passed, beat_q)
         if cfg.pipelined:
-            done = self._pipeline(m, take, beat, (beat_q == 0) & (window_q != 0))
+            done = self._pipeline(m, take, beat, (beat_q == 0) & ~fresh)
         else:
             done = self._stepping(m, take, beat, units)
         m.d.comb += passed.eq(take if cfg.pipelined else done)
         if cfg.neuron.keeps_state:
-            self._state(m, units, take, beat_q, window_q, done)
+            self._state(m, units, beat_q, fresh, done)
         return m
 
     def _constants(self, m: Module, units: list[Any], passed: Signal, beat_q: Signal) -> None:
@@ -192,8 +199,7 @@ class NeuronArray(wiring.Component):
             m.d.comb += [u.start.eq(take), u.phase.eq(phase)]
         return done
 
-    def _state(self, m: Module, units: list[Any], take: Signal, beat_q: Signal, window_q: Signal,
-               done: Signal) -> None:
+    def _state(self, m: Module, units: list[Any], beat_q: Signal, fresh: Any, done: Signal) -> None:
         """States between windows: read as a beat is taken, written back as its masks are done."""
         cfg = self.config
         layout = FlatArray(state_layout(cfg.neuron), cfg.units)
@@ -202,7 +208,7 @@ class NeuronArray(wiring.Component):
         kept, start = Signal(layout), Signal(layout)
         m.d.comb += [start[k][name].eq(int(reset)) for k in range(cfg.units)
                      for name, reset in cfg.neuron.program.registers.items()]
-        m.d.comb += kept.as_value().eq(Mux(window_q == 0, start.as_value(), read.data.as_value()))
+        m.d.comb += kept.as_value().eq(Mux(fresh, start.as_value(), read.data.as_value()))
         written_q = Signal(index_shape(cfg.beats))
         # A stepping unit writes one cycle after its last phase, when the masks are offered.
         ready = Signal()

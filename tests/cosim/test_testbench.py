@@ -43,10 +43,10 @@ def test_icarus(tmp_path: Path, maker: object, external: bool, seed: int) -> Non
         return said(folder, *command[2].split())
 
     assert run() == "PASS: 4 samples\n"
-    classes = (folder / "testbench_classes.hex").read_text().split()
+    classes = (folder / "testbench_results.hex").read_text().split()
     wrong = f"{int(classes[2], 16) ^ 1:x}"
-    (folder / "testbench_classes.hex").write_text("\n".join([*classes[:2], wrong, *classes[3:]]))
-    assert run() == f"sample 2: class {int(classes[2], 16)}, expected {int(wrong, 16)}\nFAIL: 1 differences\n"
+    (folder / "testbench_results.hex").write_text("\n".join([*classes[:2], wrong, *classes[3:]]))
+    assert run() == f"sample 2: result {int(classes[2], 16):x}, expected {int(wrong, 16):x}\nFAIL: 1 differences\n"
     verilog = (folder / "snn_top.v").read_text()
     (folder / "snn_top.v").write_text(re.sub(r"assign i__ready = .*;", "assign i__ready = 1'b0;", verilog))
     assert "sample 0: no class" in run()

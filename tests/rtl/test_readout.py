@@ -16,7 +16,8 @@ MEMBRANE_BITS = 6
 
 def config_of(classes: int, lanes: int, units: int, weights: tuple[tuple[int, ...], ...],
               membrane_bits: int = 0) -> ReadoutConfig:
-    return ReadoutConfig(classes=classes, units=units, lanes=lanes, step_weights=weights, membrane_bits=membrane_bits)
+    return ReadoutConfig(kind="weighted", classes=classes, units=units, lanes=lanes, windows=len(weights),
+                         window_steps=len(weights[0]), step_weights=weights, membrane_bits=membrane_bits)
 
 
 def beats_of(config: ReadoutConfig, masks: np.ndarray, potentials: np.ndarray) -> list[int]:
@@ -156,4 +157,6 @@ def test_score_bits() -> None:
 def test_memory(weights: tuple[tuple[int, ...], ...], memories: int) -> None:
     for membrane_bits in (0, MEMBRANE_BITS):
         config = config_of(11, 4, 2, weights, membrane_bits)
-        assert memory_bits(Readout(config)) == memories * 11 * config.score_bits
+        bits = max(c.bit_length() for window in weights for c in window)
+        kept = len(weights) * len(weights[0]) * bits if len(weights) > 1 else 0  # the weights of all steps
+        assert memory_bits(Readout(config)) == memories * 11 * config.score_bits + kept

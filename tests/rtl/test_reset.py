@@ -21,7 +21,7 @@ from spikeloom.rtl.readout import Readout
 def parts(plan: Plan) -> Iterator[tuple[Any, int, int]]:
     """The components that have streams on both sides; beats in and out of a run."""
     for index, config in enumerate(plan.layers):
-        beats = plan.channels[index].beats * plan.windows
+        beats = plan.channels[index].beats * (1 if index == 0 and plan.network.static else plan.windows)
         after = plan.channels[index + 1].beats * plan.windows
         yield SpikingLayer(config, plan.weights(index), plan.constants(index)), beats, after
         yield NeuronArray(config.neurons, plan.constants(index)), after, after
@@ -35,6 +35,8 @@ def test_reset_leaves_no_trace(maker: Callable[[np.random.Generator], Network], 
     network = maker(rng)
     plan = make_plan(network, random_fold(rng, network))
     for dut, beats, outputs in parts(plan):
+        if isinstance(dut, SpikingLayer):
+            dut.i = dut.i0
         bits = len(Value.cast(dut.i.payload))
         # Dense enough that something is under way at any moment.
         stimulus = [int.from_bytes(rng.bytes(-(-bits // 8)), "little") & ((1 << bits) - 1) for _ in range(2 * beats)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,9 @@ from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan, Table
 from spikeloom.model import golden
+from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.connections import Connection, Lateral, OneToOne, Sparse
+from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import ConvGeometry, Pool, Shape, as_map
 from spikeloom.model.inputs import BernoulliInput, Input, LatencyInput
 from spikeloom.model.network import (
@@ -190,6 +193,12 @@ def random_graph(rng: Rng) -> Network:
                       input=StaticInput(shape=(sizes[0],), bits=4) if static else _random_spikes(rng, (sizes[0],)),
                       populations=tuple(populations[int(k)] for k in rng.permutation(count)), output=names[count],
                       projections=tuple(projections[int(k)] for k in rng.permutation(len(projections))))
+    if rng.random() < 0.15 and network.readout.kind in ("count", "raster", "last_potential"):
+        with suppress(SpikeloomError):  # a register may grow without end
+            endless = replace(network, state="keep")
+            for index in range(len(endless.layers)):
+                layer_bounds(endless, index)
+            network = endless
     if network.late_layers and network.readout.early_exit:
         network = replace(network, readout=replace(network.readout, early_exit=False))
     paced = all(any(s.index <= k for s in layer.sources) for k, layer in enumerate(network.layers))
