@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.networks import random_fold, random_graph, random_map_graph, random_samples
 
+from spikeloom.cosim.prove import prove
 from spikeloom.cosim.simulate import simulate
 from spikeloom.cosim.verilator import lint
 from spikeloom.gen.build import build
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import make_plan
+from spikeloom.model import golden
 from spikeloom.model.connections import Dense
-from spikeloom.model.inputs import BernoulliInput, StaticInput
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.inputs import BernoulliInput, Input, SpikeInput, StaticInput
 from spikeloom.model.network import Network, Population, Projection, Readout
 from spikeloom.model.neurons.types import Integrator, Neuron
 from spikeloom.model.numerics import Shift
@@ -36,7 +40,7 @@ def test_random_graph_and_fold(tmp_path: Path, maker: object, seed: int) -> None
     assert (result.first_mismatch, result.mismatches) == (None, 0)
 
 
-def recurrent(steps: int, source: StaticInput | BernoulliInput) -> Network:
+def recurrent(steps: int, source: Input) -> Network:
     """A loop of 12 neurons between an input and an integrator."""
     rng = np.random.default_rng(5)
 
@@ -63,6 +67,26 @@ def test_ten_thousand_steps(tmp_path: Path) -> None:
     samples = np.random.default_rng(1).integers(0, 256, (2, 6)).astype(np.uint8)
     result = simulate(tmp_path / "build", samples)
     assert (result.first_mismatch, result.mismatches, result.cycles_mispredicted) == (None, 0, 0)
+
+
+def test_a_stream_in_pieces(tmp_path: Path) -> None:
+    """A hundred pieces of a hundred steps, with the state kept, are one run of ten thousand steps."""
+    whole = replace(recurrent(10_000, SpikeInput(shape=(6,))), readout=Readout(kind="last_potential"))
+    pieces = replace(whole, steps=100, state="keep")
+    spikes = (np.random.default_rng(1).random((1, 10_000, 6)) < 0.1).astype(np.uint8)
+    samples = spikes.reshape(100, 100, 6)
+    want, got = golden.run(whole, spikes), golden.run(pieces, samples)
+    for one, many in zip(want.spikes, got.spikes, strict=True):
+        assert one.mean() > 0.01 or one.shape[2] == 4  # but for the integrators
+        np.testing.assert_array_equal(one[0], many.reshape(10_000, -1))
+    np.testing.assert_array_equal(want.potentials[0], got.potentials[-1])
+    fold = Fold(layers=(LayerFold(lanes=12, neuron_units=4), LayerFold(lanes=4)))
+    build(make_plan(pieces, fold), tmp_path / "build")
+    result = simulate(tmp_path / "build", samples)
+    assert (result.first_mismatch, result.mismatches, result.cycles_mispredicted) == (None, 0, 0)
+    assert prove(tmp_path / "build", samples[:20]).ok
+    with pytest.raises(SpikeloomError, match="reset_cycles must not be given for network loop: it keeps its state"):
+        simulate(tmp_path / "build", samples, reset_cycles=(100,))
 
 
 def test_a_static_input_lasts_for_many_windows(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_icarus(tmp_path: Path, maker: object, external: bool, seed: int) -> Non
     assert run() == f"sample 2: result {int(classes[2], 16):x}, expected {int(wrong, 16):x}\nFAIL: 1 differences\n"
     verilog = (folder / "snn_top.v").read_text()
     (folder / "snn_top.v").write_text(re.sub(r"assign i__ready = .*;", "assign i__ready = 1'b0;", verilog))
-    assert "sample 0: no class" in run()
+    assert "sample 0: no result" in run()
 
 
 def test_verilator(tmp_path: Path) -> None:
