@@ -81,7 +81,7 @@ main.add_command(train)
 @click.argument("what", type=click.Choice(["networks", "data", "folds", "devices", "neurons"]))
 @json_option
 def list_what(what: str, as_json: bool) -> None:
-    """What there is: shipped networks, data sets, folds, devices, neuron types.
+    """What there is: shipped networks, data sets, folds, devices, neuron types and their parts.
 
     \b
     Examples:
@@ -105,8 +105,8 @@ def _listed(what: str) -> list[tuple[str, str]]:
         from spikeloom.gen.devices import DEVICES
         return [(name, f"{device.family}, {device.lut or '?'} LUTs, {device.bram or '?'} {device.bram_unit}")
                 for name, device in DEVICES.items()]
-    from spikeloom.model.network import Neuron
-    return [("lif_psc", (Neuron.__doc__ or "").split("\n")[0])]
+    from spikeloom.model.neurons.files import NEURONS, PARTS
+    return [(name, (kind.__doc__ or "").split("\n")[0]) for name, kind in (NEURONS | PARTS).items()]
 
 
 @main.command()

@@ -126,9 +126,10 @@ def test_command(place: Path, line: str) -> None:
     run(line)
 
 
-def test_python_of_the_readme(place: Path) -> None:
-    block, = re.findall(r"^```python\n(.*?)^```", PAGES[0].read_text(), re.MULTILINE | re.DOTALL)
-    exec(compile(block, "README.md", "exec"), {})
+@pytest.mark.parametrize("page", ["README.md", "docs/networks.md"])
+def test_python_of_the_pages(place: Path, page: str) -> None:
+    block, = re.findall(r"^```python\n(.*?)^```", (HOUSE / page).read_text(), re.MULTILINE | re.DOTALL)
+    exec(compile(block, page, "exec"), {})
 
 
 @pytest.mark.parametrize("line", [
