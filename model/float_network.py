@@ -22,6 +22,8 @@ from .geometry import ConvGeometry, Pool, Shape, as_map
 from .layers import check_layer_name
 from .network import MAX_STEPS, NETWORK_NAME, check_chain
 from .network_file import GeometryRecord, PoolRecord, take
+from .neurons.arrays import Population
+from .neurons.real import real_program
 from .system.arguments import an, real, short, whole
 from .system.arguments import array as as_array
 from .system.paths import shown
@@ -253,13 +255,12 @@ def _run_batch(network: FloatNetwork, pixels: npt.NDArray[np.uint8]) -> list[npt
     out = []
     for index, layer in enumerate(network.layers):
         drive = layer.drive(signal, network.input_shape(index))
-        current = membrane = np.zeros((len(pixels), drive.shape[-1]), np.float32)
+        population = Population(real_program(), (len(pixels), drive.shape[-1]), np.float32, {
+            "synapse_keep": np.array(1 - 1 / layer.tau_s), "membrane_keep": np.array(1 - 1 / layer.tau_m),
+            "threshold": np.array(layer.tau_s * layer.theta)}, constant_sum=drive.ndim == 2)
         spikes = np.empty((len(pixels), network.steps, drive.shape[-1]), np.bool_)
         for t in range(network.steps):
-            current = current * np.float32(1 - 1 / layer.tau_s) + (drive if drive.ndim == 2 else drive[:, t])
-            membrane = membrane * np.float32(1 - 1 / layer.tau_m) + current
-            spikes[:, t] = membrane > np.float32(layer.tau_s * layer.theta)
-            membrane = membrane * ~spikes[:, t]
+            population.step(drive if drive.ndim == 2 else drive[:, t], spikes[:, t], last=t == network.steps - 1)
         out.append(spikes)
         signal = spikes
     return out

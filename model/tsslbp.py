@@ -18,7 +18,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from .errors import SpikeloomError
+from .neurons.program import Program
+from .neurons.real import real_program
+from .neurons.types import Neuron
 from .numerics import Decay
 
 # PyTorch's threads spin while they wait for each other; beside any other process that makes training 10 times slower.
@@ -31,6 +36,8 @@ except ModuleNotFoundError as error:  # pragma: no cover - the tests run it in a
 
 from torch import Tensor
 from torch.nn import functional
+
+from .neurons.tensors import spikes_and_potentials
 
 __all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "mse_loss", "psc", "psc_sum",
            "softmax_loss", "spike", "spike_and_potential", "sum_pool"]
@@ -56,12 +63,14 @@ class Dynamics:
 
     Parameters
     ----------
+    program : Program
+        One step, with the threshold as a parameter.
     tau_m, tau_s : float
         Time constants of membrane and synapse in steps, for the backward pass.
-    synapse, membrane : callables on tensors
-        One step of decay. ``synapse = None``: the drive is the synaptic current already.
+    filtered : bool
+        Whether there is a synapse: else the drive is the synaptic current already.
     fraction_bits : int
-        Shift of the drive on its way into the states (0 for floats).
+        Shift of the drive on its way into the states (0 for floats), for the backward pass.
     integer : torch.dtype or None
         Integer type of the states, or None for floats.
     fused : bool
@@ -70,10 +79,10 @@ class Dynamics:
         A surrogate gradient, back through time, in place of TSSL-BP's.
     """
 
+    program: Program
     tau_m: float
     tau_s: float
-    synapse: Callable[[Tensor], Tensor] | None
-    membrane: Callable[[Tensor], Tensor]
+    filtered: bool = True
     fraction_bits: int = 0
     integer: torch.dtype | None = None
     fused: bool = False
@@ -83,15 +92,22 @@ class Dynamics:
     def real(cls, tau_m: float, tau_s: float, *, filtered: bool = True, fused: bool = False,
              surrogate: bool = False) -> Dynamics:
         """Float states; with ``filtered = False`` the synapse is left out."""
-        return cls(tau_m, tau_s, (lambda x: x * (1 - 1 / tau_s)) if filtered else None,
-                   lambda x: x * (1 - 1 / tau_m), fused=fused, surrogate=surrogate)
+        return cls(real_program(filtered=filtered), tau_m, tau_s, filtered, fused=fused, surrogate=surrogate)
 
     @classmethod
     def exact(cls, synapse: Decay, membrane: Decay, fraction_bits: int, *, wide: bool = False,
               fused: bool = False, surrogate: bool = False) -> Dynamics:
         """The integer definition, int32 states (``wide``: int64), decays from :mod:`.numerics`."""
-        return cls(membrane.tau_steps, synapse.tau_steps, synapse, membrane, fraction_bits,
+        # Two different thresholds: then it is a parameter of each neuron's own.
+        neuron = Neuron(synapse=synapse, membrane=membrane, threshold=np.array([0, 1]), fraction_bits=fraction_bits)
+        return cls(neuron.program, membrane.tau_steps, synapse.tau_steps, True, fraction_bits,
                    torch.int64 if wide else torch.int32, fused, surrogate)
+
+    def parameters(self, threshold: Tensor) -> dict[str, Any]:
+        """Of the program."""
+        if self.integer is not None:
+            return {"threshold": threshold.to(self.integer)}
+        return {"threshold": threshold, "membrane_keep": 1 - 1 / self.tau_m, "synapse_keep": 1 - 1 / self.tau_s}
 
 
 class _Spike(torch.autograd.Function):
@@ -124,20 +140,10 @@ class _Spike(torch.autograd.Function):
 
 def _forward(drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
     """Membrane potentials before reset, and spikes."""
-    limit = threshold if dynamics.integer is None else threshold.to(dynamics.integer)
-    current = membrane = torch.zeros_like(drive[0], dtype=dynamics.integer)
-    states, spikes = [], []
-    for x in drive.unbind():
-        if dynamics.integer is not None:
-            # Round, not truncate: dropout's 1/(1-p) is the one thing that makes a drive fractional.
-            x = x.round().to(dynamics.integer) << dynamics.fraction_bits
-        current = x if dynamics.synapse is None else dynamics.synapse(current) + x
-        membrane = dynamics.membrane(membrane) + current
-        silent = membrane <= limit
-        states.append(membrane.to(drive.dtype))
-        spikes.append((~silent).to(drive.dtype))
-        membrane = membrane * silent
-    return torch.stack(states), torch.stack(spikes)
+    # Round, not truncate: dropout's 1/(1-p) is the one thing that makes a drive fractional.
+    exact = drive if dynamics.integer is None else drive.round().to(dynamics.integer)
+    spikes, states = spikes_and_potentials(dynamics.program, exact, dynamics.parameters(threshold))
+    return states.to(drive.dtype), spikes.to(drive.dtype)
 
 
 def _backward(grad: Tensor, states: Tensor, spikes: Tensor, threshold: Tensor, dynamics: Dynamics) -> Tensor:
@@ -161,7 +167,7 @@ def _backward(grad: Tensor, states: Tensor, spikes: Tensor, threshold: Tensor, d
         h = torch.where(s[t] > 0, slope * (G[t] + u[t] / dynamics.tau_m * h), keep_m * h)
         logistic = torch.sigmoid(((u[t] - 1) / _SURROGATE_WIDTH).clamp(-8, 8))
         delta = torch.where(moved[t], h, G[t] * logistic * (1 - logistic) / _SURROGATE_WIDTH)
-        wanted = delta if dynamics.synapse is None else wanted * keep_s + delta
+        wanted = delta if not dynamics.filtered else wanted * keep_s + delta
         out.append(wanted * (unit * (1 << dynamics.fraction_bits)))
     return torch.stack(out[::-1])
 
@@ -177,7 +183,7 @@ def _surrogate_backward(grad: Tensor, states: Tensor, spikes: Tensor, threshold:
     for t in range(len(u) - 1, -1, -1):
         slope = 1 / (1 + (_ARCTAN_GAIN * (u[t] - 1)) ** 2)
         membrane = G[t] * slope + keep_m * (1 - s[t]) * membrane
-        current = membrane if dynamics.synapse is None else current * keep_s + membrane
+        current = membrane if not dynamics.filtered else current * keep_s + membrane
         out.append(current * (unit * (1 << dynamics.fraction_bits)))
     return torch.stack(out[::-1])
 
@@ -190,7 +196,7 @@ def _potential_backward(grad: Tensor, spikes: Tensor, threshold: Tensor, dynamic
     for t in range(len(spikes) - 1, -1, -1):
         if out:
             membrane = membrane * (1 - 1 / dynamics.tau_m) * (1 - spikes[t])
-        current = membrane if dynamics.synapse is None else current * (1 - 1 / dynamics.tau_s) + membrane
+        current = membrane if not dynamics.filtered else current * (1 - 1 / dynamics.tau_s) + membrane
         out.append(current * unit)
     return torch.stack(out[::-1])
 

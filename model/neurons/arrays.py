@@ -14,7 +14,7 @@ from .program import Program
 
 __all__ = ["Population"]
 
-IntArray = npt.NDArray[np.integer[Any]]
+IntArray = npt.NDArray[Any]
 
 _UFUNCS: dict[str, Callable[..., Any]] = {
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "shift_left": np.left_shift,
@@ -88,7 +88,7 @@ class Population:
     shape : tuple of int
         (samples, neurons).
     dtype : integer type
-        Wide enough for every operation's proved bounds.
+        Wide enough for every operation's proved bounds; or a float type, for programs over real numbers.
     parameters : mapping of str to integer array (neurons,)
     constant_sum : bool
         Whether the weighted input is the same in every step: what depends on it alone is then worked out once.
@@ -96,7 +96,7 @@ class Population:
         Whether :meth:`step` gives the potential in every step, and not in the last one only.
     """
 
-    def __init__(self, program: Program, shape: tuple[int, int], dtype: type[np.signedinteger[Any]],
+    def __init__(self, program: Program, shape: tuple[int, int], dtype: type[np.number[Any]],
                  parameters: Mapping[str, IntArray], *, constant_sum: bool, every_potential: bool = False) -> None:
         self.program = program
         self._shape = shape
