@@ -140,10 +140,8 @@ class _Spike(torch.autograd.Function):
 
 def _forward(drive: Tensor, threshold: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
     """Membrane potentials before reset, and spikes."""
-    # Round, not truncate: dropout's 1/(1-p) is the one thing that makes a drive fractional.
-    exact = drive if dynamics.integer is None else drive.round().to(dynamics.integer)
-    spikes, states = spikes_and_potentials(dynamics.program, exact, dynamics.parameters(threshold))
-    return states.to(drive.dtype), spikes.to(drive.dtype)
+    spikes, states = spikes_and_potentials(dynamics.program, drive, dynamics.parameters(threshold), dynamics.integer)
+    return states, spikes
 
 
 def _backward(grad: Tensor, states: Tensor, spikes: Tensor, threshold: Tensor, dynamics: Dynamics) -> Tensor:

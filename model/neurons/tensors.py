@@ -26,15 +26,21 @@ _EXACT: dict[str, Callable[..., Any]] = {
 }
 
 
-def spikes_and_potentials(program: Program, drive: Tensor, parameters: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Spikes and potentials (T, B, ...) of a drive (T, B, ...) in the type of the states: integers, or real numbers."""
-    registers = {name: torch.full_like(drive[0], reset) for name, reset in program.registers.items()}
+def spikes_and_potentials(program: Program, drive: Tensor, parameters: Mapping[str, Any],
+                          integer: torch.dtype | None) -> tuple[Tensor, Tensor]:
+    """Spikes and potentials (T, B, ...), both in the drive's type, of a drive (T, B, ...).
+
+    The states are of type ``integer``, and the drive is rounded to it (not truncated: dropout's 1/(1-p) is the one
+    thing that makes it fractional); None: they are real numbers.
+    """
+    registers = {name: torch.full_like(drive[0], reset, dtype=integer) for name, reset in program.registers.items()}
     spikes, potentials = [], []
-    for x in drive.unbind():
+    for given in drive.unbind():
+        x = given if integer is None else given.round().to(integer)
         results = _step(program, x, registers, parameters, _EXACT)
         registers = {name: results[program.outputs[f"next {name}"]] for name in registers}
-        spikes.append(results[program.outputs["spike"]])
-        potentials.append(results[program.outputs["potential"]])
+        spikes.append(results[program.outputs["spike"]].to(drive.dtype))
+        potentials.append(results[program.outputs["potential"]].to(drive.dtype))
     return torch.stack(spikes), torch.stack(potentials)
 
 
