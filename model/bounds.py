@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import SpikeloomError
 from .network import Network
-from .neurons.intervals import MAX_BITS, Interval, TooWideError, run_bounds
+from .neurons.intervals import MAX_BITS, EndlessError, Interval, TooWideError, run_bounds
 from .numerics import signed_bits
 
 __all__ = ["LayerBounds", "layer_bounds"]
@@ -98,6 +98,8 @@ def _analyse(network: Network, index: int) -> LayerBounds:
     parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
     try:
         spans, _ = run_bounds(program, drives, parameters, None if network.endless else network.steps)
+    except EndlessError as error:
+        raise SpikeloomError(f"layer {layer.name}: {error}") from None
     except TooWideError as error:
         fraction_bits = getattr(layer.neuron, "fraction_bits", 0)
         raise SpikeloomError(f"layer {layer.name}: with {layer.connection.weight[0].size} inputs of "

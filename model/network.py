@@ -271,7 +271,7 @@ class Network:
             lost = names[int(reached.argmin())]
             raise SpikeloomError(f"layer {lost}: nothing that comes from the input reaches it; it needs a projection "
                                  "from the input or from a layer that has one")
-        needed = reach[:, place[self.output_name]]
+        needed = reach[:, place[self.output_name]].copy()
         needed[place[self.output_name]] = True
         if not needed.all():
             idle = names[int(needed.argmin())]

@@ -21,7 +21,7 @@ from ..errors import SpikeloomError
 from ..numerics import signed_bits
 from .program import Graph, Operation, Program
 
-__all__ = ["MAX_BITS", "Interval", "TooWideError", "bounds", "run_bounds"]
+__all__ = ["MAX_BITS", "EndlessError", "Interval", "TooWideError", "bounds", "run_bounds"]
 
 MAX_BITS = 48
 # A product is only on its way to a shift. Of two of them the difference is still within 64 bits.
@@ -68,6 +68,14 @@ class TooWideError(SpikeloomError):
         when = "" if step is None else f"in step {step} "
         super().__init__(f"{when}an operation needs {bits} bits, allowed are {MAX_BITS}")
         self.bits = bits
+
+
+class EndlessError(SpikeloomError):
+    """A register grows without end in a run of any length."""
+
+    def __init__(self, register: str) -> None:
+        super().__init__(f"register {register} grows without end in a run of any length: it needs a leak, a clamp, or a "
+                         "number of steps")
 
 
 class _Facts:
@@ -360,7 +368,7 @@ def _widened(program: Program, start: Mapping[str, Interval], trial: Callable[[M
             if steps is not None:
                 raise
             growing = [name for name in now if not _within(now[name], start[name])]
-            raise SpikeloomError(_endless(growing[0])) from None
+            raise EndlessError(growing[0]) from None
         moved = {}
         for name, before in now.items():
             after = found[program.outputs[f"next {name}"]]
@@ -372,7 +380,7 @@ def _widened(program: Program, start: Mapping[str, Interval], trial: Callable[[M
                 moved[name] = before | Interval(-_power_above(-after.low), _power_above(after.high))
             elif steps is None:
                 if drift[2].any():
-                    raise SpikeloomError(_endless(name))
+                    raise EndlessError(name)
                 moved[name] = before | Interval(-_power_above(-after.low), _power_above(after.high))
             else:
                 accumulates = True
@@ -394,11 +402,6 @@ def _widened(program: Program, start: Mapping[str, Interval], trial: Callable[[M
         found = trial(now)
         now = {name: found[program.outputs[f"next {name}"]] | start[name] for name in now}
     return now
-
-
-def _endless(register: str) -> str:
-    return (f"register {register} grows without end in a run of any length: it needs a leak, a clamp, or a number of "
-            "steps")
 
 
 def _power_above(value: Ends) -> Ends:
