@@ -74,8 +74,8 @@ class EndlessError(SpikeloomError):
     """A register grows without end in a run of any length."""
 
     def __init__(self, register: str) -> None:
-        super().__init__(f"register {register} grows without end in a run of any length: it needs a leak, a clamp, or a "
-                         "number of steps")
+        super().__init__(f"register {register} grows without end in a run of any length: it needs a leak, a clamp, or "
+                         "a number of steps")
 
 
 class _Facts:
