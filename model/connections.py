@@ -298,8 +298,24 @@ class Sparse(_Matrix):
         return out
 
 
+class _Square(_Matrix):
+    """Base of connections between as many neurons as channels."""
+
+    size: int
+
+    @property
+    def inputs(self) -> int:
+        """Presynaptic channels."""
+        return self.size
+
+    @property
+    def outputs(self) -> int:
+        """Postsynaptic neurons."""
+        return self.size
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OneToOne(_Matrix):
+class OneToOne(_Square):
     """Each neuron from the channel of its own number.
 
     Parameters
@@ -324,23 +340,13 @@ class OneToOne(_Matrix):
         if self.bias is not None:
             object.__setattr__(self, "bias", _checked_bias(self.bias, ((self.size,),)))
 
-    @property
-    def inputs(self) -> int:
-        """Presynaptic channels."""
-        return self.size
-
-    @property
-    def outputs(self) -> int:
-        """Postsynaptic neurons."""
-        return self.size
-
     def matrix(self) -> IntArray:
         """All weights (outputs, inputs), zeros where there is no synapse."""
         return np.diag(np.broadcast_to(self.weight, (self.size,)).astype(np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Lateral(_Matrix):
+class Lateral(_Square):
     """Every neuron from all others of a population with one weight, mostly an inhibition.
 
     Parameters
@@ -361,16 +367,6 @@ class Lateral(_Matrix):
         object.__setattr__(self, "size", whole(self.size, "size", 2, 1 << 24))
         weight = whole(self.weight, "weight", -32768, 32767)
         object.__setattr__(self, "weight", int(_checked_weight(np.array([weight]), self.weight_bits, 1)[0]))
-
-    @property
-    def inputs(self) -> int:
-        """Presynaptic channels."""
-        return self.size
-
-    @property
-    def outputs(self) -> int:
-        """Postsynaptic neurons."""
-        return self.size
 
     def matrix(self) -> IntArray:
         """All weights (outputs, inputs), zeros where there is no synapse."""
