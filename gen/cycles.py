@@ -178,7 +178,7 @@ class _Neurons:
 
     def drain(self, marked: Cycles) -> None:
         """A group's sums, whose end mark the synapse array saw in ``marked``."""
-        synapse, neurons = self.config.synapse, self.config.neurons
+        synapse = self.config.synapse
         # A beat moves to the drain's queue two cycles before it can be taken from there.
         moved = marked + synapse.latency_cycles - 3
         for _ in range(synapse.group_beats):
@@ -188,9 +188,11 @@ class _Neurons:
             self._take(moved + 2)
             self.taken.append(self.took)
         self._free(marked, moved)
-        if self.config.replay is not None and self.beat % (neurons.beats * neurons.windows) == neurons.beats:
-            for _ in range(neurons.beats * (neurons.windows - 1)):
-                self._take(self.took)
+
+    def replay(self) -> None:
+        """The sums of a static input once more, for the next window."""
+        for _ in range(self.config.neurons.beats):
+            self._take(self.took)
 
     def _take(self, offered: Cycles) -> None:
         """A beat of sums."""
@@ -647,9 +649,12 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
     useful: list[Cycles] = []
     additions: list[Cycles] = []
     inputs: list[_Inputs] = []
+    static: list[_Neurons] = []
     for index, (config, layer) in enumerate(zip(plan.layers, network.layers, strict=True)):
         active = activity[index]
         neurons = _Neurons(config, streams[index + 1], n)
+        if config.replay is not None:
+            static.append(neurons)
         queue = config.synapse.queue
         fetch = None if config.fetch is None else _Fetch(config.fetch, queue, memory, n)
         queues.append(_WindowQueue(queue, neurons, active, fetch) if isinstance(queue, WindowQueueConfig)
@@ -669,9 +674,13 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
     streams[network.output_index + 1].sinks.append(readout)
 
     source: _Sink = streams[0] if plan.encoder is None else _Encoder(plan.encoder, streams[0], n)
-    sent = [source.accept(np.zeros(n, np.int64))]
-    for _ in range(plan.input_windows * runs * plan.channels[0].beats - 1):
-        sent.append(source.accept(sent[-1] + 1))  # the input is always ready with the next beat
+    sent: list[Cycles] = []
+    for _ in range(runs):
+        for _ in range(plan.input_windows * plan.channels[0].beats):
+            sent.append(source.accept(sent[-1] + 1 if sent else np.zeros(n, np.int64)))  # the next beat is always ready
+        for _ in range(plan.windows - 1 if static else 0):  # window by window, as they meet
+            for neurons in static:
+                neurons.replay()
     first, left = sent[0], np.zeros(n, np.int64)
     if exit_windows is not None:
         assert isinstance(readout, _Readout)
