@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -55,8 +54,8 @@ def compare(seed: int, start: int) -> tuple[int, str, str]:
             return seed, maker, "cycles"
         if not isolated and not stall and finished != count_stream_cycles(plan, samples, networks.MEMORY).tolist():
             return seed, maker, "cycles in a stream"
-    except Exception:
-        return seed, maker, traceback.format_exc(limit=-2)
+    except Exception as error:
+        return seed, maker, " ".join(f"{type(error).__name__}: {error}".split())
     return seed, maker, ""
 
 

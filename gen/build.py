@@ -234,7 +234,7 @@ def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Descripti
         top=TOP, sources=(f"{TOP}.v",),
         network=NetworkDescription(
             name=network.name, hash=network.hash, topology=network.topology, steps=network.steps,
-            input=InputDescription(kind=inp.kind, shape=inp.shape)),  # type: ignore[arg-type]
+            input=InputDescription(kind=inp.kind, shape=inp.shape)),
         fold=plan.fold.to_dict(), window_steps=plan.window_steps, windows=plan.windows,
         input=StreamDescription(items_per_beat=plan.channels[0].units, item_bits=plan.input_bits,
                                 beats_per_window=plan.channels[0].beats),

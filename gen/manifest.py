@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.inputs import InputKind
 from spikeloom.model.system.arguments import short
 from spikeloom.model.system.json_text import parse_json
 from spikeloom.model.system.paths import path_of, shown
@@ -42,7 +43,7 @@ Shape = tuple[Count, ...]
 
 
 class InputDescription(Record):
-    kind: Literal["static", "spikes", "latency", "bernoulli"]
+    kind: InputKind
     shape: Shape
 
 

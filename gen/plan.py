@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -275,9 +276,11 @@ def _readout(network: Network, read: Channels, window_steps: int, membrane_bits:
         return None
     windows, weights = -(-network.steps // window_steps), network.step_weights
     rows = tuple(tuple(weights[v * window_steps:(v + 1) * window_steps]) for v in range(windows))
-    kind = "first" if readout.kind == "first_spike" else "weighted" if readout.counts_spikes else "potential"
+    kind: Literal["weighted", "first", "potential"] = "weighted" if readout.counts_spikes else "potential"
+    if readout.kind == "first_spike":
+        kind = "first"
     return ReadoutConfig(
-        kind=kind, classes=network.classes, units=read.units, lanes=read.lanes, windows=windows,  # type: ignore[arg-type]
+        kind=kind, classes=network.classes, units=read.units, lanes=read.lanes, windows=windows,
         window_steps=window_steps, step_weights=() if kind != "weighted" else rows[:1] if len(set(rows)) == 1 else rows,
         membrane_bits=membrane_bits, early_exit=readout.early_exit)
 

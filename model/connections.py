@@ -21,6 +21,16 @@ __all__ = ["ALLOWED_WEIGHT_BITS", "CONNECTIONS", "Connection", "Conv2d", "Dense"
 ALLOWED_WEIGHT_BITS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 
 
+MAX_MATRIX = 1 << 26  # weights
+
+
+def check_matrix_size(what: str, outputs: int, inputs: int) -> None:
+    """Refuse matrices that no memory should be asked for; raises :class:`.SpikeloomError`."""
+    if outputs * inputs > MAX_MATRIX:
+        raise SpikeloomError(f"{what} is worked on as a matrix of {outputs} x {inputs} weights, allowed are "
+                             f"{MAX_MATRIX} in all")
+
+
 def weight_range(weight_bits: int) -> tuple[int, int]:
     """Smallest and largest weight of this width (1 bit: -1 and +1)."""
     if weight_bits == 1:
@@ -221,11 +231,16 @@ class _Matrix:
     @cached_property
     def dense(self) -> Dense:
         """The same as :class:`Dense`; zeros take a second bit beside weights of one bit."""
+        check_matrix_size("the connection", self.outputs, self.inputs)
         matrix = self.matrix()
         bits = 2 if self.weight_bits == 1 and (matrix == 0).any() else self.weight_bits
         return Dense(weight=matrix, weight_bits=bits, bias=self.bias)
 
     if TYPE_CHECKING:
+        @property
+        def inputs(self) -> int:
+            """Presynaptic channels."""
+
         @property
         def outputs(self) -> int:
             """Postsynaptic neurons."""

@@ -189,14 +189,14 @@ def batches(network: Network, samples: npt.NDArray[Any], batch: int = 40,
 
     Batches of some tens of samples are fastest: what a layer works on stays in the caches.
     """
-    # NumPy lets go of the interpreter while it computes, so that threads use all cores; threads that the linear
-    # algebra library starts besides would only fight with them.
     if network.endless:
         result = run(network, samples)
         if progress is not None:
             progress(len(result.classes))
         yield result
         return
+    # NumPy lets go of the interpreter while it computes, so that threads use all cores; threads that the linear
+    # algebra library starts besides would only fight with them.
     threads = cores()
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         pending: deque[Future[GoldenResult]] = deque()

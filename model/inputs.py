@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,10 @@ from .errors import SpikeloomError
 from .geometry import as_map
 from .system.arguments import choice, short, whole
 
-__all__ = ["INPUTS", "ROUNDS", "BernoulliInput", "CodedInput", "Input", "LatencyInput", "SpikeInput", "StaticInput",
-           "checked_shape", "random16", "round_keys"]
+__all__ = ["INPUTS", "ROUNDS", "BernoulliInput", "CodedInput", "Input", "InputKind", "LatencyInput", "SpikeInput",
+           "StaticInput", "checked_shape", "random16", "round_keys"]
 
+InputKind = Literal["static", "spikes", "latency", "bernoulli"]
 Uint8 = npt.NDArray[np.uint8]
 ROUNDS = 6  # of the generator; fewer leave patterns in neighbouring channels
 
@@ -43,7 +44,7 @@ def checked_shape(shape: Any, what: str) -> tuple[int, ...]:
 class _Shaped:
     shape: tuple[int, ...]
 
-    kind: ClassVar[str]
+    kind: ClassVar[InputKind]
     #: Whether a sample is one value for each channel, and not a value for each step.
     takes_values: ClassVar[bool] = True
 
@@ -66,7 +67,7 @@ class SpikeInput(_Shaped):
         Shape of one step of one sample, e.g. ``(784,)`` or ``(2, 34, 34)``; flattened in C order.
     """
 
-    kind: ClassVar[str] = "spikes"
+    kind: ClassVar[InputKind] = "spikes"
     takes_values: ClassVar[bool] = False
 
 
@@ -91,7 +92,7 @@ class StaticInput(_Valued):
         1..8: bits of one value. An 8-bit pixel ``p`` enters as ``p >> (8 - bits)``.
     """
 
-    kind: ClassVar[str] = "static"
+    kind: ClassVar[InputKind] = "static"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,7 @@ class LatencyInput(CodedInput):
 
     silent_zero: bool = False
 
-    kind: ClassVar[str] = "latency"
+    kind: ClassVar[InputKind] = "latency"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -155,7 +156,7 @@ class BernoulliInput(CodedInput):
     rate: int = 1
     seed: int = 0
 
-    kind: ClassVar[str] = "bernoulli"
+    kind: ClassVar[InputKind] = "bernoulli"
 
     def __post_init__(self) -> None:
         super().__post_init__()

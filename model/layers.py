@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .connections import Connection, Conv2d, Dense, OneToOne, an_integer_connection
+from .connections import Connection, Conv2d, Dense, OneToOne, an_integer_connection, check_matrix_size
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool, Shape, as_map
 from .neurons.intervals import Interval
@@ -31,7 +31,6 @@ __all__ = ["INPUT", "Layer", "Source", "check_layer_name", "joined"]
 INPUT = "input"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset({"clear", "clk", "i", INPUT, "o", "readout", "rst", "status"})
-MAX_JOINED = 1 << 26  # weights of a matrix that stands for several projections
 
 
 def check_layer_name(name: Any) -> str:
@@ -212,8 +211,11 @@ def joined(population: Population, projections: Sequence[Projection], position: 
                             "static": static[0]}
     if len(ordered) == 1:
         connection = ordered[0].connection
-        return Layer(connection=connection if isinstance(connection, Dense | Conv2d) else connection.dense,
-                     pool=ordered[0].pool, population_shape=shape, **more)
+        try:
+            used = connection if isinstance(connection, Dense | Conv2d) else connection.dense
+        except SpikeloomError as error:
+            raise SpikeloomError(f"{where}: {error}") from None
+        return Layer(connection=used, pool=ordered[0].pool, population_shape=shape, **more)
     maps = [_as_convolution(p.connection, source) for p, source in zip(ordered, sources, strict=True)]
     pools = {p.pool if p.pool and p.pool.kind == "sum" else None for p in ordered}
     if all(maps) and len(pools) == 1 and (merged := _joined_maps([m for m in maps if m])) is not None:
@@ -273,11 +275,9 @@ def _joined_maps(parts: Sequence[Conv2d]) -> Conv2d | None:
 def _joined_matrices(where: str, projections: Sequence[Projection], sources: Sequence[Source]) -> Dense:
     outputs = projections[0].connection.outputs
     inputs = sum(int(np.prod(source.pooled_shape)) for source in sources)
-    if outputs * inputs > MAX_JOINED:
-        names = ", ".join(source.name for source in sources)
-        raise SpikeloomError(f"{where}: its projections from {names} are joined as one matrix of "
-                             f"{outputs} x {inputs} weights, allowed are {MAX_JOINED} (convolutions of equal stride "
-                             "and output can be joined without one)")
+    # (Convolutions of equal stride and output are joined without one.)
+    names = ", ".join(source.name for source in sources)
+    check_matrix_size(f"{where}: what projects to it from {names}", outputs, inputs)
     parts = []
     for projection, source in zip(projections, sources, strict=True):
         matrix, pool = projection.connection.matrix(), projection.pool

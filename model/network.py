@@ -33,6 +33,7 @@ __all__ = ["ALLOWED_WEIGHT_BITS", "INPUT", "MAX_STEPS", "BernoulliInput", "Conv2
            "StaticInput", "Ties", "weight_range"]
 
 MAX_STEPS = 1 << 16
+MAX_PARTS = 1024  # populations, and projections
 NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -201,6 +202,8 @@ class Network:
             if not isinstance(listed, Sequence) or not listed:
                 raise SpikeloomError(f"{where}: {what} must be a sequence of {kind.__name__}s and not be empty, not "
                                      f"{short(listed)}")
+            if len(listed) > MAX_PARTS:
+                raise SpikeloomError(f"{where}: {what} must be at most {MAX_PARTS}, not {len(listed)}")
             object.__setattr__(self, what, tuple(an(kind, one, f"{where}: {what}[{k}]")
                                                  for k, one in enumerate(listed)))
         an(Readout, self.readout, f"{where}: readout")

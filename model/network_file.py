@@ -16,10 +16,11 @@ from . import container
 from .connections import CONNECTIONS, Connection
 from .errors import SpikeloomError
 from .geometry import ConvGeometry, Pool
-from .inputs import INPUTS, Input
+from .inputs import INPUTS, Input, InputKind
 from .layers import check_layer_name
 from .network import Network, Population, Projection, Readout
 from .neurons.files import neuron_from_json, neuron_to_json
+from .readout import Kind, Ties
 from .system.arguments import short
 from .system.paths import shown
 from .system.records import Record, read_record
@@ -33,7 +34,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class _InputRecord(Record):
-    kind: Literal["static", "spikes", "latency", "bernoulli"]
+    kind: InputKind
     shape: tuple[int, ...]
     bits: int | None = None
     silent_zero: bool | None = None
@@ -42,9 +43,9 @@ class _InputRecord(Record):
 
 
 class _ReadoutRecord(Record):
-    kind: Literal["psc_sum", "count", "first_spike", "last_potential", "max_potential", "raster"]
+    kind: Kind
     step_weights: tuple[int, ...] = ()
-    ties: Literal["lowest_index", "membrane"] = "lowest_index"
+    ties: Ties = "lowest_index"
     early_exit: bool = False
 
 

@@ -12,7 +12,7 @@ from .errors import SpikeloomError
 from .numerics import Decay
 from .system.arguments import choice, short, whole
 
-__all__ = ["KINDS", "Readout", "Ties"]
+__all__ = ["KINDS", "Kind", "Readout", "Ties"]
 
 Ties = Literal["lowest_index", "membrane"]
 Kind = Literal["psc_sum", "count", "first_spike", "last_potential", "max_potential", "raster"]

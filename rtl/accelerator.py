@@ -212,7 +212,8 @@ class Accelerator(wiring.Component):
     def _complete(self, m: Module, name: str, moves: Any, run_beats: int, leaves: Any) -> Any:
         """Whether a layer has given all beats of the run whose result is next, before that ``leaves``."""
         beat_q = Signal(index_shape(run_beats), name=f"beats_{name}_q")
-        runs_q = Signal(8, name=f"runs_{name}_q")  # more than all queues together can hold
+        # Its queues and registers give a layer room for less than 256 beats, and so for less than as many runs.
+        runs_q = Signal(range(256 * (len(self.layers) + 1)), name=f"runs_{name}_q")
         ends = Signal(name=f"run_{name}_ends")
         m.d.comb += ends.eq(moves & (beat_q == run_beats - 1))
         with m.If(moves):

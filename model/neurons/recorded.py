@@ -19,6 +19,7 @@ from .transform import again
 __all__ = ["RecordedNeuron", "program_from_json", "program_to_json"]
 
 MAX_OPERATIONS = 4096
+MAX_DEPTH = 100  # operations one behind the other
 _LIMIT = (1 << 47) - 1
 
 # Kinds of arguments and result: i an integer, t a truth value, a any of both.
@@ -137,6 +138,11 @@ def program_from_json(value: Any) -> Program:
         operations.append(operation)
         if truth:
             truths.add(position)
+    depths: list[int] = []
+    for operation in operations:
+        depths.append(1 + max((depths[a] for a in operation.arguments), default=0))
+    if max(depths) > MAX_DEPTH:
+        raise SpikeloomError(f"program operations must be at most {MAX_DEPTH} one behind the other, not {max(depths)}")
     program = Program(tuple(operations), _outputs(outputs, registers, truths, len(operations)), frozenset(truths),
                       dict(registers), tuple(str(operation.value) for operation in operations
                                              if operation.name == "parameter"))

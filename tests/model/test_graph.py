@@ -68,6 +68,12 @@ def graph(edges: str, source: Any = None, populations: str = "abc", **more: Any)
                     weight_bits=4), "source must be in 0..2, not 3"),
     (lambda: OneToOne(size=4, weight=np.ones(3, int), weight_bits=2), "weight has 3 values, allowed are 1 or 4"),
     (lambda: Lateral(size=1, weight=-1, weight_bits=2), "size must be in 2.."),
+    (lambda: Network(name="g", input=SpikeInput(shape=(1 << 20,)), steps=3, readout=Readout.count(),
+                     projections=(Projection(
+        source="input", target="a", connection=OneToOne(size=1 << 20, weight=np.array([1]), weight_bits=2)),),
+        populations=(Population(name="a", shape=(1 << 20,), neuron=NEURON),)),
+     "layer a: the connection is worked on as a matrix of 1048576 x 1048576 weights, allowed are 67108864"),
+    (lambda: graph("ia", populations="a" * 1025), "populations must be at most 1024, not 1025"),
     (lambda: Lateral(size=4, weight=9, weight_bits=4), "is 9, outside -8..7"),
 ])
 def test_bad_graphs(make: Any, message: str) -> None:
