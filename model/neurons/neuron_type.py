@@ -135,7 +135,7 @@ class NeuronType:
         read = _read_registers(recorder.graph(outputs))
         outputs = {name: number for name, number in outputs.items() if name.removeprefix("next ") in read
                    or not name.startswith("next ")}
-        graph: Graph = recorder.graph(outputs)
+        graph: Graph = recorder.graph(outputs).leaves_first()
         return Program(graph.operations, graph.outputs, graph.truths,
                        {name: reset for name, reset in resets.items() if name in read},
                        tuple(str(name) for name in graph.leaves("parameter")))

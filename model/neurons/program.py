@@ -88,6 +88,23 @@ class Graph:
                      {name: place[position] for name, position in outputs.items()},
                      frozenset(place[position] for position in kept if position in truths))
 
+    def leaves_first(self) -> Graph:
+        """The same with all leaves in front, constants by value: what is recorded from this list keeps its order."""
+        kinds = ("parameter", "register", "sum", "constant")
+
+        def place(position: int) -> tuple[int, str]:
+            operation = self.operations[position]
+            if operation.arguments:
+                return len(kinds), ""
+            return kinds.index(operation.name), str(operation.value) if operation.name == "constant" else ""
+
+        order = sorted(range(len(self.operations)), key=place)  # stable: all else stays in order
+        at = {position: k for k, position in enumerate(order)}
+        return Graph(tuple(Operation(self.operations[p].name, tuple(at[a] for a in self.operations[p].arguments),
+                                     self.operations[p].value) for p in order),
+                     {name: at[position] for name, position in self.outputs.items()},
+                     frozenset(at[position] for position in self.truths))
+
     def without(self, output: str) -> Graph:
         """The same, less an output and what only that needs."""
         return Graph.of(self.operations, {name: position for name, position in self.outputs.items() if name != output},

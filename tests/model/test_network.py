@@ -221,7 +221,7 @@ def test_ties() -> None:
 
 def test_hash_is_the_same_on_every_machine() -> None:
     """Builds and logs name networks by it."""
-    assert network().hash == "d189e42c02ac6b8ea01c4a37caa78c92e715db5e63ce15a54a83204c3afd7f97"
+    assert network().hash == "5d87be98919290c4dd6c4d14c0b66c45f7c545c71ab13b2d9acfa82883578a3d"
 
 
 @pytest.mark.parametrize(("steps", "synapse"), [
