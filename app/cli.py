@@ -132,7 +132,7 @@ def demo(network: str, data: str, samples: int, fold: str, output: Path, clock_m
     result = _simulate(output, loaded.images, loaded.labels)
     value = result.to_json() | {"folder": str(output), "memory_bits": manifest.memory_bits, "clock_mhz": clock_mhz,
                                 "us_mean": result.cycles_mean / clock_mhz}
-    print_table(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}", [
+    print_table(as_json, value, f"{net.name}: {net.topology}, {net.duration}, fold {plan.fold.name}", [
         *_sim_rows(result, clock_mhz),
         ("memory", f"{manifest.memory_bits:,} bits"),
         ("Verilog", output / f"{manifest.top}.v"),
@@ -194,7 +194,7 @@ def evaluate(network: str, data: str | None, split: str | None, samples: int | N
         result = spikeloom.evaluate(net, loaded, progress=advance)
     value = {"network": net.name, "hash": net.hash, "data": loaded.name, "samples": result.samples,
              "accuracy": result.accuracy, "active": result.active}
-    print_table(as_json, value, f"{net.name}: {net.topology}, {net.steps} time steps", [
+    print_table(as_json, value, f"{net.name}: {net.topology}, {net.duration}", [
         ("data", f"{loaded.name}, {loaded.split}"), ("samples", f"{result.samples:,}"),
         ("accuracy", f"{result.accuracy:.2%}"),
         *((f"neurons active in {layer.name}", f"{share:.1%}")
@@ -242,7 +242,7 @@ def check(network: str, fold: str, device: str | None, bus_bits: int, data: str 
     if as_json:
         print_json(value)
         return
-    table = Table(title=f"{net.name}: {net.topology}, {net.steps} time steps, fold {plan.fold.name}",
+    table = Table(title=f"{net.name}: {net.topology}, {net.duration}, fold {plan.fold.name}",
                   title_justify="left")
     rows = {"kind": "kind", "from (': delayed)": "sources",
             "input shape": "input_shape", "output shape": "output_shape",

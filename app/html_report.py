@@ -36,6 +36,7 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, SpikeInput
 from spikeloom.model.neurons.wording import equations
 from spikeloom.model.readout import KINDS
+from spikeloom.model.samples import encode_input
 from spikeloom.model.system.arguments import an, called, real
 from spikeloom.model.system.paths import path_of
 from spikeloom.model.system.reading import open_regular
@@ -173,7 +174,7 @@ def _measure(plan: Plan, data: Dataset, tell: Progress) -> _Measured:
     for start in range(0, len(data), batch):
         samples = data.images[start:start + batch]
         result = golden.run(network, samples)
-        inputs = golden.encode_input(network, samples) != 0
+        inputs = encode_input(network, samples) != 0
         trains = [inputs[:, None] if network.static else inputs, *result.spikes]
         awake = [train.any(axis=1) for train in trains]
         classes.append(result.classes)
@@ -209,7 +210,7 @@ def _network_facts(network: Network) -> dict[str, Any]:
     return {
         "name": network.name, "topology": network.topology, "steps": network.steps, "hash": network.hash,
         "classes": network.classes,
-        "input": (f"spikes, {shape}, {network.steps} steps" if isinstance(inp, SpikeInput)
+        "input": (f"spikes, {shape}, {network.duration}" if isinstance(inp, SpikeInput)
                   else f"{inp.kind}, {shape}, {inp.bits} bits a value"),
         "readout": KINDS[network.readout.kind],
         "tie_winner": network.readout.tie_winner, "step_weights": network.step_weights,
@@ -363,7 +364,7 @@ def _rasters(network: Network, data: Dataset, measured: _Measured) -> list[dict[
     chosen = _choose(data.labels, measured.classes)
     samples = data.images[chosen]
     result = golden.run(network, samples)
-    inputs = golden.encode_input(network, samples)
+    inputs = encode_input(network, samples)
     names = _class_names(data, network)
     title = "sample" if network.takes_values else "sample,\nsum over the steps"
     shown = []

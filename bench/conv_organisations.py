@@ -21,6 +21,7 @@ from spikeloom.model import golden
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.geometry import as_map
 from spikeloom.model.network import Conv2d, Dense, Network
+from spikeloom.model.samples import encode_input
 
 SCANNED = 16  # masks that the scanning gather looks at per cycle
 
@@ -94,7 +95,7 @@ def main() -> None:
         if not isinstance(layer.connection, Conv2d):
             continue
         shape = as_map(network.layers[index].sources[0].shape)
-        raw = (golden.encode_input(network, data.images) != 0) if index == 0 else spikes[index - 1].any(axis=1)
+        raw = (encode_input(network, data.images) != 0) if index == 0 else spikes[index - 1].any(axis=1)
         pool = layer.pool.size if layer.pool and layer.pool.kind == "sum" else 1
         a = Activity(raw.reshape(-1, *shape), pool, layer.connection)
         lanes = layer.connection.channels

@@ -105,7 +105,7 @@ class BuildFolder:
     @property
     def beat_bits(self) -> int:
         """Width of the input stream's payload."""
-        return self.items_per_beat * self.item_bits
+        return self.items_per_beat * self.item_bits + self.network.marked
 
     @property
     def input(self) -> Channels:

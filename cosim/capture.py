@@ -70,7 +70,7 @@ def read_spikes(build: BuildFolder, layer: LayerStream, run_dir: Path, start: in
     Parameters
     ----------
     transfers : int64 array (samples,)
-        Of runs that may end early: the layer's transfers up to the end of each, since the start of the simulation.
+        Of runs whose length varies: the layer's transfers up to the end of each, since the start of the simulation.
 
     Returns
     -------

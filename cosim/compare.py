@@ -73,13 +73,13 @@ class Comparison:
             The number by which the user knows the batch's first sample.
         """
         candidates: list[Mismatch] = []
-        exits = build.network.readout.early_exit
+        varies = build.network.breaks_off or build.network.marked
         classes = results.classes[offset:offset + len(want.classes)]
         # A run that ends early has all spikes up to the end of its last window, and maybe some later ones.
         needed = np.arange(build.network.steps) // build.window_steps <= want.last_steps[:, None] // build.window_steps
         for index, (layer, want_spikes) in enumerate(zip(build.layers, want.spikes, strict=True)):
             got_spikes, seen, padding = read_spikes(build, layer, run_dir, offset, len(classes),
-                                                    results.transfers[:, index] if exits else None)
+                                                    results.transfers[:, index] if varies else None)
             wrong = np.where(seen, got_spikes != want_spikes, needed[:, :, None])
             self.mismatches += int(wrong.sum()) + int(padding.sum())
             if wrong.any():

@@ -19,6 +19,7 @@ from spikeloom.gen.cycles import MEMORY
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.model import golden
 from spikeloom.model.network import Dense
+from spikeloom.model.samples import NO_STEP, encode_input, run_lengths
 from spikeloom.model.system.arguments import array
 
 from .build_folder import BuildFolder
@@ -76,10 +77,11 @@ def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | No
     given = array(samples, "samples")
     isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress)
     count = min(len(given), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / isolated.cycles_mean)))
-    mixed = _between_odd_ones(given[:count], np.random.default_rng(seed), isolated.cycles_mean < LONG_CYCLES)
+    build = BuildFolder.load(folder)
+    mixed = _between_odd_ones(given[:count], np.random.default_rng(seed), isolated.cycles_mean < LONG_CYCLES,
+                              build.network.marked)
     odd = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, progress=progress)
     # A layer holds up to four samples of few beats; it works on one for less than the whole hardware when it is alone.
-    build = BuildFolder.load(folder)
     hold = min(len(mixed), 8 + 4 * len(build.layers)) * odd.cycles_max
     # Resets come in the first third of what the pass takes at least: they empty the queues, which then are to fill.
     surely = (1 + (len(mixed) - 1) // 32) * hold
@@ -99,13 +101,14 @@ def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | No
 def _failing_row(build: BuildFolder, samples: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.bool_]] | None:
     """Address of a weight row in external memory that some of the samples need, and which; None if there is none."""
     network = build.network
-    signals = [golden.encode_input(network, samples), *golden.run(network, samples).spikes]
+    signals = [encode_input(network, samples), *golden.run(network, samples).spikes]
+    lengths = run_lengths(network, samples)
     channels = [build.input, *(stream.channels for stream in build.layers)]
     for table in build.manifest.external:
         layer = next(layer for layer in network.layers if layer.name == table.layer)
         if not isinstance(layer.connection, Dense) or layer.pool is not None:
             continue
-        signal = golden.synaptic_inputs(network, layer, signals)
+        signal = golden.synaptic_inputs(network, layer, signals, lengths)
         needed = (signal if layer.static else signal.any(axis=1)) != 0  # (N, inputs)
         channel = int(np.abs(needed.mean(axis=0) - 0.5).argmin())
         if not 0 < needed[:, channel].sum() < len(samples):
@@ -116,16 +119,18 @@ def _failing_row(build: BuildFolder, samples: npt.NDArray[Any]) -> tuple[int, np
     return None
 
 
-def _between_odd_ones(samples: npt.NDArray[Any], rng: np.random.Generator, full: bool) -> npt.NDArray[Any]:
+def _between_odd_ones(samples: npt.NDArray[Any], rng: np.random.Generator, full: bool,
+                      marked: bool) -> npt.NDArray[Any]:
     """Each followed by samples of which layers have little to do, nothing, or, with ``full``, as much as they can."""
-    largest = 255 if samples.dtype == np.uint8 and samples.max(initial=0) > 1 else 1
+    gone = samples == NO_STEP if marked else np.zeros(samples.shape, np.bool_)
+    largest = 255 if samples.dtype == np.uint8 and samples[~gone].max(initial=0) > 1 else 1
     mixed = []
-    for k, sample in enumerate(samples):
+    for k, (sample, behind) in enumerate(zip(samples, gone, strict=True)):
         mixed.append(sample)
         for share in KEPT[k % len(KEPT)]:
             kept = sample * (rng.random(sample.shape) < share)
             if share != FULL:
-                mixed.append(kept.astype(samples.dtype))
+                mixed.append(np.where(behind, sample, kept.astype(samples.dtype)))
             elif full:
-                mixed.append(np.full_like(sample, largest))
+                mixed.append(np.where(behind, sample, samples.dtype.type(largest)))
     return np.stack(mixed)

@@ -27,6 +27,7 @@ from spikeloom.model import golden
 from spikeloom.model.datasets import check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
+from spikeloom.model.samples import checked_samples, run_lengths
 from spikeloom.model.system.arguments import an, called, choice, real, short, whole
 from spikeloom.model.system.arguments import array as as_array
 from spikeloom.model.system.paths import path_of, shown
@@ -179,7 +180,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     folder : path
         What ``spikeloom build`` wrote.
     samples : uint8 array
-        As the golden model takes them (:func:`spikeloom.model.golden.encode_input`).
+        As the golden model takes them (:func:`spikeloom.model.samples.checked_samples`).
     labels : integer array (N,)
         For the accuracy.
     jobs : int
@@ -243,7 +244,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         simulating = time.monotonic() - simulating
         results, cycles, resets = [], 0, 0
         for share in shares:
-            results.append(_checked_results(build, share, mode))
+            results.append(_checked_results(build, array, share, mode))
             said = (share.run_dir / "summary.txt").read_text().split()
             cycles, resets = cycles + int(said[1]), resets + int(said[3])
         comparison = _compare_all(build, array, shares, results, report)
@@ -271,7 +272,7 @@ def _checked(build: BuildFolder, samples: npt.ArrayLike,
     array = as_array(samples, "samples")
     if array.ndim == 0:
         raise SpikeloomError(f"samples must be an array, not {short(samples)}")
-    golden.encode_input(build.network, array[:1])
+    checked_samples(build.network, array[:1])
     if len(array) == 0:
         raise SpikeloomError("there must be at least one sample")
     if labels is None:
@@ -328,8 +329,8 @@ def _sources(build: BuildFolder) -> dict[str, str]:
     bench = rendered("spikeloom.cosim", f"harness/{_TOP}.sv.j2", {
         "top": build.top, "beats_per_sample": build.beats_per_sample, "beat_bits": build.beat_bits,
         "result_bits": build.class_bits + bool(build.external), "windows": build.windows, "layers": build.layers,
-        "result_beats": build.manifest.readout.beats, "exits_early": build.manifest.readout.early_exit,
-        "external": build.external})
+        "result_beats": build.manifest.readout.beats, "marked": build.network.marked,
+        "breaks_off": build.network.breaks_off, "beats_per_step": build.beats_per_window, "external": build.external})
     files = dict(build.sources)
     if build.external:
         memory = resources.files("spikeloom.cosim").joinpath("harness", "axi_memory.sv").read_text(encoding="utf-8")
@@ -392,14 +393,16 @@ def _simulate_one(build: BuildFolder, program: Program, samples: npt.NDArray[Any
                 waves=waves)
 
 
-def _checked_results(build: BuildFolder, share: _Job, mode: str) -> Results:
+def _checked_results(build: BuildFolder, samples: npt.NDArray[Any], share: _Job, mode: str) -> Results:
     """Results of one job, if the hardware kept to the rules; wrong spikes are the comparison's business."""
     results = read_results(build, share.run_dir)
     completed, cycles, protocol_errors, _ = (int(w) for w in (share.run_dir / "summary.txt").read_text().split())
-    beats = np.array([build.windows * layer.beats_per_window for layer in build.layers])
     count = len(results.classes)
-    exits = build.network.readout.early_exit
-    expected = beats * np.arange(1, count + 1)[:, None]
+    lengths = run_lengths(build.network, samples[share.start:share.start + count])
+    windows = (lengths // build.window_steps)[:, None]
+    beats = windows * np.array([layer.beats_per_window for layer in build.layers])
+    exits = build.network.breaks_off
+    expected = beats.cumsum(axis=0)
     # Back to back, a layer may already be busy with the next samples.
     wrong = results.transfers < expected if mode == "stream" else results.transfers != expected
     if exits:  # how many there must be, the comparison knows
@@ -408,12 +411,12 @@ def _checked_results(build: BuildFolder, share: _Job, mode: str) -> Results:
         n, i = (int(x) for x in np.unravel_index(int(wrong.argmax()), wrong.shape))
         got = results.transfers[n, i] - (results.transfers[n - 1, i] if n else 0)
         raise SimulationError(f"sample {share.start + n}, layer {build.layers[i].name}: {got} beats of spikes until "
-                              f"the result, expected {beats[i]}")
+                              f"the result, expected {beats[n, i]}")
     if completed < share.samples:
         raise SimulationError(f"sample {share.start + completed}: no result until cycle {cycles}: the hardware hangs")
     for i, layer in enumerate(build.layers):
         size = (share.run_dir / f"spikes_{layer.name}.bin").stat().st_size
-        extra = 0 if exits else size // stream_record_bytes(layer) - int(beats[i]) * count
+        extra = 0 if exits else size // stream_record_bytes(layer) - int(beats[:, i].sum())
         if extra:
             raise SimulationError(f"layer {layer.name}: {extra} beats of spikes too many after the last result")
     if protocol_errors:

@@ -60,7 +60,7 @@ lint_off -rule DECLFILENAME -file "*{top}.v"
 """
 
 _READ_ME = """\
-{name} ({topology}, {steps} time steps), fold {fold}
+{name} ({topology}, {duration}), fold {fold}
 =====================================================
 
 {top}.v       synthesisable Verilog, top module {top}; yours: no licence is claimed on it
@@ -114,8 +114,8 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
         f"{TOP}.v": emitted.verilog, **emitted.memories,
         "lint.vlt": _WAIVERS.format(top=TOP),
         "interface.json": _json(interface_of(plan)),
-        "README": _READ_ME.format(name=network.name, topology=network.topology, steps=network.steps,
-                                  fold=fold.name, top=TOP),
+        "README": _READ_ME.format(name=network.name, topology=network.topology,
+                                  duration=network.duration, fold=fold.name, top=TOP),
         **testbench,
     }
 
@@ -170,10 +170,11 @@ def interface_of(plan: Plan) -> dict[str, Any]:
         "ports": [
             {"name": "i__valid", "direction": "in", "bits": 1},
             {"name": "i__ready", "direction": "out", "bits": 1},
-            {"name": "i__payload", "direction": "in", "bits": channels.units * plan.input_bits,
+            {"name": "i__payload", "direction": "in", "bits": channels.units * plan.input_bits + plan.network.marked,
              "items": channels.units, "item_bits": plan.input_bits, "item": item,
              "order": f"item 0 in the least significant bits; {_order(plan)}; "
-                      "zeros beyond the last channel"},
+                      "zeros beyond the last channel" + ("; the highest bit of a step's last beat marks the run's last "
+                                                         "step" if plan.network.marked else "")},
             {"name": "o__valid", "direction": "out", "bits": 1},
             {"name": "o__ready", "direction": "in", "bits": 1},
             {"name": "o__payload", "direction": "out", "bits": _class_bits(plan) + bool(plan.tables),
@@ -188,7 +189,10 @@ def interface_of(plan: Plan) -> dict[str, Any]:
 
 def _result_meaning(plan: Plan) -> str:
     if plan.readout is None:
-        return (f"spikes of layer {plan.network.output_name}: {_result_beats(plan)} beats a sample, each of "
+        each = f"{_result_beats(plan)} beats a sample"
+        if plan.network.marked:
+            each = f"{plan.channels[plan.network.output_index + 1].beats} beats a step"
+        return (f"spikes of layer {plan.network.output_name}: {each}, each of "
                 f"{plan.channels[plan.network.output_index + 1].units} neurons with a bit for each of "
                 f"{plan.window_steps} steps, neuron 0 in the least significant bits")
     return (f"index of the class with the highest score; ties: {plan.network.readout.tie_winner}"

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from spikeloom.model import golden
 from spikeloom.model.network import Conv2d, Network
+from spikeloom.model.samples import encode_input, run_lengths
 from spikeloom.rtl.encoder import EncoderConfig
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.layer import LayerConfig
@@ -63,6 +64,8 @@ class CycleCounts:
     busy : int64 array (N, layers)
         Cycles in which the lanes could have added: from a layer's first slot of a row or pass to its end, waiting for
         room behind the lanes included, waiting for input not.
+    waited : int64 array (N,)
+        Cycles for which the first input beat is offered before it is taken.
     left : int64 array (N,)
         Beats of input that had not been taken when a run ended early.
     """
@@ -73,6 +76,7 @@ class CycleCounts:
     additions: Cycles
     useful_additions: Cycles
     busy: Cycles
+    waited: Cycles
     left: Cycles
 
     def utilisation(self, plan: Plan) -> npt.NDArray[np.float64]:
@@ -99,7 +103,8 @@ def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming
     if (ends := _exit_windows(plan, samples)) is not None:
         # One run after the other: what is left of a run's input goes by, a beat a cycle, and the next one follows.
         alone = _replay(plan, _activity(plan, samples), 1, memory, ends)
-        starts = np.cumsum(alone.latency + alone.left) - alone.latency - alone.left
+        taken = alone.waited + alone.latency + alone.left + (not _holds_result(plan))
+        starts = np.cumsum(taken) - taken + alone.waited - alone.waited[0]
         finished: Cycles = starts + alone.latency
         return finished
     # One "sample" whose windows are those of all samples, one after the other.
@@ -108,16 +113,20 @@ def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming
 
 
 def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[bool] = (False, True)) -> tuple[int, ...]:
-    """Cycles if nothing ever spikes, and if every channel of every layer is active.
+    """Cycles if nothing ever spikes, and if every channel of every layer is active; of runs that may be shorter than T
+    steps, those of the shortest and the longest.
 
     Of dense layers no sample lies outside. A window queue may pass an empty run a cycle later than one with events, so
     that of convolutions these are no bounds.
     """
+    varies = plan.network.readout.early_exit or plan.network.marked
+
     def replay(active: bool) -> int:
         activity = [np.broadcast_to(active & (order.index >= 0), (1, 1 if layer.static else plan.windows,
                                                                   *order.index.shape))
                     for layer, order in zip(plan.network.layers, plan.orders, strict=True)]
-        return int(_replay(plan, activity, 1, memory).latency[0])
+        ends = np.array([plan.windows - 1 if active else 0]) if varies else None
+        return int(_replay(plan, activity, 1, memory, ends).latency[0])
 
     return tuple(replay(each) for each in active)
 
@@ -136,20 +145,26 @@ def predict_latency(network: Network, manifest: Description, samples: npt.NDArra
 
 
 def _exit_windows(plan: Plan, samples: npt.ArrayLike) -> Cycles | None:
-    """The window with which each run ends, if it may end early."""
-    if not plan.network.readout.early_exit:
+    """The window with which each run ends, if it may end early or is marked."""
+    if not plan.network.readout.early_exit and not plan.network.marked:
         return None
     ends: Cycles = golden.run(plan.network, samples).last_steps // plan.window_steps
     return ends
 
 
+def _holds_result(plan: Plan) -> bool:
+    """Whether the result lies in a register while all else is reset."""
+    return plan.network.breaks_off and plan.readout is not None
+
+
 def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
     """Which masks in front of each layer's queue are not zero: (N, windows, beats, items)."""
     network = plan.network
-    signals = [golden.encode_input(network, samples), *golden.run(network, samples).spikes]
+    signals = [encode_input(network, samples), *golden.run(network, samples).spikes]
+    lengths = run_lengths(network, samples)
     out = []
     for layer, order in zip(network.layers, plan.orders, strict=True):
-        signal = golden.synaptic_inputs(network, layer, signals)
+        signal = golden.synaptic_inputs(network, layer, signals, lengths)
         if layer.static:
             some: Active = (signal != 0)[:, None]
         else:
@@ -579,25 +594,27 @@ class _Encoder:
 class _Raster:
     """The output's beats as the result: taken at once, the last of a run when ``late`` streams are through too."""
 
-    def __init__(self, run_beats: int, late: Sequence[_Fork], samples: int) -> None:
-        self.run_beats, self.late = run_beats, late
+    def __init__(self, window_beats: int, run_windows: int, late: Sequence[_Fork], samples: int) -> None:
+        self.window_beats, self.run_windows, self.late = window_beats, run_windows, late
         self.took = np.full(samples, -1, np.int64)
-        self.results: list[Cycles] = []
+        self.windows: list[Cycles] = []  # when the last beat of each could have been handed over
         self.beat = 0
 
     def accept(self, offered: Cycles) -> Cycles:
-        if self.beat == 0 and self.results:
-            self.took = self.result(len(self.results) - 1)
+        run, begun = divmod(len(self.windows), self.run_windows)
+        if self.beat == begun == 0 and run:
+            self.took = self.result(run - 1)
         self.took = np.maximum(offered, self.took + 1)
         self.beat += 1
-        if self.beat == self.run_beats:
-            self.results.append(self.took)
+        if self.beat == self.window_beats:
+            self.windows.append(self.took)
             self.beat = 0
         return self.took
 
     def result(self, run: int) -> Cycles:
         """When the last beat of a run is handed over."""
-        out: Cycles = np.maximum.reduce([self.results[run], *(stream.finished[run] + 1 for stream in self.late)])
+        last = self.windows[(run + 1) * self.run_windows - 1]
+        out: Cycles = np.maximum.reduce([last, *(stream.finished[run] + 1 for stream in self.late)])
         return out
 
 
@@ -635,14 +652,15 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
             exit_windows: Cycles | None = None) -> CycleCounts:
     """Push all beats. ``activity`` has ``runs`` samples' windows in a row; N runs side by side.
 
-    What follows the window with which a run ends early changes nothing before it: such a run is replayed to its end,
-    and looked at where it ended.
+    What follows the window with which a run ends early or by a mark changes nothing before it: such a run is replayed
+    to its end, and looked at where it ended.
     """
     n = len(activity[0])
     network = plan.network
     streams = [_Fork(order.beats * plan.windows) for order in plan.channels]
     late = [streams[k + 1] for k in network.late_layers]
-    readout = (_Raster(plan.channels[network.output_index + 1].beats * plan.windows, late, n) if plan.readout is None
+    output = plan.channels[network.output_index + 1]
+    readout = (_Raster(output.beats, plan.windows, late, n) if plan.readout is None
                else _Readout(plan.readout, late, n))
     queues: list[_EventQueue | _WindowQueue] = []
     events: list[Cycles] = []
@@ -675,25 +693,26 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
 
     source: _Sink = streams[0] if plan.encoder is None else _Encoder(plan.encoder, streams[0], n)
     sent: list[Cycles] = []
+    windows = int(exit_windows.max()) + 1 if network.marked and exit_windows is not None else plan.input_windows
     for _ in range(runs):
-        for _ in range(plan.input_windows * plan.channels[0].beats):
+        for _ in range(windows * plan.channels[0].beats):
             sent.append(source.accept(sent[-1] + 1 if sent else np.zeros(n, np.int64)))  # the next beat is always ready
         for _ in range(plan.windows - 1 if static else 0):  # window by window, as they meet
             for neurons in static:
                 neurons.replay()
     first, left = sent[0], np.zeros(n, np.int64)
     if exit_windows is not None:
-        assert isinstance(readout, _Readout)
         ended = np.stack(readout.windows, axis=1)[np.arange(n), exit_windows]
-        left = (np.stack(sent, axis=1) >= ended[:, None]).sum(axis=1)  # not taken before the reset
-        results = [ended + 1 - first]
+        if network.readout.early_exit:
+            left = (np.stack(sent, axis=1) >= ended[:, None]).sum(axis=1)  # not taken before the reset
+        results = [ended + _holds_result(plan) - first]
     else:
         results = [readout.result(run) - first for run in range(runs)]
     return CycleCounts(
         latency=results[0] if runs == 1 else np.concatenate(results),
         layer_end=np.stack([q.end - first for q in queues], axis=1), events=np.stack(events, axis=1),
         additions=np.stack(additions, axis=1), useful_additions=np.stack(useful, axis=1),
-        busy=np.stack([q.busy for q in queues], axis=1), left=left)
+        busy=np.stack([q.busy for q in queues], axis=1), waited=first, left=left)
 
 
 def _pairs(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:

@@ -87,7 +87,7 @@ class Fold:
     def window(self, network: Network) -> int:
         """W in steps."""
         if self.window_steps is None:
-            return 1 if network.recurrent else network.steps
+            return 1 if network.recurrent or network.marked else network.steps
         return self.window_steps
 
 
@@ -111,6 +111,8 @@ def check_fold(network: Network, fold: Fold) -> None:
     if network.steps % window:
         raise SpikeloomError(f"fold {fold.name}: window_steps must divide the network's {network.steps} steps, "
                              f"not {window}")
+    if network.marked and window != 1:
+        raise SpikeloomError(f"fold {fold.name}: window_steps must be 1 where the end of a run is marked, not {window}")
     if network.recurrent and window != 1:
         raise SpikeloomError(f"fold {fold.name}: window_steps must be 1 where spikes come back to an earlier layer, "
                              f"not {window}")

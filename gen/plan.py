@@ -18,8 +18,10 @@ from spikeloom.rtl.accelerator import Accelerator, AcceleratorConfig
 from spikeloom.rtl.delay import DelayConfig
 from spikeloom.rtl.encoder import EncoderConfig
 from spikeloom.rtl.event_queue import EventQueueConfig
+from spikeloom.rtl.input_gate import InputGateConfig
 from spikeloom.rtl.layer import LayerConfig, SpikingLayer
 from spikeloom.rtl.layer_inputs import SourceConfig
+from spikeloom.rtl.mark_gate import MarkGateConfig
 from spikeloom.rtl.neuron import NeuronConfig, constants_layout
 from spikeloom.rtl.neuron_array import NeuronArrayConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
@@ -90,11 +92,17 @@ class Plan:
         """The hardware, with its memory contents."""
         network, items = self.network, self.channels[0]
         out = self.channels[network.output_index + 1]
+        gate: InputGateConfig | MarkGateConfig | None = None
+        if network.readout.early_exit:
+            gate = InputGateConfig(items=items.units, item_bits=self.input_bits, beats=items.beats * self.input_windows)
+        elif network.marked:
+            gate = MarkGateConfig(items=items.units, item_bits=self.input_bits, beats=items.beats, steps=network.steps)
         config = AcceleratorConfig(
             input_items=items.units, input_item_bits=self.input_bits, input_beats=items.beats * self.input_windows,
+            gate=gate, clears=not network.endless,
             sources=tuple(tuple(source.index for source in layer.sources) for layer in network.layers),
             output=network.output_index, readout=self.readout, encoder=self.encoder, output_beats=(
-                out.units, self.window_steps, out.beats * self.windows),
+                out.units, self.window_steps, out.beats, self.windows),
             late={k: self.channels[k + 1].beats * self.windows for k in network.late_layers})
         return Accelerator(config, [SpikingLayer(layer, self.weights(k), self.constants(k))
                                     for k, layer in enumerate(self.layers)])
@@ -257,11 +265,12 @@ def _check_readout(network: Network, fold: Fold) -> None:
     if readout.kind == "raster" and external:
         raise SpikeloomError(f"fold {fold.name}: layer {network.layers[external[0]].name}: external_bus_bits must be "
                              "None with a readout of kind 'raster': it has no place for the mark of a bad answer")
+    if external and (readout.early_exit or network.marked):
+        what = "early_exit" if readout.early_exit else "length 'marked'"
+        raise SpikeloomError(f"fold {fold.name}: layer {network.layers[external[0]].name}: external_bus_bits must be "
+                             f"None with {what}: a bus transfer cannot be broken off")
     if not readout.early_exit:
         return
-    if external:
-        raise SpikeloomError(f"fold {fold.name}: layer {network.layers[external[0]].name}: external_bus_bits must be "
-                             "None with early_exit: a bus transfer cannot be broken off")
     if network.late_layers:
         raise SpikeloomError(f"layer {network.layers[network.late_layers[0]].name}: its spikes reach the output by "
                              "ways back only; with early_exit each layer must lead to it")
@@ -282,7 +291,7 @@ def _readout(network: Network, read: Channels, window_steps: int, membrane_bits:
     return ReadoutConfig(
         kind=kind, classes=network.classes, units=read.units, lanes=read.lanes, windows=windows,
         window_steps=window_steps, step_weights=() if kind != "weighted" else rows[:1] if len(set(rows)) == 1 else rows,
-        membrane_bits=membrane_bits, early_exit=readout.early_exit)
+        membrane_bits=membrane_bits, early_exit=readout.early_exit, marked=network.marked)
 
 
 def neuron_config(network: Network, index: int, after: Channels, window_steps: int, *,

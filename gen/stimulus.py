@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spikeloom.model.golden import checked_samples
 from spikeloom.model.network import Network, SpikeInput
+from spikeloom.model.samples import checked_samples, run_lengths
 
 from .channels import Channels
 
@@ -20,14 +20,15 @@ def pack_samples(network: Network, order: Channels, window_steps: int,
     """Beats of shape (samples, beats per sample, bytes per beat), most significant byte first.
 
     Items come in ``order``. Values: an item is a value. Spike input: it is a mask whose bit ``w`` is that
-    input's spike in step ``window * window_steps + w``.
+    input's spike in step ``window * window_steps + w``. If the end of a run is marked, its last beat has one more bit
+    set, above the items; beats behind it are not sent.
 
     Raises
     ------
     SpikeloomError
         If the samples are not what the network takes.
     """
-    x = checked_samples(network, samples)
+    x, lengths = checked_samples(network, samples), run_lengths(network, samples)
     n, size = len(x), network.input.size
     if not isinstance(network.input, SpikeInput):  # (n, windows, bits of a mask, inputs)
         bit = np.arange(network.input.bits, dtype=np.uint8)[:, None]
@@ -40,5 +41,9 @@ def pack_samples(network: Network, order: Channels, window_steps: int,
     items = order.to_beats(masks)  # (n, windows, bits of a mask, beats, items)
     moved = np.moveaxis(items, 2, -1)
     bits = moved.reshape(n, -1, moved.shape[-2] * moved.shape[-1])
+    if network.marked:
+        ends = np.zeros((n, bits.shape[1], 1), bits.dtype)
+        ends[np.arange(n), lengths * order.beats - 1] = 1
+        bits = np.concatenate([bits, ends], axis=2)
     packed: npt.NDArray[np.uint8] = np.packbits(bits, axis=-1, bitorder="little")
     return packed[..., ::-1]

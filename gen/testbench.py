@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from spikeloom.model import golden
 from spikeloom.model.network import Network
+from spikeloom.model.samples import of_lengths
 
 from .cycles import count_cycles
 from .plan import Plan
@@ -24,11 +25,14 @@ DENSITY = 0.15  # of what is not zero: what real data have, and a slow fold does
 
 
 def random_samples(network: Network, count: int, seed: int) -> npt.NDArray[np.uint8]:
-    """Images (N, *shape), or spikes (N, T, *shape), most of them zero."""
+    """Images (N, *shape), or spikes (N, T, *shape), most of them zero; runs whose end is marked are of any length."""
     rng = np.random.default_rng(seed)
     steps = () if network.takes_values else (network.steps,)
     there = rng.random((count, *steps, *network.input.shape)) < DENSITY
-    return (rng.integers(0, 256, there.shape) * there if network.takes_values else there).astype(np.uint8)
+    samples = (rng.integers(0, 256, there.shape) * there if network.takes_values else there).astype(np.uint8)
+    if network.marked:
+        samples = of_lengths([run[:rng.integers(1, network.steps + 1)] for run in samples], network.steps)
+    return samples
 
 
 def rendered(package: str, file: str, values: Mapping[str, Any]) -> str:
@@ -49,7 +53,8 @@ def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int) -
                "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables]
     values: dict[str, Any] = {
         "top": top, "samples": SAMPLES, "beats": beats.shape[1], "digits": 2 * beats.shape[2],
-        "beat_bits": order.units * plan.input_bits, "result_bits": result_bits, "result_beats": result_beats,
+        "beat_bits": order.units * plan.input_bits + network.marked, "marked": network.marked, "steps": network.steps,
+        "result_bits": result_bits, "result_beats": result_beats,
         "limit": 64 * int(cycles.max()), "external": tables}
     return {
         "testbench.v": rendered("spikeloom.gen", "templates/testbench.v.j2", values),

@@ -69,7 +69,7 @@ endmodule
 _KEEP = '(* keep_hierarchy = "yes" *)'
 
 _HEAD = """\
-// Network {name}: {topology}, {steps} time steps. Fold: {fold}.
+// Network {name}: {topology}, {duration}. Fold: {fold}.
 // Network hash {hash}
 // This file is the user's own: no licence is claimed on it.
 //
@@ -141,7 +141,7 @@ def emit(plan: Plan, progress: Callable[[str], None] | None = None) -> EmittedVe
             progress(name)
         texts.append(_to_rtlil(component, name, platform))
     network = plan.network
-    head = _HEAD.format(name=network.name, topology=network.topology, steps=network.steps, fold=plan.fold.name,
+    head = _HEAD.format(name=network.name, topology=network.topology, duration=network.duration, fold=plan.fold.name,
                         hash=network.hash, equations=_equations(network))
     verilog = _to_verilog(texts)
     for name in platform.shared:

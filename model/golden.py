@@ -17,15 +17,13 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from .bounds import layer_bounds
-from .errors import SpikeloomError
 from .geometry import as_map
-from .inputs import CodedInput, SpikeInput
 from .network import Dense, IntArray, Layer, Network
 from .neurons.arrays import Population
-from .system.arguments import array
+from .samples import as_run, as_samples, encode_input, run_lengths
 from .system.processes import cores
 
-__all__ = ["GoldenResult", "batches", "checked_samples", "encode_input", "presynaptic", "run", "synaptic_inputs"]
+__all__ = ["GoldenResult", "batches", "presynaptic", "run", "synaptic_inputs"]
 
 Bits = npt.NDArray[np.bool_]
 
@@ -55,61 +53,23 @@ class GoldenResult:
     last_steps: npt.NDArray[np.int64]
 
 
-def checked_samples(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Samples as they travel to the network, flattened.
-
-    Values: uint8 images (N, *shape) become ``p >> (8 - bits)`` of shape (N, size).
-    Spikes: 0/1 arrays (N, T, *shape) become (N, T, size).
-
-    Raises
-    ------
-    SpikeloomError
-        If the samples have another type, shape or, for spikes, other values than 0 and 1.
-    """
-    raw = array(samples, f"network {network.name}: samples")
-    inp = network.input
-    if raw.dtype not in (np.uint8, np.bool_):
-        raise SpikeloomError(f"network {network.name}: samples must be uint8, not {raw.dtype}")
-    if not isinstance(inp, SpikeInput):
-        if raw.ndim < 2 or raw.dtype != np.uint8 or int(np.prod(raw.shape[1:])) != inp.size:
-            raise SpikeloomError(f"network {network.name}: a sample must be uint8 of shape {inp.shape}, "
-                                 f"not {raw.dtype} of shape {raw.shape[1:]}")
-        return raw.reshape(len(raw), inp.size) >> np.uint8(8 - inp.bits)
-    want = (network.steps, inp.size)
-    if raw.ndim < 3 or (raw.shape[1], int(np.prod(raw.shape[2:]))) != want:
-        raise SpikeloomError(f"network {network.name}: a sample must be spikes of shape "
-                             f"{(network.steps, *inp.shape)} (steps first), not {raw.shape[1:]}")
-    if raw.size and raw.max() > 1:
-        raise SpikeloomError(f"network {network.name}: spikes must be 0 or 1, not {raw.max()}")
-    return raw.reshape(len(raw), *want).astype(np.uint8)
-
-
-def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """What the network sees: values (N, size) of a static input, else spikes (N, T, size).
-
-    Errors as :func:`checked_samples`.
-    """
-    given = checked_samples(network, samples)
-    if isinstance(network.input, CodedInput):
-        return network.input.spikes(given, network.steps, as_maps=network.reads_map)
-    return given
-
-
 def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
-    """Run the network on samples (see :func:`encode_input` for their form), bit-exactly.
+    """Run the network on samples (see :func:`.checked_samples` for their form), bit-exactly.
 
     Of a network that keeps its state, the samples are pieces of one stream, which begins with the first.
 
     Memory grows with the samples: use :func:`batches` for whole test sets.
     """
-    x = encode_input(network, samples)
-    count, steps = len(x), network.steps
+    x, lengths = encode_input(network, samples), run_lengths(network, samples)
+    count, steps = len(x), int(lengths.max(initial=1)) if network.marked else network.steps
     if network.endless:  # all samples are one run
-        count, steps = min(1, len(x)), len(x) * steps
-        x = x if network.static else x.reshape(count, steps, network.input.size)
+        count, steps = min(1, len(x)), int(lengths.sum())
+        x = x if network.static else as_run(x, lengths)
+    elif not network.static:
+        x = x[:, :steps]
     signals: list[npt.NDArray[Any]] = [x]
     for loop in loops(network):
-        work = [_Work(network, index, count, steps) for index in loop]
+        work = [_Work(network, index, count, steps, lengths) for index in loop]
         if len(loop) == 1 and all(s.index <= loop.start for s in network.layers[loop.start].sources):
             work[0].run(presynaptic(network.layers[loop.start], signals, steps))
             signals.append(work[0].spikes)
@@ -120,9 +80,19 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
                     w.run(presynaptic(w.layer, signals, steps, t), t)
         if network.output_index in loop:
             output = work[network.output_index - loop.start]
-    spikes = [signal.reshape(-1, network.steps, signal.shape[2]) for signal in signals[1:]]
+    spikes = [_of_samples(network, signal, lengths) for signal in signals[1:]]
     scores, classes = _classes(network, spikes[network.output_index], output.potentials)
     return GoldenResult(spikes, scores, output.potentials, classes, output.last_steps)
+
+
+def _of_samples(network: Network, signal: Bits, lengths: npt.NDArray[np.int64]) -> Bits:
+    """Spikes of all runs, (N, T, neurons)."""
+    if network.endless:
+        return as_samples(signal, lengths, network.steps)
+    if network.marked:
+        signal &= (np.arange(signal.shape[1]) < lengths[:, None])[:, :, None]
+        return np.pad(signal, ((0, 0), (0, network.steps - signal.shape[1]), (0, 0)))
+    return signal
 
 
 def loops(network: Network) -> list[range]:
@@ -220,27 +190,31 @@ def layer_state_dtype(network: Network, index: int) -> type[np.signedinteger[Any
     return np.int32 if layer_bounds(network, index).widest_bits <= 32 else np.int64
 
 
-def synaptic_inputs(network: Network, layer: Layer, signals: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """What a layer's synapses see of each sample: :func:`presynaptic`, of an endless stream across samples."""
+def synaptic_inputs(network: Network, layer: Layer, signals: Sequence[npt.NDArray[Any]],
+                    lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """What a layer's synapses see of each sample: :func:`presynaptic`, of an endless stream across samples.
+
+    ``lengths`` are the :func:`.run_lengths`.
+    """
     if layer.static or not network.endless:
         return presynaptic(layer, signals, network.steps)
-    one = [signal.reshape(1, -1, signal.shape[2]) if signal.ndim == 3 else signal for signal in signals]
-    seen = presynaptic(layer, one, one[-1].shape[1])
-    return seen.reshape(-1, network.steps, seen.shape[2])
+    one = [as_run(signal, lengths) if signal.ndim == 3 else signal for signal in signals]
+    return as_samples(presynaptic(layer, one, one[-1].shape[1]), lengths, network.steps)
 
 
 class _Work:
     """A layer at work on N samples: synapses and neurons."""
 
-    def __init__(self, network: Network, index: int, count: int, steps: int) -> None:
+    def __init__(self, network: Network, index: int, count: int, steps: int, lengths: npt.NDArray[np.int64]) -> None:
         self.layer = layer = network.layers[index]
-        self.steps, self.run_steps = steps, network.steps
+        self.steps, self.lengths = steps, lengths
+        # Of each step of an endless run.
+        self.piece = np.repeat(np.arange(len(lengths)), lengths) if network.endless else None
         self.dtype = layer_state_dtype(network, index)
         self.spikes = np.zeros((count, steps, layer.outputs), np.bool_)
-        runs = count * steps // network.steps
-        self.potentials = np.zeros((runs, layer.outputs), np.int64)
+        self.potentials = np.zeros((len(lengths), layer.outputs), np.int64)
         self.exits = network.readout.early_exit and index == network.output_index
-        self.last_steps = np.full(runs, network.steps - 1)
+        self.last_steps = lengths - 1
         self.running = np.ones(count, np.bool_)
         # A float product is exact while every partial sum stays below 2**24 (float32) or 2**53 (float64).
         weight = layer.connection.weight
@@ -252,26 +226,28 @@ class _Work:
         self.biases = None if layer.connection.bias is None else layer.biases.astype(self.dtype)
         self.population = Population(layer.program, (count, layer.outputs), self.dtype, layer.constants,
                                      constant_sum=layer.static and not network.endless, every_potential=(
-                                         (self.exits or network.endless) and layer.program.gives_potential))
-        self.endless = network.endless
+                                         (self.exits or network.endless or network.marked)
+                                         and layer.program.gives_potential))
 
     def run(self, signal: npt.NDArray[Any], step: int | None = None) -> None:
         """All steps, or one."""
         drive = self.sums(signal)
         for t in range(self.steps) if step is None else (step,):
             if drive.ndim == 2:
-                now = drive[t // self.run_steps][None] if self.endless else drive
+                now = drive if self.piece is None else drive[self.piece[t]][None]
             else:
                 now = drive[:, t if step is None else 0]
             potential = self.population.step(now, self.spikes[:, t], last=t == self.steps - 1)
-            if potential is not None and self.endless:
-                self.potentials[t // self.run_steps] = potential[0]
+            if potential is not None and self.piece is not None:
+                self.potentials[self.piece[t]] = potential[0]
             elif potential is not None:
                 self.potentials[self.running] = potential[self.running]
             if self.exits:
                 ends = self.running & self.spikes[:, t].any(axis=1)
                 self.last_steps[ends] = t
                 self.running &= ~ends
+            if self.piece is None:
+                self.running &= t + 1 < self.lengths
 
     def sums(self, signal: npt.NDArray[Any]) -> IntArray:
         """Weighted sums plus bias: (N, outputs) for a static input, else (N, T, outputs)."""

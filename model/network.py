@@ -147,13 +147,15 @@ class Network:
     projections : tuple of Projection
         In any order, as the populations; what follows from them does not depend on it.
     steps : int
-        T, 1..65536 time steps.
+        T, 1..65536 time steps of a run, or the most that it may have.
     readout : Readout
     output : str or None
         The population that is read; by default the last one.
     state : "clear" or "keep"
         What the neurons and the ways back remember when a run of T steps begins: nothing, or what they remembered at
         the end of the run before: then samples are pieces of one endless stream.
+    length : "fixed" or "marked"
+        Every run has T steps, or as many as come until one is marked as its last, T at most.
     metadata : mapping of str to JSON values
         Where it came from: command, seed, data set, measured accuracy. Not part of the hash.
 
@@ -172,6 +174,7 @@ class Network:
     readout: Readout
     output: str | None = None
     state: Literal["clear", "keep"] = "clear"
+    length: Literal["fixed", "marked"] = "fixed"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -218,15 +221,31 @@ class Network:
         if self.output is not None and (not isinstance(self.output, str) or self.output not in names):
             raise SpikeloomError(f"{where}: output must be one of {', '.join(names)}, not {short(self.output)}")
         choice(self.state, f"{where}: state", ("clear", "keep"))
+        choice(self.length, f"{where}: length", ("fixed", "marked"))
         if self.endless and (self.readout.early_exit or self.readout.kind == "max_potential"):
             what = "early_exit" if self.readout.early_exit else "kind 'max_potential'"
             raise SpikeloomError(f"{where}: state must be 'clear' with a readout of {what}, not 'keep'")
         for projection in self.projections:
             self._check_projection(projection)
+        if self.marked:
+            self._check_marked()
         output = self.layers[self.output_index]
         if self.readout.needs_potential and not output.neuron.program.gives_potential:
             raise SpikeloomError(f"{where}: the readout needs a membrane potential, but the neurons of layer "
                                  f"{output.name} give none")
+
+    def _check_marked(self) -> None:
+        what = None
+        if not isinstance(self.input, SpikeInput):
+            what = f"an input of kind {self.input.kind!r}, which comes once for all steps"
+        elif self.readout.early_exit or self.readout.kind == "psc_sum":
+            what = ("a readout with early_exit" if self.readout.early_exit else
+                    "a readout of kind 'psc_sum', which counts steps from the end of the run")
+        elif self.late_layers:
+            what = (f"layer {self.layers[self.late_layers[0]].name}, whose spikes reach the output by ways back only: "
+                    "it may lag behind the end")
+        if what is not None:
+            raise SpikeloomError(f"network {self.name}: length must be 'fixed' with {what}, not 'marked'")
 
     def _check_projection(self, projection: Projection) -> None:
         shapes = {INPUT: self.input.shape, **{p.name: p.shape for p in self.populations}}
@@ -322,6 +341,21 @@ class Network:
         return self.state == "keep"
 
     @property
+    def duration(self) -> str:
+        """Steps of a run, in words."""
+        return f"{'up to ' if self.marked else ''}{self.steps} time steps"
+
+    @property
+    def marked(self) -> bool:
+        """Whether the input marks the last step of a run."""
+        return self.length == "marked"
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether a run ends before all that it may have, with all state cleared: by itself, or by a mark."""
+        return self.readout.early_exit or (self.marked and not self.endless)
+
+    @property
     def recurrent(self) -> bool:
         """Whether a spike can come back to the population that it came from."""
         return any(source.index > index for index, layer in enumerate(self.layers) for source in layer.sources)
@@ -391,7 +425,7 @@ class Network:
     def hash(self) -> str:
         """SHA-256 over everything that determines spikes and classes (name and metadata excluded)."""
         digest = hashlib.sha256()
-        digest.update(repr((self.input, self.steps, self.readout, self.output_name, self.state)).encode())
+        digest.update(repr((self.input, self.steps, self.readout, self.output_name, self.state, self.length)).encode())
         for la in self.layers:
             digest.update(repr((la.name, la.shape, la.pool, la.sources, getattr(la.connection, "geometry", None),
                                 la.connection.weight.shape, la.connection.weight_bits, la.program.hash,

@@ -97,6 +97,7 @@ class _NetworkRecord(Record):
     projections: tuple[_ProjectionRecord, ...]
     output: str | None = None
     state: Literal["clear", "keep"] = "clear"
+    length: Literal["fixed", "marked"] = "fixed"
     metadata: dict[str, Any]
 
 
@@ -125,6 +126,7 @@ def save_network(network: Network, path: str | Path) -> None:
             network.projections, _prefixes(network.projections), strict=True)],
         **({} if network.output is None else {"output": network.output}),
         **({"state": network.state} if network.endless else {}),
+        **({"length": network.length} if network.marked else {}),
         "metadata": dict(network.metadata),
     }
     container.save(path, KIND, VERSION, description, arrays)
@@ -149,7 +151,7 @@ def load_network(path: str | Path) -> Network:
     try:
         network = Network(
             name=record.name, input=_input(record.input), steps=record.steps, output=record.output,
-            state=record.state,
+            state=record.state, length=record.length,
             readout=Readout(**dict(record.readout)), metadata=record.metadata,
             projections=tuple(_projection(projection, prefix, arrays) for projection, prefix in zip(
                 record.projections, _prefixes(record.projections), strict=True)),

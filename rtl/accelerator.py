@@ -15,6 +15,7 @@ from .encoder import Encoder, EncoderConfig
 from .fork import Fork
 from .input_gate import InputGate, InputGateConfig
 from .layer import SpikingLayer
+from .mark_gate import MarkGate, MarkGateConfig
 from .readout import Readout, ReadoutConfig
 from .share import add_resettable, run_domain
 from .weight_fetch import axi4_read
@@ -38,11 +39,15 @@ class AcceleratorConfig:
         Number of the layer that is read.
     late : mapping of int to int
         Beats in a run, of the layers whose last beats the output does not need: the class waits for them.
-    output_beats : (items, item_bits, beats in a run)
+    output_beats : (items, item_bits, beats in a window, windows in a run)
         Of the layer that is read.
     readout : ReadoutConfig or None
         None: no class.
     encoder : EncoderConfig or None
+    gate : InputGateConfig, MarkGateConfig or None
+        Of runs that may end early, or whose end is marked.
+    clears : bool
+        All state is cleared at the end of a run whose end is marked.
     """
 
     input_items: int
@@ -51,21 +56,29 @@ class AcceleratorConfig:
     sources: tuple[tuple[int, ...], ...]
     output: int
     late: Mapping[int, int]
-    output_beats: tuple[int, int, int]
+    output_beats: tuple[int, int, int, int]
     readout: ReadoutConfig | None
     encoder: EncoderConfig | None = None
+    gate: InputGateConfig | MarkGateConfig | None = None
+    clears: bool = True
 
     @property
-    def exits_early(self) -> bool:
-        """Whether a run may end before its last step."""
-        return self.readout is not None and self.readout.early_exit
+    def marked(self) -> bool:
+        """Whether the input marks the end of a run."""
+        return isinstance(self.gate, MarkGateConfig)
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether all parts are reset at the end of a run."""
+        return self.gate is not None and self.clears
 
 
 class Accelerator(wiring.Component):
     """Beats of input in, a class per sample out; or the output's beats, if no class is to be made of them.
 
     Where a run may end early, its result is kept in a register, and all layers are reset as soon as it is there; what
-    is left of the run's input is thrown away (:class:`.InputGate`).
+    is left of the run's input is thrown away (:class:`.InputGate`). The same happens where the input marks the end of
+    runs (:class:`.MarkGate`), unless the state is kept: then the next run begins when the result has been taken.
 
     Behind each layer, the nets ``spikes_<layer>_valid``, ``_ready`` and ``_payload`` show every spike
     (the masks alone, also where potentials travel with them).
@@ -91,10 +104,10 @@ class Accelerator(wiring.Component):
     def __init__(self, config: AcceleratorConfig, layers: Sequence[SpikingLayer]) -> None:
         self.config = config
         self.layers = layers
-        #: Where runs may end early: one does, and all layers are reset.
+        #: Where runs may end early or marked: one does, and all layers are reset.
         self.flush = Signal(name="run_flush")
         super().__init__({
-            "i": In(beat_stream(config.input_items, config.input_item_bits)),
+            "i": In(beat_stream(config.input_items, config.input_item_bits, marked=config.marked)),
             "o": Out(beat_stream(*config.output_beats[:2]) if config.readout is None
                      else stream.Signature(self._result_shape(config.readout))),
             **self._memory_ports(),
@@ -122,12 +135,12 @@ class Accelerator(wiring.Component):
         m = Module()
         config = self.config
         flush = self.flush
-        if config.exits_early:
+        if config.breaks_off:
             run_domain(m, platform, flush)
 
         def add(name: str, part: wiring.Component) -> Any:
             """A part that works on one run after the other."""
-            if config.exits_early:
+            if config.breaks_off:
                 add_resettable(m, platform, name, part, flush)
             else:
                 m.submodules[name] = part
@@ -139,12 +152,14 @@ class Accelerator(wiring.Component):
             for k, source in enumerate(sources):
                 consumers[source].append(getattr(layer, f"i{k}"))
         source_stream: Any = wiring.flipped(self.i)
-        if config.exits_early:
-            m.submodules.gate = gate = InputGate(InputGateConfig(
-                items=config.input_items, item_bits=config.input_item_bits, beats=config.input_beats))
+        gate: Any = None
+        if config.gate is not None:
+            gate = MarkGate(config.gate) if isinstance(config.gate, MarkGateConfig) else InputGate(config.gate)
+            m.submodules.gate = gate
             wiring.connect(m, source_stream, gate.i)
-            m.d.comb += gate.flush.eq(flush)
             source_stream = gate.o
+            if isinstance(gate, InputGate):
+                m.d.comb += gate.flush.eq(flush)
         if config.encoder is not None:
             encoder = add("encoder", Encoder(config.encoder))
             wiring.connect(m, source_stream, encoder.i)
@@ -171,13 +186,16 @@ class Accelerator(wiring.Component):
                                                self.o.valid & self.o.ready & last))
         all_there = Cat(complete).all() if complete else Const(1)
         if config.readout is None:
-            self._raster(m, result, last, all_there)
+            self._raster(m, result, last, all_there, gate)
             return m
         readout = add("readout", Readout(config.readout))
         wiring.connect(m, result, readout.i)
+        if isinstance(gate, MarkGate):
+            m.d.comb += [readout.ended.eq(gate.ended), readout.length.eq(gate.length),
+                         gate.release.eq(readout.o.valid & readout.o.ready)]
         m.d.comb += last.eq(1)
         given: Any = readout.o
-        if config.exits_early:
+        if config.breaks_off:
             held_q, valid_q = Signal.like(readout.o.payload), Signal()
             m.d.comb += [flush.eq(readout.o.valid & (~valid_q | self.o.ready)), readout.o.ready.eq(flush),
                          self.o.valid.eq(valid_q), self.o.payload.eq(held_q)]
@@ -200,14 +218,24 @@ class Accelerator(wiring.Component):
         m.d.comb += [self.o.payload["class"].eq(given.payload), self.o.payload["invalid"].eq(self._invalid(m))]
         return m
 
-    def _raster(self, m: Module, result: Any, last: Signal, all_there: Any) -> None:
+    def _raster(self, m: Module, result: Any, last: Signal, all_there: Any, gate: Any) -> None:
         """The output's beats as they are; the last one of a run when all layers are through."""
-        beats = self.config.output_beats[2]
-        beat_q = Signal(index_shape(beats))
-        m.d.comb += [last.eq(beat_q == beats - 1), self.o.valid.eq(result.valid & (all_there | ~last)),
+        _, _, beats, windows = self.config.output_beats
+        beat_q, window_q = Signal(index_shape(beats)), Signal(index_shape(windows))
+        window_ends, moves = beat_q == beats - 1, Signal()
+        m.d.comb += [self.o.valid.eq(result.valid & (all_there | ~last)), moves.eq(self.o.valid & self.o.ready),
                      result.ready.eq(self.o.ready & (all_there | ~last)), self.o.payload.eq(result.payload)]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += beat_q.eq(Mux(last, 0, beat_q + 1))
+        if isinstance(gate, MarkGate):
+            m.d.comb += [last.eq(window_ends & gate.ended & (window_q + 1 == gate.length)),
+                         gate.release.eq(moves & last)]
+            if self.config.clears:
+                m.d.comb += self.flush.eq(gate.release)
+        else:
+            m.d.comb += last.eq(window_ends & (window_q == windows - 1))
+        with m.If(moves):
+            m.d.sync += beat_q.eq(Mux(window_ends, 0, beat_q + 1))
+            with m.If(window_ends):
+                m.d.sync += window_q.eq(Mux(last, 0, window_q + 1))
 
     def _complete(self, m: Module, name: str, moves: Any, run_beats: int, leaves: Any) -> Any:
         """Whether a layer has given all beats of the run whose result is next, before that ``leaves``."""

@@ -19,20 +19,24 @@ from .flat_array import FlatArray
 __all__ = ["beat_layout", "beat_masks", "beat_stream", "index_shape", "memory_depth"]
 
 
-def beat_layout(items: int, item_bits: int, potential_bits: int = 0) -> FlatArray | data.StructLayout:
+def beat_layout(items: int, item_bits: int, potential_bits: int = 0, *,
+                marked: bool = False) -> FlatArray | data.StructLayout:
     """``items`` masks of ``item_bits`` bits, item 0 in the least significant bits.
 
-    With ``potential_bits``, a struct of these as ``mask`` and as many signed numbers of that width as ``potential``.
+    With ``potential_bits``, a struct of these as ``mask`` and as many signed numbers of that width as ``potential``; if
+    it is ``marked``, one of ``mask`` and a bit ``last``.
     """
     masks = FlatArray(unsigned(item_bits), items)
+    if marked:
+        return data.StructLayout({"mask": masks, "last": 1})
     if not potential_bits:
         return masks
     return data.StructLayout({"mask": masks, "potential": FlatArray(signed(potential_bits), items)})
 
 
-def beat_stream(items: int, item_bits: int, potential_bits: int = 0) -> stream.Signature:
+def beat_stream(items: int, item_bits: int, potential_bits: int = 0, *, marked: bool = False) -> stream.Signature:
     """A stream of beats."""
-    return stream.Signature(beat_layout(items, item_bits, potential_bits))
+    return stream.Signature(beat_layout(items, item_bits, potential_bits, marked=marked))
 
 
 def beat_masks(payload: Any) -> Any:

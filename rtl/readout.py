@@ -38,6 +38,8 @@ class ReadoutConfig:
         Width of the membrane potentials that decide, or decide between equal scores; 0 if the lowest index does.
     early_exit : bool
         The run ends with the window of the first spike.
+    marked : bool
+        The run ends with its window number ``length`` as soon as ``ended`` says so; ``windows`` at most.
     """
 
     kind: Literal["weighted", "first", "potential"]
@@ -49,6 +51,7 @@ class ReadoutConfig:
     step_weights: tuple[tuple[int, ...], ...] = ()
     membrane_bits: int = 0
     early_exit: bool = False
+    marked: bool = False
 
     @property
     def group_beats(self) -> int:
@@ -90,6 +93,7 @@ class Readout(wiring.Component):
     -------
     i : In(beat stream)
     o : Out(stream of class index)
+    ended, length : In(1), In(range(windows + 1)), if runs are marked
     """
 
     def __init__(self, config: ReadoutConfig) -> None:
@@ -97,6 +101,7 @@ class Readout(wiring.Component):
         super().__init__({
             "i": In(beat_stream(config.units, config.window_steps, config.membrane_bits)),
             "o": Out(stream.Signature(range(max(2, config.classes)))),
+            **({"ended": In(1), "length": In(range(config.windows + 1))} if config.marked else {}),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -115,13 +120,14 @@ class Readout(wiring.Component):
         real = Signal()
         beat_ends, group_ends, window_ends, run_ends = Signal(), Signal(), Signal(), Signal()
         mask = Signal(cfg.window_steps)
+        last_window = self.ended & (window_q + 1 == self.length) if cfg.marked else window_q == windows - 1
         m.d.comb += [
             read.eq(self.i.valid & ~finishing_q),
             real.eq((lane_q < cfg.lanes) & (class_q < cfg.classes)),
             beat_ends.eq(unit_q == cfg.units - 1),
             group_ends.eq(lane_q == cfg.group_beats * cfg.units - 1),
             window_ends.eq(group_ends & (group_q == cfg.groups - 1)),
-            run_ends.eq(window_ends & ((window_q == windows - 1) | self._fired(m, read & real, mask, run_ends))),
+            run_ends.eq(window_ends & (last_window | self._fired(m, read & real, mask, run_ends))),
             self.i.ready.eq(beat_ends & ~finishing_q),
         ]
         with m.If(read):

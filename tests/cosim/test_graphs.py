@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from spikeloom.model.inputs import BernoulliInput, Input, SpikeInput, StaticInpu
 from spikeloom.model.network import Network, Population, Projection, Readout
 from spikeloom.model.neurons.types import Integrator, Neuron
 from spikeloom.model.numerics import Shift
+from spikeloom.model.samples import of_lengths
 
 
 @pytest.mark.parametrize(("maker", "seed"), [*((random_graph, seed) for seed in range(5)),
@@ -87,6 +89,19 @@ def test_a_stream_in_pieces(tmp_path: Path) -> None:
     assert prove(tmp_path / "build", samples[:20]).ok
     with pytest.raises(SpikeloomError, match="reset_cycles must not be given for network loop: it keeps its state"):
         simulate(tmp_path / "build", samples, reset_cycles=(100,))
+
+
+@pytest.mark.parametrize("state", ["clear", "keep"])
+@pytest.mark.parametrize("kind", ["last_potential", "raster"])
+def test_the_stream_marks_the_last_step(tmp_path: Path, state: Literal["clear", "keep"],
+                                        kind: Literal["last_potential", "raster"]) -> None:
+    network = replace(recurrent(300, SpikeInput(shape=(6,))), readout=Readout(kind=kind), state=state, length="marked")
+    rng = np.random.default_rng(1)
+    samples = of_lengths([rng.random((length, 6)) < 0.1 for length in [300, 1, 2, *rng.integers(1, 300, 17)]], 300)
+    fold = Fold(layers=(LayerFold(lanes=12, neuron_units=4), LayerFold(lanes=4)))
+    build(make_plan(network, fold), tmp_path / "build")
+    lint(tmp_path / "build")
+    assert prove(tmp_path / "build", samples).ok
 
 
 def test_a_static_input_lasts_for_many_windows(tmp_path: Path) -> None:

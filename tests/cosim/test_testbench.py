@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.networks import make_external, random_conv_network, random_fold, random_network
+from support.networks import make_external, marked, random_conv_network, random_fold, random_graph, random_network
 from support.simulators import icarus_program
 
 from spikeloom.cosim.verilator import find_verilator
@@ -24,7 +24,8 @@ def said(folder: Path, *command: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(("maker", "external", "seed"), [
-    (random_network, False, 4), (random_conv_network, False, 5), (random_network, True, 6)])
+    (random_network, False, 4), (random_conv_network, False, 5), (random_network, True, 6),
+    (marked(random_graph, keep=False), False, 7)])
 def test_icarus(tmp_path: Path, maker: object, external: bool, seed: int) -> None:
     iverilog = icarus_program()
     rng = np.random.default_rng(seed)

@@ -15,6 +15,7 @@ from spikeloom.gen.plan import make_plan
 from spikeloom.model import golden
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, StaticInput
 from spikeloom.model.numerics import Shift
+from spikeloom.model.samples import encode_input
 
 
 @settings(max_examples=30, deadline=None)
@@ -59,7 +60,7 @@ def test_events_are_active_channels(seed: int) -> None:
     plan = make_plan(network, random_fold(rng, network))
     samples = random_samples(rng, network, 3)
     counts = count_cycles(plan, samples)
-    signals = [golden.encode_input(network, samples), *golden.run(network, samples).spikes]
+    signals = [encode_input(network, samples), *golden.run(network, samples).spikes]
     for index, layer in enumerate(plan.layers):
         signal = signals[index] != 0
         if signal.ndim == 3:  # an event carries a window's steps

@@ -16,6 +16,7 @@ from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
 from spikeloom.model.numerics import Decay, Multiply, Shift
+from spikeloom.model.samples import encode_input
 
 Strategies = Callable[..., st.SearchStrategy[Network]]
 
@@ -250,7 +251,7 @@ def test_no_samples() -> None:
 def test_pixels_keep_their_highest_bits(bits: int) -> None:
     network = Network.chain(name="bits", input=StaticInput(shape=(256,), bits=bits), steps=1, readout=Readout.count(),
                       layers=one_neuron([[1] * 256], 0, steps=1).layers)
-    got = golden.encode_input(network, np.arange(256, dtype=np.uint8)[None])
+    got = encode_input(network, np.arange(256, dtype=np.uint8)[None])
     assert got[0].tolist() == [p // 2 ** (8 - bits) for p in range(256)]
     assert got.dtype == np.uint8
 
@@ -258,7 +259,7 @@ def test_pixels_keep_their_highest_bits(bits: int) -> None:
 def test_spikes_may_be_bool_and_of_any_shape_of_that_size() -> None:
     network = one_neuron([1, 1, 1, 1], 1, steps=2)
     spikes = np.random.default_rng(0).integers(0, 2, (3, 2, 2, 2)).astype(bool)
-    assert np.array_equal(golden.encode_input(network, spikes), spikes.reshape(3, 2, 4))
+    assert np.array_equal(encode_input(network, spikes), spikes.reshape(3, 2, 4))
 
 
 STATIC = one_neuron([1, 1, 1, 1], 1, steps=2, static=True)

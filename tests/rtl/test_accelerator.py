@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from support.networks import (
     MEMORY,
     hardware_run,
     make_external,
+    marked,
     random_conv_network,
     random_fold,
     random_graph,
@@ -99,6 +101,14 @@ def test_graphs_of_maps(seed: int) -> None:
 @given(seed=st.integers(0, 10**9))
 def test_graphs_at_length(seed: int, maker: Callable[[np.random.Generator], Network]) -> None:
     check(seed, maker)
+
+
+@pytest.mark.parametrize("options", [{}, {"isolated": False}, {"isolated": False, "gap": 0.3, "stall": 0.5}])
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("maker", [random_graph, random_map_graph])
+def test_marked_runs(maker: Callable[[np.random.Generator], Network], keep: bool, options: dict[str, Any]) -> None:
+    for seed in range(4):
+        check(seed, marked(maker, keep), **options)
 
 
 @pytest.mark.parametrize("maker", [random_graph, random_map_graph])

@@ -18,6 +18,7 @@ from spikeloom.rtl.delay import Delay, DelayConfig, Feedback
 from spikeloom.rtl.encoder import Encoder, EncoderConfig
 from spikeloom.rtl.fork import Fork
 from spikeloom.rtl.layer_inputs import LayerInputs, SourceConfig
+from spikeloom.rtl.mark_gate import MarkGate, MarkGateConfig
 from spikeloom.rtl.replay import Replay, ReplayConfig
 
 WEATHER = [{}, {"gap": 0.3, "stall": 0.4, "seed": 3}]
@@ -155,3 +156,43 @@ def test_fork_and_turns(turn_beats: int, weather: dict[str, Any]) -> None:
     turns = np.array(values).reshape(-1, turn_beats)
     assert [value for _, value in got] == np.repeat(turns, 2, axis=0).ravel().tolist()
     assert memory_bits(Pair(turn_beats, window)) == 2 * window * 2
+
+
+class Released(wiring.Component):
+    """A mark gate that is released two cycles after a run's last beat."""
+
+    def __init__(self, config: MarkGateConfig) -> None:
+        self.gate = MarkGate(config)
+        super().__init__({"i": In(self.gate.i.signature.flip()), "o": Out(self.gate.o.signature)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.gate = gate = self.gate
+        wiring.connect(m, wiring.flipped(self.i), gate.i)
+        wiring.connect(m, gate.o, wiring.flipped(self.o))
+        ended_q = Signal()
+        m.d.sync += ended_q.eq(gate.ended & ~gate.release)
+        m.d.comb += gate.release.eq(ended_q)
+        return m
+
+
+@pytest.mark.parametrize("weather", WEATHER)
+def test_mark_gate(weather: dict[str, Any]) -> None:
+    """Marks count in the last beat of a step only; without one a run ends with its last possible step."""
+    beats, steps, lengths = 3, 4, [2, 4, 1, 4, 3]
+    marked = [True, False, True, True, True]
+    values = np.random.default_rng(1).integers(0, 4, sum(lengths) * beats).tolist()
+    stimulus, ends = [], []
+    for length, mark in zip(lengths, marked, strict=True):
+        for beat_number in range(length * beats):
+            last = beat_number == length * beats - 1
+            ignored = beat_number % beats < beats - 1  # a mark where none counts
+            stimulus.append(values[len(stimulus)] | ((last and mark) or ignored) << 2)
+        ends.append(len(stimulus))
+    dut = Released(MarkGateConfig(items=2, item_bits=1, beats=beats, steps=steps))
+    sent, got, seen = run_streams(dut, stimulus, len(values), marks=dut.gate.release, **weather)
+    assert [value for _, value in got] == values
+    assert sent == [cycle for cycle, _ in got]  # latency 0
+    assert [cycle for cycle, _ in seen["marks"]] == [sent[end - 1] + 2 for end in ends[:-1]]
+    if not weather:
+        assert [sent[end] for end in ends[:-1]] == [cycle + 1 for cycle, _ in seen["marks"]]

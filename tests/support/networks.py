@@ -14,7 +14,6 @@ import numpy.typing as npt
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan, Table
-from spikeloom.model import golden
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.connections import Connection, Lateral, OneToOne, Sparse
 from spikeloom.model.errors import SpikeloomError
@@ -48,6 +47,7 @@ from spikeloom.model.neurons.parts import (
 )
 from spikeloom.model.neurons.types import Integrator
 from spikeloom.model.numerics import Decay, Multiply, Shift, Shifts
+from spikeloom.model.samples import checked_samples, of_lengths, run_lengths
 from spikeloom.rtl.weight_fetch import weight_table
 
 from .stream_bench import run_streams
@@ -199,6 +199,9 @@ def random_graph(rng: Rng) -> Network:
             for index in range(len(endless.layers)):
                 layer_bounds(endless, index)
             network = endless
+    if rng.random() < 0.3:
+        with suppress(SpikeloomError):  # not of every input and readout
+            network = replace(network, length="marked")
     if network.late_layers and network.readout.early_exit:
         network = replace(network, readout=replace(network.readout, early_exit=False))
     paced = all(any(s.index <= k for s in layer.sources) for k, layer in enumerate(network.layers))
@@ -270,6 +273,18 @@ def random_map_graph(rng: Rng) -> Network:
         projections=tuple(projections))
 
 
+def marked(maker: Callable[[Rng], Network], keep: bool) -> Callable[[Rng], Network]:
+    """Graphs whose runs' ends are marked."""
+    def make(rng: Rng) -> Network:
+        while True:
+            with suppress(SpikeloomError):
+                network = replace(maker(rng), length="marked", state="keep" if keep else "clear")
+                for index in range(len(network.layers)):
+                    layer_bounds(network, index)
+                return network
+    return make
+
+
 def random_conv_network(rng: Rng) -> Network:
     """A small convolutional network: kernels, strides, padding, pools, depthwise layers left to chance."""
     static = bool(rng.random() < 0.5)
@@ -327,13 +342,13 @@ def random_fold(rng: Rng, network: Network) -> Fold:
         layers[index] = replace(layers[index], inputs_per_cycle=int(rng.choice(banks)))
     by_step = network.readout.early_exit and network.readout.ties == "membrane"
     windows = [w for w in range(1, network.steps + 1) if network.steps % w == 0]
-    windows = [1] if network.recurrent or by_step else windows
+    windows = [1] if network.recurrent or network.marked or by_step else windows
     return Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)))
 
 
 def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:
     """The fold with the weights of some layers in external memory."""
-    if network.readout.kind == "raster" or network.readout.early_exit:
+    if network.readout.kind == "raster" or network.readout.early_exit or network.marked:
         return fold
     layers = tuple(
         replace(layer, inputs_per_cycle=1, external_bus_bits=int(rng.choice([32, 64])),
@@ -346,20 +361,25 @@ def random_samples(rng: Rng, network: Network, count: int) -> npt.NDArray[np.uin
     if network.takes_values:
         images = rng.integers(0, 256, (count, *network.input.shape), dtype=np.uint8)
         return np.where(rng.random(images.shape) < 0.5, images, np.uint8(0))
-    return (rng.random((count, network.steps, *network.input.shape)) < 0.3).astype(np.uint8)
+    spikes = (rng.random((count, network.steps, *network.input.shape)) < 0.3).astype(np.uint8)
+    if network.marked:
+        return of_lengths([run[:rng.integers(1, network.steps + 1)] for run in spikes], network.steps)
+    return spikes
 
 
 def input_beats(plan: Plan, samples: npt.NDArray[np.uint8]) -> list[int]:
     """The input stream's payloads."""
-    encoded = golden.checked_samples(plan.network, samples)
+    encoded, lengths = checked_samples(plan.network, samples), run_lengths(plan.network, samples)
     window, bits = plan.window_steps, plan.input_bits
     payloads = []
-    for sample in encoded:
-        for v in range(plan.input_windows):
+    for sample, length in zip(encoded, lengths, strict=True):
+        for v in range(length if plan.network.marked else plan.input_windows):
             masks = sample if plan.network.takes_values else (
                 sample[v * window:(v + 1) * window].astype(int) << np.arange(window)[:, None]).sum(axis=0)
             for beat in plan.channels[0].index:
                 payloads.append(sum(int(masks[c]) << (i * bits) for i, c in enumerate(beat) if c >= 0))
+        if plan.network.marked:
+            payloads[-1] |= 1 << plan.channels[0].units * bits
     return payloads
 
 
@@ -414,15 +434,18 @@ def hardware_run(plan: Plan, samples: npt.NDArray[np.uint8], *, gap: float = 0.0
     """Run in Amaranth's simulator: classes, spikes of every layer, latencies, and cycles of the results."""
     dut: Any = plan.accelerator()
     payloads = input_beats(plan, samples)
-    count, per_sample = len(samples), len(payloads) // len(samples)
-    exits = plan.network.readout.early_exit
-    result_beats = plan.channels[plan.network.output_index + 1].beats * plan.windows if plan.readout is None else 1
+    count, exits = len(samples), plan.network.breaks_off
+    windows = run_lengths(plan.network, samples) // plan.window_steps
+    sizes = ((windows if not plan.network.takes_values else np.ones(count, np.int64)) * plan.channels[0].beats).tolist()
+    result_beats = [1] * count
+    if plan.readout is None:
+        result_beats = (windows * plan.channels[plan.network.output_index + 1].beats).tolist()
     sent, received, seen = run_streams(
-        dut, payloads, count * result_beats, gap=gap, stall=stall, seed=seed, background=[
+        dut, payloads, sum(result_beats), gap=gap, stall=stall, seed=seed, background=[
             _memory(dut, plan, table) for table in plan.tables], limit_cycles=500_000,
-        wait_between=per_sample if isolated else 0, per_result=result_beats, marks=dut.flush if exits else None,
+        wait_between=sizes if isolated else (), per_result=result_beats, marks=dut.flush if exits else None,
         watch={layer.config.synapse.name: layer.o for layer in dut.layers})
-    received = received[result_beats - 1::result_beats]
+    received = [received[end - 1] for end in np.cumsum(result_beats)]
     spikes = []
     for k, layer in enumerate(plan.network.layers):
         beats = seen[layer.name]
@@ -430,9 +453,10 @@ def hardware_run(plan: Plan, samples: npt.NDArray[np.uint8], *, gap: float = 0.0
             ends = [-1, *(cycle for cycle, _ in seen["marks"])]
             runs = [[payload for cycle, payload in beats if ends[n] < cycle <= ends[n + 1]] for n in range(count)]
         else:
-            size = plan.channels[k + 1].beats * plan.windows
-            runs = [[payload for _, payload in beats[n * size:(n + 1) * size]] for n in range(count)]
+            edges = [0, *np.cumsum(windows * plan.channels[k + 1].beats)]
+            runs = [[payload for _, payload in beats[a:b]] for a, b in pairwise(edges)]
         spikes.append(spikes_of(plan, k, runs))
-    latency = [cycle - sent[n * per_sample] for n, (cycle, _) in enumerate(received)]
+    firsts = [0, *np.cumsum(sizes)]
+    latency = [cycle - sent[firsts[n]] for n, (cycle, _) in enumerate(received)]
     return ([0 if plan.readout is None else value for _, value in received], spikes, latency,
             [cycle - sent[0] for cycle, _ in received])
