@@ -2,8 +2,9 @@
 
     python examples/user_neuron.py
 
-Two registers, one function for one time step: everything else (golden model, proved widths, cycle model, Verilog,
-co-simulation, the text of the equations) follows from it. The network file holds the recorded operations, no code.
+Two registers, one function for one time step: everything else (training, golden model, proved widths, cycle model,
+Verilog, co-simulation, the text of the equations) follows from it. The network file holds the recorded operations, no
+code.
 
 Resonate-and-fire (Izhikevich, 2001), with a rotation by shear so that it needs no multiplier: input makes the neuron
 oscillate, and it fires when inputs come in step with it.
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 import spikeloom
 from spikeloom.cosim.simulate import SimResult
@@ -26,6 +29,7 @@ from spikeloom.model.network import Network, Population, Projection, Readout, Sp
 from spikeloom.model.network_file import load_network, save_network
 from spikeloom.model.neurons.neuron_type import NeuronType, Registers
 from spikeloom.model.neurons.program import Number, select
+from spikeloom.model.neurons.tensors import trained
 from spikeloom.model.neurons.types import Integrator
 from spikeloom.model.neurons.wording import equations
 from spikeloom.model.numerics import IntArray, Shift
@@ -47,33 +51,71 @@ class Resonator(NeuronType):
         return spike, position
 
 
-def make_network() -> Network:
+RESONATORS = Resonator(threshold=np.random.default_rng(0).integers(60, 120, 24))
+OUTPUTS = Integrator(membrane=Shift(4))
+
+
+def make_network(hidden: npt.NDArray[np.int64], output: npt.NDArray[np.int64]) -> Network:
     """24 resonators that hear 16 channels, and an integrator for each of 4 classes behind them."""
-    rng = np.random.default_rng(0)
-
-    def dense(outputs: int, inputs: int) -> Dense:
-        return Dense(weight=rng.integers(-7, 8, (outputs, inputs)), weight_bits=4)
-
     return Network(
         name="resonators", input=SpikeInput(shape=(16,)), steps=30, output="out",
         readout=Readout(kind="last_potential"),
-        populations=(Population(name="resonators", shape=(24,), neuron=Resonator(threshold=rng.integers(60, 120, 24))),
-                     Population(name="out", shape=(4,), neuron=Integrator(membrane=Shift(4)))),
-        projections=(Projection(source="input", target="resonators", connection=dense(24, 16)),
-                     Projection(source="resonators", target="out", connection=dense(4, 24))))
+        populations=(Population(name="resonators", shape=(24,), neuron=RESONATORS),
+                     Population(name="out", shape=(4,), neuron=OUTPUTS)),
+        projections=(Projection(source="input", target="resonators", connection=Dense(weight=hidden, weight_bits=4)),
+                     Projection(source="resonators", target="out", connection=Dense(weight=output, weight_bits=4))))
+
+
+def make_data(count: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Samples (N, 30, 16) of four classes: channels 4 k to 4 k + 3 swing with the resonators in class k."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, count)
+    swing = 0.2 + 0.2 * np.cos(np.arange(30) / 4 + rng.uniform(0, 2 * np.pi, (count, 1)))
+    chance = np.full((count, 30, 16), 0.2)
+    chance[np.arange(16) // 4 == labels[:, None, None] + np.zeros((1, 30, 1))] = np.repeat(swing, 4)
+    return (rng.random(chance.shape) < chance).astype(np.uint8), labels
+
+
+def train(samples: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], epochs: int) -> Network:
+    """The network after some epochs; weights are rounded on the way forward, so that what is trained is what is built."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(3 * torch.randn(24, 16)), torch.nn.Parameter(2 * torch.randn(4, 24))]
+    optimizer = torch.optim.Adam(weights, lr=0.3)
+    threshold = torch.tensor(RESONATORS.threshold)
+
+    def rounded(weight: torch.Tensor) -> torch.Tensor:
+        return weight + (weight.round().clamp(-7, 7) - weight).detach()
+
+    x = torch.tensor(samples, dtype=torch.float32).swapaxes(0, 1)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(labels)).split(100):
+            drive = x[:, batch] @ rounded(weights[0]).T
+            spikes, _ = trained(RESONATORS.program, drive, {"threshold": threshold}, width=80)
+            _, potentials = trained(OUTPUTS.program, spikes @ rounded(weights[1]).T, {}, width=80)
+            loss = torch.nn.functional.cross_entropy(potentials[-1] / 10, torch.tensor(labels)[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return make_network(*(rounded(weight).detach().long().numpy() for weight in weights))
 
 
 def main(folder: Path) -> SimResult:
     """From the network to the proof, in ``folder``."""
-    network = make_network()
-    print("\n".join(equations(network.populations[0].neuron.program)))
+    print("\n".join(equations(RESONATORS.program)))
+    samples, labels = make_data(1000, seed=1)
+    test_samples, test_labels = make_data(500, seed=2)
+    for epochs in (0, 10):
+        network = train(samples, labels, epochs)
+        right = golden.run(network, test_samples).classes == test_labels
+        print(f"accuracy after {epochs} epochs: {right.mean():.1%}")
     save_network(network, folder / "resonators.snn")
     assert load_network(folder / "resonators.snn").hash == network.hash
-    samples = (np.random.default_rng(1).random((50, 30, 16)) < 0.15).astype(np.uint8)
-    spikes = golden.run(network, samples).spikes[[layer.name for layer in network.layers].index("resonators")]
+    test_samples, test_labels = test_samples[:100], test_labels[:100]
+    spikes = golden.run(network, test_samples).spikes[0]
     print(f"spikes per neuron and step: {spikes.mean():.3f}")
     spikeloom.write(spikeloom.compile(network, "balanced"), folder / "build")
-    result = spikeloom.simulate(folder / "build", samples)
+    result = spikeloom.simulate(folder / "build", test_samples, test_labels)
     print(f"{result.samples} samples through the Verilog: {result.mismatches} mismatches, {result.cycles_mispredicted} "
           f"mispredicted cycle counts, {result.cycles_mean:.0f} cycles each")
     return result
