@@ -77,7 +77,7 @@ def make_data(count: int, seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray
 
 
 def train(samples: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], epochs: int) -> Network:
-    """The network after some epochs; weights are rounded on the way forward, so that what is trained is what is built."""
+    """The network after some epochs. Weights are rounded on the way forward: what is trained is what is built."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     weights = [torch.nn.Parameter(3 * torch.randn(24, 16)), torch.nn.Parameter(2 * torch.randn(4, 24))]
