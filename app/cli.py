@@ -23,7 +23,9 @@ from spikeloom.data_options import (
     samples_option,
     split_option,
 )
+from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.paths import shown
+from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, import_nir, is_nir, save_spikes
 from spikeloom.train_command import train
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def main() -> None:
       spikeloom demo                                          all of it, on a shipped network
       spikeloom train --hidden 400-400 -o runs/a              train, quantised from the start
       spikeloom quantize runs/b/network.fsnn -o b.snn         or quantise a float network
+      spikeloom import model.nir --dialect snntorch --data d.npz -o c.snn     or take one from another framework
       spikeloom eval fashion-mnist-400-400                    accuracy of the integer golden model
       spikeloom check fashion-mnist-400-400 --fold fast       what each layer becomes, and its cycles
       spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
@@ -75,6 +78,7 @@ def main() -> None:
 
 
 main.add_command(train)
+main.add_command(import_nir)
 
 
 @main.command("list")
@@ -179,26 +183,46 @@ def _sim_rows(result: SimResult, clock_mhz: float) -> list[tuple[str, Any]]:
 @data_option
 @split_option
 @samples_option
+@click.option("--float", "in_float", is_flag=True, help="Of a NIR file: in the arithmetic of its dialect.")
+@dialect_options
+@click.option("--save", type=click.Path(path_type=Path), help="Write the spikes of all populations, scores, potentials "
+              "and classes to this .npz.")
 @json_option
-def evaluate(network: str, data: str | None, split: str | None, samples: int | None, as_json: bool) -> None:
-    """Accuracy of NETWORK by the integer golden model.
+def evaluate(network: str, data: str | None, split: str | None, samples: int | None, in_float: bool,
+             dialect: str | None, settings: tuple[str, ...], single_spike: bool, save: Path | None,
+             as_json: bool) -> None:
+    """Accuracy of NETWORK by the integer golden model; of a NIR file by its float semantics.
 
     \b
     Examples:
       spikeloom eval fashion-mnist-400-400
       spikeloom eval runs/a/network.snn --data my.npz --samples 1000 --json
+      spikeloom eval model.nir --float --dialect snntorch --data spikes.npz --save spikes_float.npz
     """
+    if is_nir(network) != in_float:
+        raise SpikeloomError(f"{network}: --float goes with a NIR file, and a NIR file with --float"
+                             + ("; `spikeloom import` makes integers of it" if is_nir(network) else ""))
+    if in_float:
+        evaluate_nir(network, dialect, settings, single_spike, data, split, samples, save, as_json)
+        return
+    from spikeloom.model import golden
     net = spikeloom.load(network)
     loaded = data_for(net, data, samples, split)
     with bar("golden model", len(loaded)) as advance:
         result = spikeloom.evaluate(net, loaded, progress=advance)
     value = {"network": net.name, "hash": net.hash, "data": loaded.name, "samples": result.samples,
              "accuracy": result.accuracy, "active": result.active}
+    if save is not None:
+        full = golden.run(net, loaded.images)
+        save_spikes(save, {layer.name: spikes for layer, spikes in zip(net.layers, full.spikes, strict=True)},
+                    full.scores, full.potentials, full.classes)
+        value["saved"] = str(save)
     print_table(as_json, value, f"{net.name}: {net.topology}, {net.duration}", [
         ("data", f"{loaded.name}, {loaded.split}"), ("samples", f"{result.samples:,}"),
         ("accuracy", f"{result.accuracy:.2%}"),
         *((f"neurons active in {layer.name}", f"{share:.1%}")
           for layer, share in zip(net.layers, result.active, strict=True)),
+        *([] if save is None else [("saved", save)]),
     ])
 
 
@@ -211,17 +235,25 @@ def evaluate(network: str, data: str | None, split: str | None, samples: int | N
 @click.option("--samples", type=click.IntRange(1), default=200, show_default=True,
               help="Samples on which cycles are predicted.")
 @click.option("--no-cycles", is_flag=True, help="Widths and memories only: needs no data.")
+@dialect_options
+@click.option("--picture", type=click.Path(path_type=Path), help="Of a NIR file: draw its graph (.svg, .png, .pdf).")
 @clock_option
 @json_option
 def check(network: str, fold: str, device: str | None, bus_bits: int, data: str | None, samples: int, no_cycles: bool,
-          clock_mhz: float, as_json: bool) -> None:
-    """What each layer of NETWORK becomes: widths, memories, predicted cycles. Generates nothing.
+          dialect: str | None, settings: tuple[str, ...], single_spike: bool, picture: Path | None, clock_mhz: float,
+          as_json: bool) -> None:
+    """What each layer of NETWORK becomes: widths, memories, predicted cycles; of a NIR file, what each node becomes.
+    Generates nothing.
 
     \b
     Examples:
       spikeloom check fashion-mnist-400-400 --fold fast
       spikeloom check my.snn --fold my_fold.json --data my.npz --json
+      spikeloom check model.nir --dialect norse --picture graph.svg
     """
+    if is_nir(network):
+        check_nir(network, dialect, settings, single_spike, picture, as_json)
+        return
     from spikeloom.gen.build import describe
     from spikeloom.gen.cycles import count_cycles
     from spikeloom.model.neurons.wording import equations

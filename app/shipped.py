@@ -45,4 +45,7 @@ def find(name_or_path: str | Path, suffix: str = ".snn") -> Path:
 
 def load(name_or_path: str | Path) -> Network:
     """A network by shipped name, file, or build folder."""
-    return load_network(find(name_or_path))
+    path = find(name_or_path)
+    if path.suffix == ".nir":
+        raise SpikeloomError(f"{shown(path)}: a NIR file: `spikeloom import` makes a network file of it")
+    return load_network(path)

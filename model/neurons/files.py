@@ -16,7 +16,7 @@ from ..errors import SpikeloomError
 from ..numerics import Multiply, Shift, Shifts
 from ..system.arguments import short
 from .neuron_type import NeuronType
-from .parts import Adaptation, Alpha, Clamp, DualExponential, Gain, LateCurrent, Ramp, ResetTo, Trace
+from .parts import Adaptation, Alpha, Clamp, DualExponential, Gain, LateCurrent, Offset, Ramp, ResetTo, Trace
 from .recorded import RecordedNeuron, program_from_json, program_to_json
 from .types import Integrator, Neuron
 
@@ -27,7 +27,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 PROGRAM = "program"
 NEURONS: dict[str, type[NeuronType]] = {kind.__name__: kind for kind in (Neuron, Integrator)}
 PARTS: dict[str, type] = {kind.__name__: kind for kind in (
-    Adaptation, Alpha, Clamp, DualExponential, Gain, LateCurrent, Multiply, Ramp, ResetTo, Shift, Shifts, Trace)}
+    Adaptation, Alpha, Clamp, DualExponential, Gain, LateCurrent, Multiply, Offset, Ramp, ResetTo, Shift, Shifts,
+    Trace)}
 
 
 def neuron_to_json(neuron: NeuronType) -> tuple[dict[str, Any], Arrays]:

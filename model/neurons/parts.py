@@ -187,6 +187,16 @@ class Gain(Part):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Offset(Part):
+    """What is added to the weighted input in every step, ``value`` in state LSB: finer than a bias in weight LSB."""
+
+    value: int | IntArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", constant(self.value, "offset value", -_LARGEST, _LARGEST))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ResetTo(Part):
     """After a spike the membrane potential is ``value`` (state LSB)."""
 

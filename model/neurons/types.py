@@ -11,7 +11,7 @@ from ..numerics import Decay, IntArray, Multiply, Shift, Shifts, integer_array
 from ..system.arguments import choice, short, whole
 from .intervals import MAX_BITS
 from .neuron_type import NeuronType, Registers
-from .parts import Adaptation, Clamp, Gain, Part, ResetTo, Synapse, Trace, a_decay, spent
+from .parts import Adaptation, Clamp, Gain, Offset, Part, ResetTo, Synapse, Trace, a_decay, spent
 from .program import Number, select
 
 __all__ = ["Integrator", "Neuron"]
@@ -25,6 +25,7 @@ def _check_front(neuron: Neuron | Integrator) -> None:
     if neuron.membrane is not None:
         a_decay(neuron.membrane, "membrane")
     spent(neuron.gain, "gain", Gain)
+    spent(neuron.offset, "offset", Offset)
     spent(neuron.clamp, "clamp", Clamp)
     object.__setattr__(neuron, "fraction_bits", whole(neuron.fraction_bits, "fraction_bits", 0, 16))
 
@@ -34,6 +35,8 @@ def _integrated(neuron: Neuron | Integrator, x: Number, r: Registers) -> Number:
     if neuron.gain is not None:
         x = neuron.gain(x)
     current = x << neuron.fraction_bits
+    if neuron.offset is not None:
+        current = current + neuron.offset.value
     if isinstance(neuron.synapse, Synapse):
         current = neuron.synapse.current(current, r)
     elif neuron.synapse is not None:
@@ -55,7 +58,7 @@ class Neuron(NeuronType):
 
     In every step, in this order (``x`` is the weighted input with its bias; a part that is left out is skipped)::
 
-        x       <- gain(x) << fraction_bits
+        x       <- (gain(x) << fraction_bits) + offset
         J       <- synapse(J) + x
         U       <- membrane(U) + J, within clamp
         U       <- 0 while the neuron is refractory
@@ -79,8 +82,11 @@ class Neuron(NeuronType):
         0..16: fractional bits of the states below a weight LSB.
     compare : ">" or ">="
         Fires if ``U compare threshold``.
-    reset : "zero", "subtract", "none", ResetTo or Trace
-        Membrane potential after a spike: 0, ``U - threshold``, as it is, a value; or a trace that is subtracted.
+    reset : "zero", "subtract", "subtract_again", "none", ResetTo or Trace
+        Membrane potential after a spike: 0, ``U - threshold``, as it is, a value; or a trace that is subtracted. With
+        ``subtract_again``, a membrane potential that is above the threshold after its reset has the threshold
+        subtracted once more from what is compared in the next step, not from what is kept (snnTorch with
+        ``reset_delay=False``).
     reset_delay : 0 or 1
         1: a spike resets the membrane in the next step, after its leak and input (snnTorch's ``reset_delay``).
     refractory_steps : int
@@ -89,6 +95,7 @@ class Neuron(NeuronType):
         It fires once in a run at most.
     adaptation : Adaptation or None
     gain : Gain or None
+    offset : Offset or None
     clamp : Clamp or None
     """
 
@@ -97,12 +104,13 @@ class Neuron(NeuronType):
     membrane: Decay | None = None
     fraction_bits: int = 0
     compare: Literal[">", ">="] = ">"
-    reset: Literal["zero", "subtract", "none"] | ResetTo | Trace = "zero"
+    reset: Literal["zero", "subtract", "subtract_again", "none"] | ResetTo | Trace = "zero"
     reset_delay: int = 0
     refractory_steps: int = 0
     once: bool = False
     adaptation: Adaptation | None = None
     gain: Gain | None = None
+    offset: Offset | None = None
     clamp: Clamp | None = None
 
     def __post_init__(self) -> None:
@@ -110,11 +118,13 @@ class Neuron(NeuronType):
         _check_front(self)
         choice(self.compare, "compare", (">", ">="))
         if not isinstance(self.reset, ResetTo | Trace):
-            choice(self.reset, "reset", ("zero", "subtract", "none"))
+            choice(self.reset, "reset", ("zero", "subtract", "subtract_again", "none"))
         object.__setattr__(self, "reset_delay", whole(self.reset_delay, "reset_delay", 0, 1))
         if self.reset_delay and self.reset not in ("zero", "subtract"):
             raise SpikeloomError(f"reset_delay 1 needs reset 'zero' or 'subtract', not {short(self.reset)}")
         object.__setattr__(self, "refractory_steps", whole(self.refractory_steps, "refractory_steps", 0, 255))
+        if self.refractory_steps and self.reset == "subtract_again":
+            raise SpikeloomError(f"refractory_steps must be 0 with reset 'subtract_again', not {self.refractory_steps}")
         choice(self.once, "once", (True, False))
         spent(self.adaptation, "adaptation", Adaptation)
 
@@ -134,6 +144,8 @@ class Neuron(NeuronType):
             potential = membrane = select(r.fired, later, membrane)
         if self.clamp is not None:
             potential = membrane = self.clamp(membrane)
+        if self.reset == "subtract_again":
+            potential = select(r.membrane > self.threshold, membrane - self.threshold, membrane)
         if self.refractory_steps:
             potential = membrane = select(r.refractory > 0, 0, membrane)
         if isinstance(self.reset, Trace):
@@ -169,14 +181,15 @@ class Neuron(NeuronType):
 class Integrator(NeuronType):
     """A leaky integrator that never spikes (LI), as an output whose membrane potential is read.
 
-    ``J <- synapse(J) + (gain(x) << fraction_bits);  U <- membrane(U) + J, within clamp``. Parameters as those of
-    :class:`Neuron`.
+    ``J <- synapse(J) + (gain(x) << fraction_bits) + offset;  U <- membrane(U) + J, within clamp``. Parameters as
+    those of :class:`Neuron`.
     """
 
     synapse: Decay | Synapse | None = None
     membrane: Decay | None = None
     fraction_bits: int = 0
     gain: Gain | None = None
+    offset: Offset | None = None
     clamp: Clamp | None = None
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ from spikeloom.model.neurons.parts import (
     DualExponential,
     Gain,
     LateCurrent,
+    Offset,
     Ramp,
     ResetTo,
     Trace,
@@ -127,6 +128,7 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "DualExponential": (DualExponential, {"fall": Shift(2), "rise": Shift(1)}),
     "LateCurrent": (LateCurrent, {"decay": Shift(2)}), "Ramp": (Ramp, {"taps": ((0, 1), (3, -1))}),
     "Gain": (Gain, {"multiplier": 3, "shift": 1}), "ResetTo": (ResetTo, {"value": 3}),
+    "Offset": (Offset, {"value": 3}),
     "Trace": (Trace, {"decay": Shift(1), "amount": 3}), "Adaptation": (Adaptation, {"decay": Shift(1), "amount": 3}),
     "Clamp": (Clamp, {"low": 1, "high": 3}), "Integrator": (Integrator, {
         "synapse": Shift(1), "membrane": Shift(2), "fraction_bits": 1, "gain": None, "clamp": None}),

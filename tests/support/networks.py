@@ -41,6 +41,7 @@ from spikeloom.model.neurons.parts import (
     DualExponential,
     Gain,
     LateCurrent,
+    Offset,
     Ramp,
     ResetTo,
     Trace,
@@ -119,9 +120,10 @@ def random_neuron(rng: Rng, reach: int, fraction_bits: int, neurons: int) -> Neu
                lambda: Alpha(first=decay(), second=decay()), lambda: LateCurrent(decay=decay()),
                lambda: Ramp(taps=((0, 1), (int(rng.integers(1, 4)), int(rng.integers(-2, 3)))))][rng.integers(7)]()
     gain = maybe(0.2, lambda: Gain(multiplier=constant(-9, 10), shift=int(rng.integers(0, 3))))
+    offset = maybe(0.2, lambda: Offset(value=constant(-scale // 8, scale // 8 + 1)))
     clamp = maybe(0.2, lambda: Clamp(low=-scale if rng.random() < 0.7 else None, high=scale))
     front: dict[str, Any] = {"synapse": synapse, "membrane": maybe(0.8, decay), "fraction_bits": fraction_bits,
-                             "gain": gain, "clamp": clamp}
+                             "gain": gain, "offset": offset, "clamp": clamp}
     if rng.random() < 0.08:
         return Integrator(**front)
     delayed = bool(rng.random() < 0.2)
