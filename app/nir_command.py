@@ -83,8 +83,9 @@ def check_nir(path: str, name: str | None, settings: Sequence[str], single_spike
     value: dict[str, Any] = {"file": path, "nir_version": graph.version, "dialect": None,
                              "suggested": [{"dialect": d, "why": why} for d, why in suggested(graph)],
                              "edges": [list(edge) for edge in graph.edges]}
-    nodes = {node.name: {"name": node.name, "type": node.type, "becomes": None, "exact": None, "error": None}
-             for node in graph.nodes.values()}
+    nodes: dict[str, dict[str, Any]] = {
+        node.name: {"name": node.name, "type": node.type, "becomes": None, "exact": None, "error": None}
+        for node in graph.nodes.values()}
     problem = None
     try:
         dialect = chosen(path, graph, name, settings, single_spike)

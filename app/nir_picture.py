@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.exchange.nir_file import NirGraph
+from spikeloom.model.system.paths import shown
+from spikeloom.model.system.reading import open_regular
 from spikeloom.model.system.writing import check_file, new_file
 
 __all__ = ["draw"]
 
+_TITLE = "NIR graph, drawn by spikeloom"
 _COLOURS = {"Input": "#dddddd", "Output": "#dddddd"}
 _NEURONS = ("IF", "LIF", "LI", "I", "CubaLIF", "CubaLI", "Threshold")
 
@@ -39,9 +43,17 @@ def draw(graph: NirGraph, path: Path) -> None:
     xs, ys = zip(*places.values(), strict=True)
     ax.set_xlim(min(xs) - 1.4, max(xs) + 1.4)
     ax.set_ylim(min(ys) - 1.2, max(ys) + 1.2)
-    check_file(path, lambda existing: True)
-    with new_file(path, lambda existing: True) as part:
-        figure.savefig(part, format=path.suffix.removeprefix(".") or "svg")
+    kind = path.suffix.removeprefix(".")
+    if kind not in ("svg", "png", "pdf"):
+        raise SpikeloomError(f"{shown(path)}: a picture is written as .svg, .png or .pdf")
+    check_file(path, _is_ours)
+    with new_file(path, _is_ours) as part:
+        figure.savefig(part, format=kind, metadata={"Title": _TITLE})
+
+
+def _is_ours(path: Path) -> bool:
+    with open_regular(path) as file:
+        return _TITLE.encode() in file.read(1 << 16)
 
 
 def _depths(graph: NirGraph) -> dict[str, int]:

@@ -18,6 +18,7 @@ from spikeloom.model.system.reading import MIB, read_bytes
 from spikeloom.model.system.records import STRICT, read_dataclass
 
 MAX_FILE_BYTES = MIB
+WINDOW_STEPS = 16  # of a window, if nobody says how many: lanes and neurons grow with them
 
 __all__ = ["PRESETS", "Fold", "LayerFold", "check_fold", "fold_from_dict", "load_fold"]
 
@@ -66,7 +67,8 @@ class Fold:
     input_per_beat : int
         Input channels that the input stream carries per beat.
     window_steps : int or None
-        Time steps that an event carries together (W); None for all of them, or for one where spikes come back.
+        Time steps that an event carries together (W); None for as many as divide T, 16 at most; one where spikes come
+        back, or runs are of any length.
     external_bytes : int
         Size of the memory that holds external weights.
     name : str
@@ -87,7 +89,9 @@ class Fold:
     def window(self, network: Network) -> int:
         """W in steps."""
         if self.window_steps is None:
-            return 1 if network.recurrent or network.marked else network.steps
+            if network.recurrent or network.marked:
+                return 1
+            return max(steps for steps in range(1, WINDOW_STEPS + 1) if network.steps % steps == 0)
         return self.window_steps
 
 
