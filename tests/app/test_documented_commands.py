@@ -5,10 +5,12 @@ They run in a folder in which the files that they name are: small ones, but of t
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 import shutil
+import warnings
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +19,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from support.nir_files import LIF, chain, write
 
 import spikeloom
 from spikeloom.cli import main
@@ -75,6 +78,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
                        readout=Readout.psc_sum(5, Shift(1)))
 
     save_network(network("my", 784, 12, 10), folder / "my.snn")
+    save_network(network("model", 784, 12, 10), folder / "model.snn")
+    write(folder / "model.nir", *chain(lif=LIF | {"tau": np.full(4, 1e-2), "r": np.full(4, 100.0)}))
+    spikes = (rng.random((3, 20, 4)) < 0.4).astype(np.uint8)
+    for name in ("spikes.npz", "d.npz"):
+        np.savez(folder / name, images=spikes, labels=np.array([0, 1, 2]))
     (folder / "my_fold.json").write_text(json.dumps({"layers": [{"lanes": 4}, {"lanes": 5}]}))
     save_network(network("large", 784, 700, 10, weight_bits=8), folder / "large.snn")
     for name, fold in (("fast", "fast"), ("small", "small")):
@@ -99,8 +107,8 @@ def place(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(line: str) -> Result:
     """A command line, in this folder; what it is to write is not there yet."""
     words = shlex.split(line)[1:]
-    if "-o" in words and "--force" not in words:
-        output = Path(words[words.index("-o") + 1])
+    for option in {"-o", "--save"} & set(words) if "--force" not in words else ():
+        output = Path(words[words.index(option) + 1])
         shutil.rmtree(output, ignore_errors=True)
         output.unlink(missing_ok=True)
     if "train" in words:
@@ -130,6 +138,24 @@ def test_command(place: Path, line: str) -> None:
 def test_python_of_the_pages(place: Path, page: str) -> None:
     block, = re.findall(r"^```python\n(.*?)^```", (HOUSE / page).read_text(), re.MULTILINE | re.DOTALL)
     exec(compile(block, page, "exec"), {})
+
+
+@pytest.mark.parametrize(("number", "dialect"), [(0, "snntorch"), (1, "norse-1.1"), (2, "spikingjelly")])
+def test_from_other_frameworks(place: Path, number: int, dialect: str) -> None:
+    """Each framework's code as the page shows it, and the file that it writes."""
+    importlib.import_module("support.frameworks")  # imports them without their warnings
+    page = (HOUSE / "docs" / "nir.md").read_text()
+    block = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[number]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(block, "docs/nir.md", "exec"), {})
+    assert f"--dialect {dialect}" in page
+    np.savez("spikes.npz", images=(np.random.default_rng(0).random((2, 12, 16)) < 0.5).astype(np.uint8),
+             labels=np.array([0, 1]))
+    run(f"spikeloom check model.nir --dialect {dialect}")
+    run(f"spikeloom import model.nir --dialect {dialect} --data spikes.npz -o mine.snn")
+    run("spikeloom build mine.snn -o build/from_elsewhere")
+    run("spikeloom sim build/from_elsewhere --data spikes.npz")
 
 
 @pytest.mark.parametrize("line", [

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 __all__ = ["CASES", "Case", "made"]
 
-warnings.simplefilter("ignore")
 logging.disable(logging.WARNING)
 with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
     import nir
     import norse.torch as norse
     import snntorch as snn
