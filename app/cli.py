@@ -25,7 +25,7 @@ from spikeloom.data_options import (
 )
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.paths import shown
-from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, import_nir, is_nir, save_spikes
+from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, export_nir, import_nir, is_nir, save_spikes
 from spikeloom.train_command import train
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def main() -> None:
 
 main.add_command(train)
 main.add_command(import_nir)
+main.add_command(export_nir)
 
 
 @main.command("list")

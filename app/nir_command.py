@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from spikeloom.model.exchange.dialects import Dialect
     from spikeloom.model.exchange.nir_file import NirGraph
     from spikeloom.model.exchange.real_network import RealNetwork
+    from spikeloom.model.network import Network
 
-__all__ = ["check_nir", "dialect_options", "evaluate_nir", "import_nir", "is_nir", "save_spikes"]
+__all__ = ["check_nir", "dialect_options", "evaluate_nir", "export_nir", "import_nir", "is_nir", "save_spikes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 READOUTS = ["count", "last_potential", "max_potential", "first_spike", "raster"]
@@ -143,6 +144,17 @@ def _real(path: str, name: str | None, settings: Sequence[str], single_spike: bo
         raise SpikeloomError(f"{shown(Path(path))}: {error}") from None
 
 
+def _own(path: str) -> Network | None:
+    """The network in a file that `spikeloom export` wrote."""
+    from spikeloom.model.exchange.export import own_network
+    from spikeloom.model.exchange.nir_file import read_nir
+    try:
+        return own_network(read_nir(path))
+    except SpikeloomError as error:
+        where = shown(Path(path))
+        raise SpikeloomError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from None
+
+
 def _network_name(path: str) -> str:
     import re
     return re.sub(r"[^A-Za-z0-9_.-]", "_", Path(path).stem).lstrip("_.-")[:100] or "network"
@@ -222,6 +234,7 @@ def import_nir(file: str, dialect: str | None, settings: tuple[str, ...], single
                readout: str | None, output: Path, as_json: bool) -> None:
     """A network file from the NIR file FILE, quantised.
 
+    A file that `spikeloom export` wrote becomes the network that it was; others need a --dialect.
     With --data, integer neurons are fitted to the spikes of the float ones on these samples, and compared.
 
     \b
@@ -233,6 +246,13 @@ def import_nir(file: str, dialect: str | None, settings: tuple[str, ...], single
     from spikeloom.model.exchange.integers import agreement, integer_network
     from spikeloom.model.network_file import save_network
     from spikeloom.model.readout import Readout
+    if dialect is None and (own := _own(file)) is not None:
+        save_network(own, output)
+        print_table(as_json, {"network": own.name, "hash": own.hash, "file": str(output), "dialect": None,
+                              "topology": own.topology, "steps": own.steps}, f"{own.name}: {own.topology}", [
+            ("as it was exported", f"hash {own.hash[:16]}"), ("file", output),
+            ("next", command_line("build", output, "-o", f"build/{own.name}"))])
+        return
     real, rules = _real(file, dialect, settings, single_spike)
     loaded = None if data is None else load_data(data, samples, split)
     if steps is None:
@@ -260,3 +280,24 @@ def import_nir(file: str, dialect: str | None, settings: tuple[str, ...], single
                      f"{compared.share:.2%} of {sum(compared.of.values()):,} bits: {counts}"))
     print_table(as_json, value, f"{network.name}: {network.topology}", [
         *rows, ("file", output), ("next", command_line("build", output, "-o", f"build/{network.name}"))])
+
+
+@click.command("export")
+@click.argument("network")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="NIR file to write.")
+@json_option
+def export_nir(network: str, output: Path, as_json: bool) -> None:
+    """NETWORK as a NIR file for other frameworks; `spikeloom import` makes of it what it was.
+
+    What NIR's nodes cannot say is told: it stands in the file's metadata only, where others do not look.
+
+    \b
+    Examples:
+      spikeloom export fashion-mnist-400-400 -o mine.nir
+    """
+    import spikeloom
+    from spikeloom.model.exchange.export import export_nir as write
+    net = spikeloom.load(network)
+    unsaid = write(net, output)
+    print_table(as_json, {"network": net.name, "hash": net.hash, "file": str(output), "not_in_nodes": unsaid},
+                f"{net.name}: {net.topology}", [("file", output), ("not in its nodes", "; ".join(unsaid) or "nothing")])

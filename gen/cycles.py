@@ -533,9 +533,11 @@ class _Port:
             self.inputs.work()
             return taken
         taken = np.maximum(offered, self.took + 1)
-        # (What lies in a way back from the start does not lie in its queue.)
-        if not self.source.comes_back and self.accepted >= self.depth:
-            taken = np.maximum(taken, self.left[self.accepted - self.depth] + 1)
+        before = self.accepted - (0 if self.source.comes_back else self.depth)  # in whose place it comes
+        if 0 <= before < len(self.left):
+            taken = np.maximum(taken, self.left[before] + 1)
+        elif before > len(self.left):
+            raise AssertionError("unknown")
         self.accepted += 1
         self.took = taken
         self.waiting.append(taken + 1)

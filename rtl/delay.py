@@ -83,8 +83,8 @@ class Delay(wiring.Component):
 class Feedback(wiring.Component):
     """The same on the way back to an earlier layer, for windows of one step: the spikes of a step wait until the next.
 
-    A window of zeros lies in it when a run begins (the first one, if they are endless). It takes a whole window while
-    it holds none, and so never waits for the layer that it comes back to. Latency 1, a beat per cycle; ``beats *
+    A window of zeros lies in it when a run begins (the first one, if they are endless). A beat is taken when the one of
+    the window before has left: a run does not see whether it is the first one. Latency 1, a beat per cycle; ``beats *
     items`` bits of LUT RAM.
 
     Members
@@ -115,9 +115,11 @@ class Feedback(wiring.Component):
             m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
             with m.If(beat_q == cfg.beats - 1):
                 m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
+        # The zeros of the first window lie nowhere, but take their places.
+        room = ~first_q | (beat_q < read_q)
         last = Const(0) if cfg.endless else window_q == cfg.windows - 1
         m.d.comb += [
-            queue.i.valid.eq(self.i.valid), self.i.ready.eq(queue.i.ready),
+            queue.i.valid.eq(self.i.valid & room), self.i.ready.eq(queue.i.ready & room),
             queue.i.payload.as_value().eq(Mux(last, 0, self.i.payload.as_value())),
             self.o.valid.eq(first_q | queue.o.valid), queue.o.ready.eq(self.o.ready & ~first_q),
             self.o.payload.as_value().eq(Mux(first_q, 0, queue.o.payload.as_value())),

@@ -15,8 +15,10 @@ from ..system.arguments import short
 from ..system.paths import path_of, shown
 from ..system.reading import MIB, open_regular
 
-__all__ = ["FIELDS", "NirGraph", "NirNode", "read_nir"]
+__all__ = ["FIELDS", "OWN", "NirGraph", "NirNode", "read_nir"]
 
+#: In the metadata of a file that spikeloom wrote: the network file.
+OWN = "spikeloom_network"
 MAX_FILE_BYTES = 2048 * MIB
 MAX_VALUES = 1 << 28  # of all arrays together, unpacked
 MAX_NODES = 4096
@@ -65,11 +67,14 @@ class NirGraph:
     ----------
     version : str
         Of the library that wrote the file; empty if it does not say.
+    own : bytes or None
+        The network file in it, if spikeloom wrote it.
     """
 
     version: str
     nodes: dict[str, NirNode]
     edges: tuple[tuple[str, str], ...]
+    own: bytes | None = None
 
     def sources(self, name: str) -> list[str]:
         """Nodes with an edge to this one."""
@@ -229,4 +234,11 @@ def _read(file: Any) -> NirGraph:
         if not any(node.type == kind and "." not in name for name, node in reader.nodes.items()):
             raise SpikeloomError(f"the graph has no {kind} node")
     version = reader.text(file, "version", "the file") if "version" in file else ""
-    return NirGraph(version, dict(sorted(reader.nodes.items())), tuple(sorted(reader.edges)))
+    own = None
+    metadata = reader.member(root, "metadata", "group node") if "metadata" in root else None
+    if isinstance(metadata, h5py.Group) and OWN in metadata:
+        value = reader.value(metadata, OWN, "metadata")
+        if isinstance(value, str) or value.dtype != np.uint8 or value.ndim != 1:
+            raise SpikeloomError(f"metadata: {OWN} must be bytes")
+        own = value.tobytes()
+    return NirGraph(version, dict(sorted(reader.nodes.items())), tuple(sorted(reader.edges)), own)
