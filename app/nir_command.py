@@ -36,7 +36,7 @@ def dialect_options(command: F) -> F:
     command = click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="Change a field of the "
                            "dialect: dt, decay, reset, ... (may be repeated).")(command)
     return click.option("--dialect", help="Whose rules a NIR file follows: nir, snntorch, snntorch-nodelay, norse, "
-                        "norse-1.1, sinabs, rockpool, spikingjelly.")(command)
+                        "norse-1.1, sinabs, rockpool, spyx, spikingjelly.")(command)
 
 
 def is_nir(path: str) -> bool:
@@ -54,7 +54,7 @@ def chosen(path: str, graph: NirGraph, name: str | None, settings: Sequence[str]
     if name not in DIALECTS:
         raise SpikeloomError(f"--dialect must be one of {', '.join(DIALECTS)}, not {name!r}")
     dialect = DIALECTS[name]
-    known = [f.name for f in fields(Dialect) if f.name not in ("name", "multi")]
+    known = [f.name for f in fields(Dialect) if f.name not in ("name", "multi", "old_spikes")]
     for setting in settings:
         field, equals, text = setting.partition("=")
         if not equals or field not in known:

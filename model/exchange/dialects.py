@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[str | int, ...]] = {
     "decay": ("euler", "exponential", "clip"), "synapse_gain": ("file", "unit", "kept"),
     "membrane_gain": ("file", "unit", "rest"), "if_gain": ("file", "unit"), "compare": (">", ">="),
     "reset": ("value", "zero", "subtract", "subtract_again", "none"), "reset_delay": (0, 1),
-    "start": ("zero", "v_reset", "v_leak"), "multi": (True, False),
+    "start": ("zero", "v_reset", "v_leak"), "old_spikes": (True, False), "multi": (True, False),
 }
 
 
@@ -53,6 +53,9 @@ class Dialect:
         synapse and recurrence (snnTorch's ``Leaky``), where it keeps it.
     start : "zero", "v_reset" or "v_leak"
         Membrane potential before the first step.
+    old_spikes : bool
+        A neuron's spike comes from the potential of the step before: it reaches other populations a step later. (Those
+        of the output are not shown later.)
     multi : bool
         The framework counts several spikes of a neuron in one step.
     """
@@ -67,6 +70,7 @@ class Dialect:
     reset: Literal["value", "zero", "subtract", "subtract_again", "none"] = "value"
     reset_delay: int = 0
     start: Literal["zero", "v_reset", "v_leak"] = "zero"
+    old_spikes: bool = False
     multi: bool = False
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ DIALECTS: dict[str, Dialect] = {d.name: d for d in (
     Dialect(name="sinabs", dt=1, decay="exponential", membrane_gain="rest", compare=">=", reset="subtract", multi=True),
     Dialect(name="rockpool", dt=1e-3, decay="exponential", synapse_gain="kept", compare=">=", reset="subtract",
             multi=True),
+    Dialect(name="spyx", dt=1, decay="clip", reset="subtract", reset_delay=1, old_spikes=True),
     Dialect(name="spikingjelly", dt=1e-4, synapse_gain="file", membrane_gain="file", if_gain="file", compare=">=",
             start="v_reset"),
 )}
@@ -124,6 +129,10 @@ def suggested(graph: NirGraph) -> list[tuple[str, str]]:
                 out.append(("spikingjelly", f"{why}, and names as its exporter gives them"))
             out += [("snntorch", f"{why}; of its default, a reset that is subtracted a step late"),
                     ("snntorch-nodelay", f"{why}; of reset_mechanism='zero', reset_delay=False")]
+        if tau and near(lambda n: number(n, "r") - (1 - 1 / tau[n.name]) + 1, 1, leaky):
+            out.append(("spyx", "r = 1 - 1 / tau in every node"))
+        if near(lambda n: number(n, "r"), 1, ("IF",)):
+            out += [("sinabs", "r = 1 in every IF node"), ("spyx", "r = 1 in every IF node")]
         if near(lambda n: number(n, "r"), 1e4, ("IF",)):
             out.append(("spikingjelly", "r = 1e4 = 1 / dt in every IF node"))
         if tau and near(lambda n: number(n, "r"), 1, leaky) and near(

@@ -62,8 +62,9 @@ def meaning(graph: NirGraph, dialect: Dialect, name: str) -> tuple[RealNetwork, 
 
 class _Meaning:
     def __init__(self, graph: NirGraph, dialect: Dialect) -> None:
-        self.graph, self.dialect = graph, dialect
-        self.nodes = graph.nodes
+        self.nodes, self.dialect = graph.nodes, dialect
+        self.graph = graph if not dialect.old_spikes else replace(graph, edges=tuple(
+            (a, self._past_recurrence(graph, a, b)) for a, b in graph.edges))
         self.signals: dict[str, _Signal] = {}
         self.working: list[str] = []
         #: LI nodes whose only consumer is a Threshold: one neuron without reset.
@@ -71,8 +72,8 @@ class _Meaning:
                        and [self.nodes[t].type for t in graph.targets(n.name)] == ["Threshold"]}
 
     def network(self, name: str) -> tuple[RealNetwork, list[NodeMeaning]]:
-        inputs = [n for n in self.nodes.values() if n.type == "Input" and "." not in n.name]
-        outputs = [n for n in self.nodes.values() if n.type == "Output" and "." not in n.name]
+        inputs = [n for n in self.nodes.values() if n.type == "Input" and not n.nested]
+        outputs = [n for n in self.nodes.values() if n.type == "Output" and not n.nested]
         for kind, found in (("Input", inputs), ("Output", outputs)):
             if len(found) != 1:
                 raise SpikeloomError(f"the graph must have one {kind} node, not {len(found)}")
@@ -101,6 +102,9 @@ class _Meaning:
                     raise SpikeloomError(f"node {source}: gives no spikes, and node {node_name} takes its potential; "
                                          "only an Output or Threshold node can")
                 delay = late + delays[source, node_name]
+                if self.dialect.old_spikes and source in self.nodes and not delays[source, node_name] and (
+                        self.nodes[source].type in ("IF", "LIF", "CubaLIF")):
+                    delay += 1
                 if delay > 1:
                     raise SpikeloomError(f"node {node_name}: spikes from {source} come {delay} steps late; allowed "
                                          "is 1")
@@ -110,6 +114,12 @@ class _Meaning:
                            populations=tuple(populations), projections=tuple(projections), output=names[output])
         return replace(real, populations=_ordered(real)), [self._words(n, names) for n in self.nodes.values()]
 
+    def _past_recurrence(self, graph: NirGraph, source: str, target: str) -> str:
+        """Spyx's exporter leads what comes into a recurrent layer through its recurrent weights; Spyx does not."""
+        if graph.nodes[source].type == "Input" and graph.nodes[source].nested and target.endswith(".w_rec"):
+            return graph.targets(target)[0]
+        return target
+
     # ---- signals ----
 
     def signal(self, name: str) -> _Signal:
@@ -117,7 +127,7 @@ class _Meaning:
         node = self.nodes[name]
         if name in self.signals:
             return self.signals[name]
-        if node.type == "Input" and "." not in name:
+        if node.type == "Input" and not node.nested:
             shape = self._input_shape(node)
             out = _Signal(shape, {(INPUT, 0): LinearMap.identity(shape)})
         elif name in self.merged.values():
@@ -232,6 +242,11 @@ class _Meaning:
     def _input_shape(self, node: NirNode) -> Shape:
         """Without the batch and time dimensions that some exporters write."""
         shape = tuple(int(n) for n in node.array("shape").ravel())
+        for target in (self.nodes[name] for name in self.graph.targets(node.name)):
+            if target.type in ("Affine", "Linear") and target.array("weight").shape[-1:] == shape[-1:]:
+                shape = shape[-1:]
+            elif target.type == "Conv2d":
+                shape = shape[-3:]
         while len(shape) > 3 or (len(shape) == 2 and shape[0] == 1):
             if shape[0] != 1:
                 break
@@ -323,6 +338,8 @@ class _Meaning:
             return RealNeuron(**front, threshold=threshold, compare=d.compare)
         # A late reset to zero that keeps what comes in that step is one at once.
         late = d.reset_delay if d.reset != "zero" or current_kept is not None or recurrent else 0
+        if d.old_spikes and current_kept is not None:
+            late = 0  # Spyx's CuBaLIF, unlike its LIF, resets before the decay
         if late and value.any():
             raise SpikeloomError(f"node {node.name}: v_reset must be 0 with a reset_delay of 1, not "
                                  f"{value[value != 0][0]:g}")

@@ -41,11 +41,12 @@ Value = npt.NDArray[Any] | str
 
 @dataclass(frozen=True)
 class NirNode:
-    """A node: ``type`` as NIR names it, and its fields. ``metadata`` and what nobody knows is left out."""
+    """A node: ``type`` as NIR names it, and its fields; ``nested``: of a graph within the graph."""
 
     name: str
     type: str
     fields: dict[str, Value]
+    nested: bool = False
 
     def array(self, key: str) -> npt.NDArray[Any]:
         """A field of numbers; raises :class:`.SpikeloomError` if it is text, or not finite (but for time constants)."""
@@ -93,8 +94,11 @@ class _Reader:
     nodes: dict[str, NirNode] = field(default_factory=dict)
     edges: set[tuple[str, str]] = field(default_factory=set)
 
-    def graph(self, group: Any, prefix: str, depth: int = 0) -> None:
-        """Nodes and edges of a graph; those of a nested one lead to and from its own Input and Output nodes."""
+    def graph(self, group: Any, prefix: str, depth: int = 0) -> list[str]:
+        """Nodes and edges of a graph; those of a nested one lead to and from its own Input and Output nodes.
+
+        Returns the names of its nodes.
+        """
         if depth > MAX_DEPTH:
             raise SpikeloomError(f"node {prefix.rstrip('.')}: graphs are nested deeper than {MAX_DEPTH}")
         listed = self.member(group, "nodes", f"graph {prefix or 'node'}")
@@ -108,28 +112,29 @@ class _Reader:
                 raise SpikeloomError(f"node {name}: is empty: whoever wrote it could not say what it is")
             kind = self.text(node, "type", f"node {name}")
             if kind == "NIRGraph":
-                self.graph(node, f"{name}.", depth + 1)
-                entry[key] = self._ends(name)
+                own = self.graph(node, f"{name}.", depth + 1)
+                entry[key] = self._ends(name, own)
                 continue
             if kind not in FIELDS:
                 raise SpikeloomError(f"node {name}: type {short(kind)} is unknown; known are {', '.join(FIELDS)} and "
                                      "NIRGraph")
             if len(self.nodes) >= MAX_NODES:
                 raise SpikeloomError(f"there must be at most {MAX_NODES} nodes")
-            self.nodes[name] = NirNode(name, kind, self._fields(node, name, kind))
+            if name in self.nodes:
+                raise SpikeloomError(f"node {name}: there are two of this name")
+            self.nodes[name] = NirNode(name, kind, self._fields(node, name, kind), nested=depth > 0)
             entry[key] = (name, name)
         for a, b in self._edges(group, prefix):
             for end in (a, b):
                 if end not in entry:
                     raise SpikeloomError(f"edge {prefix}{a} -> {prefix}{b}: there is no node {prefix}{end}")
             self.edges.add((entry[a][1], entry[b][0]))
+        return [first for first, _ in entry.values()]
 
-    def _ends(self, name: str) -> tuple[str, str]:
-        own = [node for key, node in self.nodes.items() if key.startswith(f"{name}.") and "." not in
-               key.removeprefix(f"{name}.")]
+    def _ends(self, name: str, own: list[str]) -> tuple[str, str]:
         ends = []
         for kind in ("Input", "Output"):
-            found = [node.name for node in own if node.type == kind]
+            found = [node for node in own if self.nodes[node].type == kind]
             if len(found) != 1:
                 raise SpikeloomError(f"node {name}: a nested graph must have one {kind} node, not {len(found)}")
             ends.append(found[0])
@@ -231,7 +236,7 @@ def _read(file: Any) -> NirGraph:
         raise SpikeloomError("group node: type must be NIRGraph")
     reader.graph(root, "")
     for kind in ("Input", "Output"):
-        if not any(node.type == kind and "." not in name for name, node in reader.nodes.items()):
+        if not any(node.type == kind and not node.nested for node in reader.nodes.values()):
             raise SpikeloomError(f"the graph has no {kind} node")
     version = reader.text(file, "version", "the file") if "version" in file else ""
     own = None

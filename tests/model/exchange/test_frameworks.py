@@ -21,6 +21,7 @@ from spikeloom.model.exchange.nir_file import read_nir
 from spikeloom.model.exchange.real_network import run
 from spikeloom.model.readout import Readout
 
+DATA = Path(__file__).parents[2] / "data" / "nir"
 NAMES = [case[0] for case in CASES]
 
 
@@ -60,3 +61,18 @@ def test_verilog(name: str, tmp_path: Path) -> None:
 def test_suggestions(name: str, dialect: str, tmp_path: Path) -> None:
     path, _, _ = made(CASES[NAMES.index(name)], tmp_path)
     assert suggested(read_nir(path))[0][0] == dialect
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in DATA.glob("*.nir")))
+def test_shipped_files(name: str) -> None:
+    """Of frameworks that do not install beside the others."""
+    dialect = DIALECTS[name.split("_")[0]]
+    graph = read_nir(DATA / f"{name}.nir")
+    assert dialect.name in [one for one, _ in suggested(graph)]
+    real, _ = meaning(graph, dialect, "network")
+    with np.load(DATA / f"{name}.npz") as sample:
+        got, want = run(real, sample["x"]).spikes[real.output], sample["spikes"] > 0
+    if dialect.old_spikes:
+        got, want = got[:, :-1], want[:, 1:]
+    assert want.mean() > 0.05
+    np.testing.assert_array_equal(got, want)
