@@ -127,7 +127,7 @@ def random_neuron(rng: Rng, reach: int, fraction_bits: int, neurons: int) -> Neu
     if rng.random() < 0.08:
         return Integrator(**front)
     delayed = bool(rng.random() < 0.2)
-    simple = ["zero", "subtract"] if delayed else ["zero", "zero", "subtract", "none"]
+    simple = ["zero", "subtract"] if delayed else ["zero", "zero", "subtract", "none", "subtract_again"]
     reset: Any = str(rng.choice(simple))
     if not delayed and rng.random() < 0.3:
         reset = (ResetTo(value=constant(-scale // 4, scale // 4 + 1)) if rng.random() < 0.5
@@ -135,7 +135,8 @@ def random_neuron(rng: Rng, reach: int, fraction_bits: int, neurons: int) -> Neu
     return Neuron(
         **front, threshold=rng.integers(0, max(2, scale // 2), neurons if rng.random() < 0.5 else 1),
         compare=">" if rng.random() < 0.5 else ">=", reset=reset, reset_delay=int(delayed),
-        refractory_steps=int(rng.integers(1, 4)) if rng.random() < 0.25 else 0, once=bool(rng.random() < 0.15),
+        refractory_steps=int(rng.integers(1, 4)) if rng.random() < 0.25 and reset != "subtract_again" else 0,
+        once=bool(rng.random() < 0.15),
         adaptation=maybe(0.25, lambda: Adaptation(decay=decay(), amount=constant(-scale // 8, scale // 4 + 1))))
 
 
