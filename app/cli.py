@@ -186,12 +186,14 @@ def _sim_rows(result: SimResult, clock_mhz: float) -> list[tuple[str, Any]]:
 @samples_option
 @click.option("--float", "in_float", is_flag=True, help="Of a NIR file: in the arithmetic of its dialect.")
 @dialect_options
+@click.option("--steps", type=click.IntRange(1, 65536), help="With --float: the data are images, whose pixels are "
+              "currents of 0 to 1 in so many steps.  [default: spikes, with steps of their own]")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the spikes of all populations, scores, potentials "
               "and classes to this .npz.")
 @json_option
 def evaluate(network: str, data: str | None, split: str | None, samples: int | None, in_float: bool,
-             dialect: str | None, settings: tuple[str, ...], single_spike: bool, save: Path | None,
-             as_json: bool) -> None:
+             dialect: str | None, settings: tuple[str, ...], single_spike: bool, steps: int | None,
+             save: Path | None, as_json: bool) -> None:
     """Accuracy of NETWORK by the integer golden model; of a NIR file by its float semantics.
 
     \b
@@ -204,7 +206,7 @@ def evaluate(network: str, data: str | None, split: str | None, samples: int | N
         raise SpikeloomError(f"{network}: --float goes with a NIR file, and a NIR file with --float"
                              + ("; `spikeloom import` makes integers of it" if is_nir(network) else ""))
     if in_float:
-        evaluate_nir(network, dialect, settings, single_spike, data, split, samples, save, as_json)
+        evaluate_nir(network, dialect, settings, single_spike, data, split, samples, steps, save, as_json)
         return
     from spikeloom.model import golden
     net = spikeloom.load(network)

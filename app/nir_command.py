@@ -161,10 +161,12 @@ def _network_name(path: str) -> str:
 
 
 def evaluate_nir(path: str, name: str | None, settings: Sequence[str], single_spike: bool, data: str | None,
-                 split: str | None, samples: int | None, save: Path | None, as_json: bool) -> None:
-    """Run the network in the dialect's own arithmetic."""
+                 split: str | None, samples: int | None, steps: int | None, save: Path | None,
+                 as_json: bool) -> None:
+    """Run the network in the dialect's own arithmetic; with ``steps``, images are currents of 0 to 1 in so many."""
     import numpy as np
 
+    from spikeloom.model.exchange.integers import as_currents
     from spikeloom.model.exchange.real_network import run
     real, dialect = _real(path, name, settings, single_spike)
     if data is None:
@@ -172,7 +174,7 @@ def evaluate_nir(path: str, name: str | None, settings: Sequence[str], single_sp
                              f"--data, with samples of shape (steps, {', '.join(map(str, real.input_shape))})")
     loaded = load_data(data, samples, split)
     with bar("float semantics", 1) as advance:
-        result = run(real, loaded.images)
+        result = run(real, loaded.images if steps is None else as_currents(loaded.images, steps))
         advance(1)
     output = next(p for p in real.populations if p.name == real.output)
     spiking = output.neuron.threshold is not None
@@ -223,15 +225,20 @@ def save_spikes(path: Path, spikes: Mapping[str, npt.NDArray[Any]], scores: npt.
 @split_option
 @samples_option
 @click.option("--steps", type=click.IntRange(1, 65536), help="Time steps of a run.  [default: those of the data]")
+@click.option("--input-bits", type=click.IntRange(1, 8), help="The input are images, whose pixels are currents of 0 to "
+              "1 in every step: so many bits of them.  [default: it is spikes]")
 @click.option("--weight-bits", type=click.IntRange(2, 16), default=8, show_default=True, help="2 to 8, or 16.")
+@click.option("--differ-at-most", type=click.FloatRange(0, 1), help="As few weight bits, up to --weight-bits, as leave "
+              "no larger share of spikes different from float; needs --data.")
 @click.option("--fraction-bits", type=click.IntRange(0, 16), help="Of the states.  [default: follows the thresholds]")
 @click.option("--readout", type=click.Choice(READOUTS), help="What the output's activity becomes.  [default: count, or "
               "last_potential where it does not spike]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Network file to write.")
 @json_option
 def import_nir(file: str, dialect: str | None, settings: tuple[str, ...], single_spike: bool, data: str | None,
-               split: str | None, samples: int | None, steps: int | None, weight_bits: int, fraction_bits: int | None,
-               readout: str | None, output: Path, as_json: bool) -> None:
+               split: str | None, samples: int | None, steps: int | None, input_bits: int | None, weight_bits: int,
+               differ_at_most: float | None, fraction_bits: int | None, readout: str | None, output: Path,
+               as_json: bool) -> None:
     """A network file from the NIR file FILE, quantised.
 
     A file that `spikeloom export` wrote becomes the network that it was; others need a --dialect.
@@ -255,22 +262,30 @@ def import_nir(file: str, dialect: str | None, settings: tuple[str, ...], single
         return
     real, rules = _real(file, dialect, settings, single_spike)
     loaded = None if data is None else load_data(data, samples, split)
+    if differ_at_most is not None and loaded is None:
+        raise SpikeloomError("--differ-at-most needs --data to compare with")
     if steps is None:
-        if loaded is None or loaded.images.ndim < 3:
+        if loaded is None or loaded.images.ndim < 3 or input_bits is not None:
             raise SpikeloomError("--steps must be given where no --data of spikes, (N, steps, ...), say how many")
         steps = loaded.images.shape[1]
     out_neuron = next(p.neuron for p in real.populations if p.name == real.output)
     kind: Any = readout or ("count" if out_neuron.threshold is not None else "last_potential")
-    how = {"nir": {"file": Path(file).name, "dialect": asdict(rules), "weight_bits": weight_bits,
+    images = None if loaded is None else loaded.images
+    how = {"nir": {"file": Path(file).name, "dialect": asdict(rules),
                    "calibration": None if loaded is None else {"data": loaded.name, "samples": len(loaded)}}}
-    with bar("quantise", 1) as advance:
-        network = integer_network(real, steps=steps, readout=Readout(kind=kind), weight_bits=weight_bits, metadata=how,
-                                  fraction_bits=fraction_bits, calibration=None if loaded is None else loaded.images)
-        advance(1)
+    tried = [bits for bits in (2, 3, 4, 5, 6, 7, 8, 16) if differ_at_most is not None and bits < weight_bits]
+    with bar("quantise", len(tried) + 1) as advance:
+        for bits in (*tried, weight_bits):
+            network = integer_network(real, steps=steps, readout=Readout(kind=kind), weight_bits=bits, metadata=how,
+                                      fraction_bits=fraction_bits, input_bits=input_bits, calibration=images)
+            advance(1)
+            if bits < weight_bits and images is not None and agreement(network, real, images).share <= (
+                    differ_at_most or 0):
+                break
     save_network(network, output)
     value: dict[str, Any] = {"network": network.name, "hash": network.hash, "file": str(output), "steps": steps,
-                             "topology": network.topology, "weight_bits": weight_bits, "dialect": asdict(rules)}
-    rows: list[tuple[str, Any]] = [("dialect", rules.name), ("steps", steps), ("weights", f"{weight_bits} bits"),
+                             "topology": network.topology, "weight_bits": bits, "dialect": asdict(rules)}
+    rows: list[tuple[str, Any]] = [("dialect", rules.name), ("steps", steps), ("weights", f"{bits} bits"),
                                    ("readout", kind)]
     if loaded is not None:
         compared = agreement(network, real, loaded.images)

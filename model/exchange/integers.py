@@ -13,7 +13,7 @@ from .. import golden
 from ..connections import ALLOWED_WEIGHT_BITS, Connection, Conv2d, Dense, OneToOne
 from ..errors import SpikeloomError
 from ..geometry import as_map
-from ..inputs import SpikeInput
+from ..inputs import SpikeInput, StaticInput
 from ..layers import INPUT
 from ..network import Network, Population, Projection
 from ..neurons.arrays import Population as Neurons
@@ -27,7 +27,7 @@ from ..system.arguments import array, choice, whole
 from .linear import LinearMap
 from .real_network import RealNetwork, RealNeuron, RealPopulation, run
 
-__all__ = ["Agreement", "agreement", "described", "integer_network"]
+__all__ = ["Agreement", "agreement", "as_currents", "described", "integer_network"]
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -52,8 +52,8 @@ class Agreement:
 
 
 def agreement(network: Network, real: RealNetwork, samples: npt.NDArray[Any]) -> Agreement:
-    """Run both on spikes (N, T, *shape) and compare."""
-    want = run(real, samples).spikes
+    """Run both on spikes (N, T, *shape), or images (N, *shape) as currents, and compare."""
+    want = run(real, as_currents(samples, network.steps) if network.static else samples).spikes
     got = golden.run(network, samples).spikes
     differing = {layer.name: int((spikes != want[layer.name]).sum())
                  for layer, spikes in zip(network.layers, got, strict=True)}
@@ -61,7 +61,8 @@ def agreement(network: Network, real: RealNetwork, samples: npt.NDArray[Any]) ->
 
 
 def integer_network(real: RealNetwork, *, steps: int, readout: Readout, weight_bits: int = 8,
-                    fraction_bits: int | None = None, calibration: npt.NDArray[Any] | None = None,
+                    fraction_bits: int | None = None, input_bits: int | None = None,
+                    calibration: npt.NDArray[Any] | None = None,
                     metadata: Mapping[str, Any] | None = None) -> Network:
     """The network with weights of ``weight_bits``, one scale for each neuron, or channel of a convolution.
 
@@ -80,8 +81,11 @@ def integer_network(real: RealNetwork, *, steps: int, readout: Readout, weight_b
         2..8 or 16.
     fraction_bits : int or None
         0..16, of states below a weight LSB; None: for each population so many that its thresholds have 1,024 LSB.
-    calibration : array (N, steps, *shape) or None
-        Samples.
+    input_bits : int or None
+        1..8: the input are values of so many bits, the upper ones of a pixel of 8, which stand for currents of 0..1 and
+        are repeated in every step; None: spikes.
+    calibration : array or None
+        Samples: spikes (N, steps, *shape), or images (N, *shape) of uint8.
 
     Raises
     ------
@@ -95,10 +99,17 @@ def integer_network(real: RealNetwork, *, steps: int, readout: Readout, weight_b
     signals: dict[str, Any] = {}
     if calibration is not None:
         given = array(calibration, "calibration")
-        signals = {INPUT: given.reshape(*given.shape[:2], -1), **run(real, given).spikes}
+        shown = given
+        if input_bits is not None:
+            shown = as_currents(given, steps)
+            given = np.repeat((given >> (8 - input_bits)).reshape(len(given), 1, -1), steps, axis=1)
+        signals = {INPUT: given.reshape(*given.shape[:2], -1), **run(real, shown).spikes}
     for population in real.populations:
         incoming = [q for q in real.projections if q.target == population.name]
         maps = [_with_gain(q.map, population.neuron.gain) for q in incoming]
+        if input_bits is not None:
+            maps = [replace(linear, weight=linear.weight / ((1 << input_bits) - 1)) if q.source == INPUT else linear
+                    for q, linear in zip(incoming, maps, strict=True)]
         scales = _scales(population, maps, weight_bits, readout.needs_potential and population.name == real.output)
         try:
             scale, weights = scales[0], [_rounded(linear, scales[0], weight_bits) for linear in maps]
@@ -113,9 +124,16 @@ def integer_network(real: RealNetwork, *, steps: int, readout: Readout, weight_b
                     connection=_connection(linear, weight, weight_bits)))
         except SpikeloomError as error:
             raise SpikeloomError(f"layer {population.name}: {error}") from error
-    return Network(name=real.name, input=SpikeInput(shape=real.input_shape), populations=tuple(populations),
+    given_as = (SpikeInput(shape=real.input_shape) if input_bits is None
+                else StaticInput(shape=real.input_shape, bits=input_bits))
+    return Network(name=real.name, input=given_as, populations=tuple(populations),
                    projections=tuple(projections), steps=steps, readout=readout, output=real.output,
                    metadata=dict(metadata or {}))
+
+
+def as_currents(images: npt.NDArray[Any], steps: int) -> npt.NDArray[np.float64]:
+    """Images (N, *shape) of uint8 as currents of 0..1 in every step, (N, ``steps``, *shape)."""
+    return np.repeat((images / 255)[:, None], steps, axis=1)
 
 
 def _with_gain(linear: LinearMap, gain: Array) -> LinearMap:

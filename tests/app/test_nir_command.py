@@ -89,3 +89,25 @@ def test_what_cannot_be_built_names_its_node(tmp_path: Path) -> None:
     nodes = {node["name"]: node["error"] for node in json.loads(result.stdout)["nodes"]}
     assert nodes["fc"] == "node fc: weight has shape (4, 3), but it is given 4 values"
     assert nodes["lif"] is None
+
+
+def test_images_as_currents(tmp_path: Path) -> None:
+    """From float to the golden model; as few bits as the share of differing spikes asks for."""
+    rng = np.random.default_rng(0)
+    layer = {"type": "Affine", "weight": rng.normal(size=(4, 4)), "bias": rng.normal(size=4) / 4}
+    write(tmp_path / "a.nir", *chain(fc=layer, lif=LIF))
+    np.savez(tmp_path / "images.npz", images=rng.integers(0, 256, (5, 4), dtype=np.uint8), labels=np.arange(5) % 4)
+    options = ("--dialect", "snntorch", "--data", tmp_path / "images.npz", "--steps", 20)
+    result = cli("eval", tmp_path / "a.nir", "--float", *options, "--save", tmp_path / "float.npz")
+    assert result.exit_code == 0, result.output
+    result = cli("import", tmp_path / "a.nir", *options, "--input-bits", 8, "--differ-at-most", 0.01, "-o",
+                 tmp_path / "a.snn", "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["weight_bits"] <= 8
+    assert said["differing_spikes"]["share"] <= 0.01
+    assert cli("eval", tmp_path / "a.snn", "--data", tmp_path / "images.npz", "--save",
+               tmp_path / "integer.npz").exit_code == 0
+    with np.load(tmp_path / "float.npz") as a, np.load(tmp_path / "integer.npz") as b:
+        assert a["lif"].mean() > 0.1
+        assert (a["lif"] != b["lif"]).mean() <= 0.01
