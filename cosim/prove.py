@@ -120,7 +120,7 @@ def _failing_row(build: BuildFolder, samples: npt.NDArray[Any]) -> tuple[int, np
 
 
 def _between_odd_ones(samples: npt.NDArray[Any], rng: np.random.Generator, full: bool,
-                      marked: bool) -> npt.NDArray[Any]:
+                      marked: bool = False) -> npt.NDArray[Any]:
     """Each followed by samples of which layers have little to do, nothing, or, with ``full``, as much as they can."""
     gone = samples == NO_STEP if marked else np.zeros(samples.shape, np.bool_)
     largest = 255 if samples.dtype == np.uint8 and samples[~gone].max(initial=0) > 1 else 1

@@ -399,7 +399,7 @@ def _checked_results(build: BuildFolder, samples: npt.NDArray[Any], share: _Job,
     completed, cycles, protocol_errors, _ = (int(w) for w in (share.run_dir / "summary.txt").read_text().split())
     count = len(results.classes)
     lengths = run_lengths(build.network, samples[share.start:share.start + count])
-    windows = (lengths // build.window_steps)[:, None]
+    windows = -(-lengths // build.window_steps)[:, None]
     beats = windows * np.array([layer.beats_per_window for layer in build.layers])
     exits = build.network.breaks_off
     expected = beats.cumsum(axis=0)

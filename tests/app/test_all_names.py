@@ -7,8 +7,8 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ("spikeloom.model", "spikeloom.model.neurons", "spikeloom.model.system", "spikeloom.rtl",
-            "spikeloom.gen", "spikeloom.cosim")
+PACKAGES = ("spikeloom.model", "spikeloom.model.exchange", "spikeloom.model.neurons", "spikeloom.model.system",
+            "spikeloom.rtl", "spikeloom.gen", "spikeloom.cosim")
 # An editable install keeps the packages in folders of their own.
 MODULES = sorted({f"{package}.{module.name}" for package in ("spikeloom", *PACKAGES)
                   for module in pkgutil.iter_modules(importlib.import_module(package).__path__)} - set(PACKAGES))

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from tests.app.conftest import Files
 
 Run = Callable[..., Result]
-COMMANDS = ("lint", "list", "demo", "train", "quantize", "eval", "check", "build", "sim", "synth", "report")
+COMMANDS = ("lint", "list", "demo", "train", "quantize", "import", "export", "eval", "check", "build", "sim", "synth",
+            "report")
 
 
 def refused(result: Result, *patterns: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from support.nir_files import LIF, chain, write
 
 from spikeloom.cli import main
 
@@ -22,6 +23,8 @@ ARGUMENTS = {
     "check": ["small.snn", "--data", "data.npz"],
     "build": ["small.snn", "--fold", "small", "-o", "new"],
     "quantize": ["fashion-mnist-128-float", "--calibration", "0", "-o", "q.snn"],
+    "import": ["model.nir", "--dialect", "snntorch", "--steps", "3", "-o", "new.snn"],
+    "export": ["small.snn", "-o", "new.nir"],
     "sim": ["build", "--data", "data.npz", "--samples", "1", "--stream"], "lint": ["build"],
     "report": ["build", "--data", "data.npz", "--samples", "2"], "synth": ["build", "--device", "ice40-up5k"],
     "demo": ["--network", "small.snn", "--data", "data.npz", "--samples", "1", "--fold", "small"],
@@ -53,6 +56,7 @@ def here(files: Files, tmp_path: Path, run: Run) -> Path:
     shutil.copy(files.snn, tmp_path / "small.snn")
     shutil.copy(files.data, tmp_path / "data.npz")
     shutil.copytree(files.build, tmp_path / "build")
+    write(tmp_path / "model.nir", *chain(lif=LIF))
     return tmp_path
 
 
