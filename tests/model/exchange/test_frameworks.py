@@ -43,8 +43,11 @@ def test_quantised(case: Case, tmp_path: Path) -> None:
     assert agreement(network, real, x.astype(np.uint8)).share < 0.02
 
 
-@pytest.mark.parametrize("name", ["snntorch-RSynaptic-subtract-delay", "snntorch-RLeaky-subtract-nodelay",
-                                  "snntorch-convolution", "norse-LIFCell", "spikingjelly-LIF-reset"])
+SOME = ("snntorch-RSynaptic-subtract-delay", "snntorch-RLeaky-subtract-nodelay", "norse-LIFCell",
+        "spikingjelly-LIF-reset")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in NAMES])
 def test_verilog(name: str, tmp_path: Path) -> None:
     case = CASES[NAMES.index(name)]
     path, x, _ = made(case, tmp_path)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.nir_files import LIF, chain, write
 
+from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.exchange.dialects import DIALECTS, Dialect
 from spikeloom.model.exchange.integers import integer_network
@@ -132,6 +133,59 @@ def test_a_threshold_behind_an_integrator_is_one_neuron(tmp_path: Path) -> None:
     for t in range(30):
         v = 0.9 * v + SPIKES[:, t] @ LINEAR["weight"].T
         np.testing.assert_array_equal(got[:, t], v > 1)
+
+
+def test_convolution_of_one_dimension(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    kernel, bias = RNG.normal(size=(6, 2, 4)).astype(np.float32), RNG.normal(size=6).astype(np.float32)
+    nodes = {"input": {"type": "Input", "shape": [4, 20]}, "conv": {
+        "type": "Conv1d", "input_shape": 20, "weight": kernel, "stride": 2, "padding": 2, "dilation": 2, "groups": 2,
+        "bias": bias}, "if": {"type": "IF", "r": np.array(1.0), "v_threshold": np.array(1.0)},
+        "output": {"type": "Output", "shape": [1]}}
+    path = write(tmp_path / "a.nir", nodes, list(pairwise(nodes)))
+    x = (RNG.random((3, 1, 4, 20)) < 0.5).astype(np.float32)
+    want = torch.nn.functional.conv1d(torch.tensor(x[:, 0]), torch.tensor(kernel), torch.tensor(bias), stride=2,
+                                      padding=2, dilation=2, groups=2).numpy() > 1
+    np.testing.assert_array_equal(output(path, x=x)[:, 0], want.reshape(3, -1))
+
+
+def test_pools_behind_convolutions_and_of_odd_maps(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    kernel = RNG.normal(size=(3, 2, 3, 3)).astype(np.float32)
+    nodes = {"input": {"type": "Input", "shape": [2, 11, 11]},
+             "first": {"type": "SumPool2d", "kernel_size": [2, 2], "stride": [2, 2], "padding": [0, 0]},
+             "conv": {"type": "Conv2d", "input_shape": [5, 5], "weight": kernel, "stride": 1, "padding": 1,
+                      "dilation": 1, "groups": 1, "bias": np.zeros(3)},
+             "pool": {"type": "AvgPool2d", "kernel_size": 2, "stride": 2, "padding": 0},
+             "if": {"type": "IF", "r": np.array(1.0), "v_threshold": np.array(1.0)},
+             "output": {"type": "Output", "shape": [1]}}
+    path = write(tmp_path / "a.nir", nodes, list(pairwise(nodes)))
+    x = (RNG.random((3, 1, 2, 11, 11)) < 0.5).astype(np.float32)
+    maps = 4 * torch.nn.functional.avg_pool2d(torch.tensor(x[:, 0]), 2)
+    maps = torch.nn.functional.avg_pool2d(torch.nn.functional.conv2d(maps, torch.tensor(kernel), padding=1), 2)
+    got = output(path, x=x)[:, 0]
+    assert 0.1 < got.mean() < 0.9
+    np.testing.assert_array_equal(got, maps.numpy().reshape(3, -1) > 1)
+
+
+def test_outputs_that_do_not_spike(tmp_path: Path) -> None:
+    """A leaky integrator, or a sum without neurons; time constants without end, and delays of a step."""
+    weight = RNG.normal(size=(3, 4))
+    li = {"type": "LI", "tau": np.full(3, np.inf), "r": np.full(3, np.inf), "v_leak": np.zeros(3)}
+    late = {"type": "Delay", "delay": np.full(4, 1e-4)}
+    nodes, edges = chain(fc=LINEAR, lif=LIF, late=late, out={"type": "Linear", "weight": weight}, li=li)
+    real = network(write(tmp_path / "a.nir", nodes, edges))
+    result = run(real, SPIKES)
+    spikes = result.spikes["lif"]
+    np.testing.assert_allclose(result.potentials["li"], spikes[:, :-1].sum(axis=1) @ weight.T, rtol=1e-5, atol=1e-5)
+    integers = integer_network(real, steps=30, readout=Readout(kind="last_potential"))
+    classes = golden.run(integers, SPIKES).classes
+    assert classes.tolist() == result.potentials["li"].argmax(axis=1).tolist()
+    real = network(write(tmp_path / "b.nir", *chain(fc=LINEAR, lif=LIF, out={"type": "Linear", "weight": weight})))
+    assert [p.name for p in real.populations] == ["lif", "output"]
+    result = run(real, SPIKES)
+    np.testing.assert_allclose(result.potentials["output"], result.spikes["lif"][:, -1] @ weight.T, rtol=1e-5,
+                               atol=1e-6)
 
 
 def lif(**fields: Any) -> dict[str, Any]:
