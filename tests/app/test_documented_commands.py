@@ -154,8 +154,8 @@ def test_from_other_frameworks(place: Path, number: int, dialect: str) -> None:
              labels=np.array([0, 1]))
     run(f"spikeloom check model.nir --dialect {dialect}")
     run(f"spikeloom import model.nir --dialect {dialect} --data spikes.npz -o mine.snn")
-    run("spikeloom build mine.snn -o build/from_elsewhere")
-    run("spikeloom sim build/from_elsewhere --data spikes.npz")
+    run("spikeloom build mine.snn --fold small -o build/from_elsewhere")
+    run("spikeloom sim build/from_elsewhere --data spikes.npz --isolated")
 
 
 @pytest.mark.parametrize("line", [

@@ -23,6 +23,9 @@ from spikeloom.model.readout import Readout
 
 DATA = Path(__file__).parents[2] / "data" / "nir"
 NAMES = [case[0] for case in CASES]
+# Those of the others take minutes together.
+SOME = ("snntorch-RSynaptic-subtract-delay", "snntorch-RLeaky-subtract-nodelay", "norse-LIFCell",
+        "spikingjelly-LIF-reset")
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
@@ -34,7 +37,8 @@ def test_float_semantics(case: Case, tmp_path: Path) -> None:
     assert int((got != want).sum()) == 0
 
 
-@pytest.mark.parametrize("case", CASES, ids=NAMES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=() if case[0] in SOME else pytest.mark.slow)
+                                  for case in CASES], ids=NAMES)
 def test_quantised(case: Case, tmp_path: Path) -> None:
     """Fitted to the float spikes, integers of eight bits give nearly the same."""
     path, x, _ = made(case, tmp_path)
@@ -43,17 +47,13 @@ def test_quantised(case: Case, tmp_path: Path) -> None:
     assert agreement(network, real, x.astype(np.uint8)).share < 0.02
 
 
-SOME = ("snntorch-RSynaptic-subtract-delay", "snntorch-RLeaky-subtract-nodelay", "norse-LIFCell",
-        "spikingjelly-LIF-reset")
-
-
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in NAMES])
 def test_verilog(name: str, tmp_path: Path) -> None:
     case = CASES[NAMES.index(name)]
     path, x, _ = made(case, tmp_path)
     real, _ = meaning(read_nir(path), replace(DIALECTS[case[1]], **case[2]), "network")
     network = integer_network(real, steps=x.shape[1], readout=Readout.count())
-    build(make_plan(network, load_fold("balanced", network)), tmp_path / "build")
+    build(make_plan(network, load_fold("small", network)), tmp_path / "build")
     lint(tmp_path / "build")
     assert prove(tmp_path / "build", x.astype(np.uint8)).ok
 
