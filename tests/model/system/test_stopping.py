@@ -44,7 +44,10 @@ def stopped(folder: Path, work: str, number: signal.Signals) -> tuple[int, str, 
         time.sleep(0.2)
         began = time.monotonic()
         process.send_signal(number)
-        _, message = process.communicate(timeout=30)
+        try:
+            _, message = process.communicate(timeout=30)
+        finally:
+            process.kill()  # leaving the block would wait for ever
         return process.returncode, message, time.monotonic() - began
 
 
