@@ -69,6 +69,9 @@ def chosen(path: str, graph: NirGraph, name: str | None, settings: Sequence[str]
     if dialect.multi and not single_spike:
         raise SpikeloomError(f"dialect {name}: a neuron can spike several times in a step there, and once here: "
                              "results change; --single-spike says that this is wanted")
+    if dialect.multi:
+        click.echo(f"dialect {name}: one spike a step at most, where {name} can have more: results change",
+                   err=True)
     return replace(dialect, multi=False)
 
 
