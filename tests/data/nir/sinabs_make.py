@@ -15,9 +15,5 @@ for name, cell in (("iaf", lambda n: sl.IAF(spike_threshold=torch.ones(n), spike
     with torch.no_grad():
         hidden = net[1](net[0](torch.tensor(x)))
         out = net[3](net[2](hidden))
-    print(name, out.max(), out.mean(), hidden.max())
-    for layer in (net[1], net[3]):
-        layer.reset_states() if hasattr(layer,'reset_states') else None
-    graph = to_nir(net, torch.tensor(x), batch_size=1) if False else to_nir(net, torch.tensor(x))
-    nir.write(f"sinabs_{name}.nir", graph)
+    nir.write(f"sinabs_{name}.nir", to_nir(net, torch.tensor(x)))
     np.savez(f"sinabs_{name}.npz", x=x.astype(np.uint8), spikes=out.numpy().astype(np.uint8))
