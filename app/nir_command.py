@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["check_nir", "dialect_options", "evaluate_nir", "export_nir", "import_nir", "is_nir", "save_spikes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+WEIGHTED = ("Affine", "Linear", "Scale", "Conv1d", "Conv2d")
+BATCH = 100  # samples that are run together in float
 READOUTS = ["count", "last_potential", "max_potential", "first_spike", "raster"]
 
 
@@ -98,7 +100,8 @@ def check_nir(path: str, name: str | None, settings: Sequence[str], single_spike
         became = described(integer_network(real, steps=1, readout=Readout(kind="raster")), real)
         for one in meanings:
             layer = one.becomes.removeprefix("layer ")
-            approximate = became.get(layer, "exact") if one.becomes.startswith("layer ") else "exact"
+            approximate = (became.get(layer, "exact") if one.becomes.startswith("layer ") else
+                           "weights rounded" if one.type in WEIGHTED else "exact")
             nodes[one.name].update(becomes=one.becomes, exact=approximate == "exact")
             if approximate != "exact":
                 nodes[one.name]["becomes"] = f"{one.becomes}: {approximate}"
@@ -117,7 +120,10 @@ def check_nir(path: str, name: str | None, settings: Sequence[str], single_spike
     else:
         _print_nodes(path, graph, value)
         if problem is None:
-            print_next(command_line("import", path, "--dialect", name, "--data", "DATA.npz", "-o", "NETWORK.snn"))
+            more = [*(word for setting in settings for word in ("--set", setting)),
+                    *(["--single-spike"] if single_spike else [])]
+            print_next(command_line("import", path, "--dialect", name, *more, "--steps", 100, "-o",
+                                    f"{_network_name(path)}.snn"))
     if problem is not None:
         raise problem
 
@@ -170,15 +176,19 @@ def evaluate_nir(path: str, name: str | None, settings: Sequence[str], single_sp
     import numpy as np
 
     from spikeloom.model.exchange.integers import as_currents
-    from spikeloom.model.exchange.real_network import run
+    from spikeloom.model.exchange.real_network import joined, run
     real, dialect = _real(path, name, settings, single_spike)
     if data is None:
         raise SpikeloomError(f"{shown(Path(path))}: a NIR file does not say on which data it was trained: name some by "
                              f"--data, with samples of shape (steps, {', '.join(map(str, real.input_shape))})")
     loaded = load_data(data, samples, split)
-    with bar("float semantics", 1) as advance:
-        result = run(real, loaded.images if steps is None else as_currents(loaded.images, steps))
-        advance(1)
+    results = []
+    with bar("float semantics", len(loaded)) as advance:
+        for start in range(0, len(loaded), BATCH):
+            images = loaded.images[start:start + BATCH]
+            results.append(run(real, images if steps is None else as_currents(images, steps)))
+            advance(len(images))
+    result = joined(results)
     output = next(p for p in real.populations if p.name == real.output)
     spiking = output.neuron.threshold is not None
     scores = (result.spikes[real.output].sum(axis=1).astype(np.int64) if spiking

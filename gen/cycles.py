@@ -534,10 +534,9 @@ class _Port:
             return taken
         taken = np.maximum(offered, self.took + 1)
         before = self.accepted - (0 if self.source.comes_back else self.depth)  # in whose place it comes
+        # (Of a way back, the beat that is under way right now has left before anything comes of it.)
         if 0 <= before < len(self.left):
             taken = np.maximum(taken, self.left[before] + 1)
-        elif before > len(self.left):
-            raise AssertionError("unknown")
         self.accepted += 1
         self.took = taken
         self.waiting.append(taken + 1)

@@ -20,7 +20,7 @@ from .bounds import layer_bounds
 from .geometry import as_map
 from .network import Dense, IntArray, Layer, Network
 from .neurons.arrays import Population
-from .samples import as_run, as_samples, encode_input, run_lengths
+from .samples import as_run, as_samples, encoded
 from .system.processes import cores
 
 __all__ = ["GoldenResult", "batches", "presynaptic", "run", "synaptic_inputs"]
@@ -60,7 +60,7 @@ def run(network: Network, samples: npt.ArrayLike) -> GoldenResult:
 
     Memory grows with the samples: use :func:`batches` for whole test sets.
     """
-    x, lengths = encode_input(network, samples), run_lengths(network, samples)
+    x, lengths = encoded(network, samples)
     count, steps = len(x), int(lengths.max(initial=1)) if network.marked else network.steps
     if network.endless:  # all samples are one run
         count, steps = min(1, len(x)), int(lengths.sum())

@@ -13,7 +13,8 @@ from .inputs import CodedInput, SpikeInput
 from .network import Network
 from .system.arguments import array, whole
 
-__all__ = ["NO_STEP", "checked_samples", "encode_input", "of_lengths", "run_lengths"]
+__all__ = ["NO_STEP", "as_run", "as_samples", "checked_samples", "encode_input", "encoded", "of_lengths",
+           "run_lengths"]
 
 #: In all channels of a step: the run has ended before it.
 NO_STEP = 255
@@ -69,10 +70,15 @@ def encode_input(network: Network, samples: npt.ArrayLike) -> npt.NDArray[np.uin
 
     Errors as :func:`checked_samples`.
     """
-    given = checked_samples(network, samples)
+    return encoded(network, samples)[0]
+
+
+def encoded(network: Network, samples: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """:func:`encode_input` and :func:`run_lengths`, from one look at the samples."""
+    given, lengths = _checked(network, samples)
     if isinstance(network.input, CodedInput):
-        return network.input.spikes(given, network.steps, as_maps=network.reads_map)
-    return given
+        given = network.input.spikes(given, network.steps, as_maps=network.reads_map)
+    return given, lengths
 
 
 def _checked(network: Network, samples: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -1,7 +1,8 @@
 """What a ``.nir`` file means: each framework's own rules, which no file says.
 
 A file holds time constants and gains of differential equations. What a framework does in a time step, and what its
-exporter wrote, are settings here; every preset was held against its framework (see the tests and docs/nir.md).
+exporter wrote, are settings here; every preset but that of Norse's main branch was held against its framework (see the
+tests and docs/nir.md).
 """
 
 from __future__ import annotations

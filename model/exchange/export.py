@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,15 @@ import numpy.typing as npt
 from ..connections import Conv2d
 from ..errors import SpikeloomError
 from ..geometry import as_map
+from ..inputs import CodedInput
 from ..layers import INPUT
 from ..network import Network, Population, Projection
 from ..network_file import load_network, save_network
 from ..neurons.parts import ResetTo
 from ..neurons.types import Integrator, Neuron
 from ..numerics import Decay, Multiply, Shift, Shifts
-from ..system.writing import write_file
+from ..system.paths import shown
+from ..system.writing import scratch_folder, write_file
 from .nir_file import OWN, NirGraph, read_nir
 
 __all__ = ["export_nir", "own_network"]
@@ -46,9 +47,9 @@ def export_nir(network: Network, path: str | Path) -> list[str]:
     writer = _Writer(network)
     for population in network.populations:
         writer.population(population)
-    with tempfile.TemporaryDirectory() as scratch:
-        save_network(network, Path(scratch) / "network.snn")
-        content = np.frombuffer((Path(scratch) / "network.snn").read_bytes(), np.uint8)
+    with scratch_folder() as scratch:
+        save_network(network, scratch / "network.snn")
+        content = np.frombuffer((scratch / "network.snn").read_bytes(), np.uint8)
     shape = network.input.shape
     writer.nodes["input"] = nir.Input(input_type=np.array(shape if len(shape) == 1 else as_map(shape)))
     output = next(p for p in network.populations if p.name == network.output_name)
@@ -64,7 +65,11 @@ def export_nir(network: Network, path: str | Path) -> list[str]:
     readout = network.readout
     if readout.kind != "raster":
         writer.unsaid.append(f"readout {readout.kind}")
-    if not network.input.takes_values and network.marked:
+    if isinstance(network.input, CodedInput):
+        writer.unsaid.append(f"input {network.input.kind}")
+    if network.endless:
+        writer.unsaid.append("state that is kept")
+    if network.marked:
         writer.unsaid.append("runs whose last step is marked")
     return writer.unsaid
 
@@ -86,12 +91,15 @@ def own_network(graph: NirGraph) -> Network | None:
     """
     if graph.own is None:
         return None
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "network.snn"
+    with scratch_folder() as scratch:
+        path = scratch / "network.snn"
         path.write_bytes(graph.own)
-        network = load_network(path)
-        export_nir(network, Path(scratch) / "again.nir")
-        again = read_nir(Path(scratch) / "again.nir")
+        try:
+            network = load_network(path)
+        except SpikeloomError as error:
+            raise SpikeloomError(f"metadata: {OWN}: {str(error).removeprefix(f'{shown(path)}: ')}") from None
+        export_nir(network, scratch / "again.nir")
+        again = read_nir(scratch / "again.nir")
     same = again.edges == graph.edges and again.nodes.keys() == graph.nodes.keys() and all(
         node.fields.keys() == graph.nodes[name].fields.keys()
         and all(np.array_equal(node.fields[key], graph.nodes[name].fields[key]) for key in node.fields)

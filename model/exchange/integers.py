@@ -377,6 +377,8 @@ def described(network: Network, real: RealNetwork) -> dict[str, str]:
                              else 1 - 1 / decay.tau_steps)
             got = np.repeat(got, population.size // got.size) if got.ndim else got
             said.append(f"{what} keeps {_range(kept)} a step, off by {np.abs(got - kept).max():.1g} at most")
+        if population.neuron.threshold is not None:
+            said.append(f"threshold to about one in {_THRESHOLD_LSB:,}")
         out[population.name] = "; ".join(said) or "exact"
     return out
 

@@ -113,14 +113,14 @@ class LinearMap:
         if self.geometry is not None:
             geometry = self.geometry
             step = geometry.stride
-            kernel = tuple(k + step * (size - 1) for k in geometry.kernel)
+            kernel = geometry.kernel[0] + step * (size - 1), geometry.kernel[1] + step * (size - 1)
             weight = np.zeros((*self.weight.shape[:2], *kernel))
             for dy in range(size):
                 for dx in range(size):
                     weight[:, :, dy * step:dy * step + geometry.kernel[0],
                            dx * step:dx * step + geometry.kernel[1]] += self.weight
             return replace(self, weight=weight, geometry=replace(
-                geometry, kernel=kernel, stride=step * size))  # type: ignore[arg-type]
+                geometry, kernel=kernel, stride=step * size))
         ones = ConvGeometry(input_shape=(channels, height, width), channels=channels, kernel=(size, size), stride=size,
                             groups=channels)
         return self.then_convolution(ones, np.ones(ones.weight_shape))

@@ -26,6 +26,7 @@ Array = npt.NDArray[np.float64]
 SPIKING = ("IF", "LIF", "CubaLIF", "Threshold")
 NEURONS = (*SPIKING, "I", "LI", "CubaLI")
 MAX_NEURONS = 1 << 24
+MAX_IN_A_ROW = 100
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class _Meaning:
         output = ends[0][0] if direct else outputs[0].name
         names = _layer_names(list(signals))
         delays = self._delays(signals)
-        recurrent = {b for (a, b), delay in delays.items() if delay and self._reaches(signals, b, a)}
+        recurrent = {b for (_, b), delay in delays.items() if delay}
         populations, projections = [], []
         for node_name, signal in signals.items():
             node = self.nodes[node_name]
@@ -145,6 +146,9 @@ class _Meaning:
         if node.name in self.working:
             loop = self.working[self.working.index(node.name):]
             raise SpikeloomError(f"node {node.name}: the loop {' -> '.join([*loop, node.name])} has no neurons in it")
+        if len(self.working) > MAX_IN_A_ROW:
+            raise SpikeloomError(f"node {node.name}: more than {MAX_IN_A_ROW} nodes in a row without neurons of a "
+                                 "stated number")
         sources = self.graph.sources(node.name)
         if not sources:
             raise SpikeloomError(f"node {node.name}: no edge leads to it")
@@ -362,8 +366,7 @@ class _Meaning:
             if target not in depth:
                 raise SpikeloomError(f"node {target}: nothing that comes from the Input node reaches it")
             for source, _ in signal.terms:
-                loop = source != INPUT and self._reaches(signals, target, source)
-                out[source, target] = int(loop and depth[target] <= depth[source])
+                out[source, target] = int(depth[target] <= depth[source] and self._reaches(signals, target, source))
         return out
 
     @staticmethod
@@ -443,12 +446,15 @@ def _convolution(node: NirNode, shape: Shape) -> tuple[ConvGeometry, Array]:
     if rank == 1:
         weight = weight[:, :, None, :]
     strides, dilations = _pair(node, "stride"), _pair(node, "dilation")
-    groups = int(np.asarray(node.array("groups")).ravel()[0])
+    groups = _pair(node, "groups")[0]
     if rank == 1:
         strides, dilations = (strides[-1], strides[-1]), (1, dilations[-1])
     if strides[0] != strides[1] or min(strides) < 1 or min(dilations) < 1:
         raise SpikeloomError(f"node {node.name}: stride must be the same in both directions, and dilation above 0, not "
                              f"stride {strides}, dilation {dilations}")
+    if max(*dilations, *strides) > max(maps[1:]):
+        raise SpikeloomError(f"node {node.name}: stride {strides} and dilation {dilations} must be at most the map of "
+                             f"{maps[1]} x {maps[2]}")
     if groups < 1 or maps[0] % groups or weight.shape[0] % groups or weight.shape[1] * groups != maps[0]:
         raise SpikeloomError(f"node {node.name}: weight of shape {weight.shape} in {groups} groups does not fit a map "
                              f"of shape {maps}")
@@ -459,6 +465,8 @@ def _convolution(node: NirNode, shape: Shape) -> tuple[ConvGeometry, Array]:
         weight = wide
     before, after = _paddings(node, weight.shape[2:], strides[0], rank)
     most = max(*before, *after)
+    if most > max(maps[1:]):
+        raise SpikeloomError(f"node {node.name}: padding must be at most the map of {maps[1]} x {maps[2]}, not {most}")
     weight = np.pad(weight, ((0, 0), (0, 0), *((most - b, most - a) for b, a in zip(before, after, strict=True))))
     if groups not in (1, maps[0]):
         full = np.zeros((len(weight), maps[0], *weight.shape[2:]))

@@ -20,7 +20,7 @@ __all__ = ["FIELDS", "OWN", "NirGraph", "NirNode", "read_nir"]
 #: In the metadata of a file that spikeloom wrote: the network file.
 OWN = "spikeloom_network"
 MAX_FILE_BYTES = 2048 * MIB
-MAX_VALUES = 1 << 28  # of all arrays together, unpacked
+MAX_BYTES = 2048 * MIB  # of all arrays together, unpacked
 MAX_NODES = 4096
 MAX_DEPTH = 8
 
@@ -53,6 +53,8 @@ class NirNode:
         value = self.fields[key]
         if isinstance(value, str) or value.dtype.kind not in "fiub":
             raise SpikeloomError(f"node {self.name}: {key} must be numbers, not {short(value)}")
+        if not value.size and key != "bias":
+            raise SpikeloomError(f"node {self.name}: {key} must not be empty")
         endless = key in ("tau", "tau_mem", "tau_syn", "r")
         if np.isnan(value).any() or (np.isinf(value).any() and not endless):
             raise SpikeloomError(f"node {self.name}: {key} must be finite, and is "
@@ -90,7 +92,7 @@ class NirGraph:
 class _Reader:
     """Reads within limits; names of nested nodes are joined by dots."""
 
-    left: int = MAX_VALUES
+    left: int = MAX_BYTES
     nodes: dict[str, NirNode] = field(default_factory=dict)
     edges: set[tuple[str, str]] = field(default_factory=set)
 
@@ -182,9 +184,9 @@ class _Reader:
         kind = stored.dtype.kind
         if kind not in "fiubSO" or (kind == "O" and h5py.check_string_dtype(stored.dtype) is None):
             raise SpikeloomError(f"{where}: is of type {stored.dtype}; allowed are numbers and text")
-        self.left -= max(1, stored.size or 0)
+        self.left -= max(1, stored.size or 0) * max(8, stored.dtype.itemsize)  # numbers become 64 bits wide
         if self.left < 0:
-            raise SpikeloomError(f"{where}: more than {MAX_VALUES:,} numbers in all")
+            raise SpikeloomError(f"{where}: all arrays together must be at most {MAX_BYTES:,} bytes")
         return np.asarray(stored[()])
 
     @staticmethod

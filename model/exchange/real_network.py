@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from ..layers import INPUT
 from ..system.arguments import array, whole
 from .linear import LinearMap
 
-__all__ = ["RealNetwork", "RealNeuron", "RealPopulation", "RealProjection", "RealResult", "run"]
+__all__ = ["RealNetwork", "RealNeuron", "RealPopulation", "RealProjection", "RealResult", "joined", "run"]
 
 Array = npt.NDArray[np.float64]
 
@@ -131,6 +132,12 @@ def run(network: RealNetwork, samples: npt.ArrayLike) -> RealResult:
                     drive += projection.map(source[:, at])
             spikes[population.name][:, t] = states[population.name].step(drive.astype(np.float32).astype(np.float64))
     return RealResult(spikes, {name: state.potential.astype(np.float32) for name, state in states.items()})
+
+
+def joined(results: Sequence[RealResult]) -> RealResult:
+    """Results of several batches as one."""
+    return RealResult(*({name: np.concatenate([getattr(result, what)[name] for result in results])
+                         for name in results[0].spikes} for what in ("spikes", "potentials")))
 
 
 class _State:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 from support.nir_files import LIF, chain, write
 
 from spikeloom.cli import main
+from spikeloom.model.exchange.dialects import DIALECTS
 from spikeloom.model.network_file import load_network
 
 BRAILLE = Path(__file__).parents[1] / "data" / "braille"
@@ -41,6 +44,8 @@ def test_from_file_to_build(folder: Path) -> None:
     nodes = {node["name"]: node for node in said["nodes"]}
     assert nodes["lif1.lif"]["becomes"].startswith("layer lif1_lif: membrane keeps 0.9 a step")
     assert nodes["lif1.lif"]["exact"] is False
+    assert nodes["fc1"]["becomes"] == "part of projections: weights rounded"
+    assert nodes["input"]["exact"] is True
     assert b"lif1.w_rec" in (folder / "graph.svg").read_bytes()
     assert cli("eval", model, "--float", "--dialect", "snntorch-nodelay", "--data", data, "--save",
                folder / "float.npz").exit_code == 0
@@ -56,6 +61,26 @@ def test_from_file_to_build(folder: Path) -> None:
         for name in ("classes", "lif1_lif", "lif2", "scores"):
             np.testing.assert_array_equal(a[name], b[name])
     assert cli("check", folder / "net.snn", "--data", data).exit_code == 0
+
+
+def test_help_names_all_dialects() -> None:
+    said = cli("import", "--help").stdout
+    assert all(name in said for name in DIALECTS)
+
+
+def test_what_is_printed_as_next_runs_as_it_stands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    line = "spikeloom check model.nir --dialect rockpool --set dt=1e-4 --single-spike"
+    for _ in range(3):
+        result = cli(*shlex.split(line)[1:])
+        assert result.exit_code == 0, result.output
+        found = re.search(r"^next: (spikeloom .*)$", result.stdout, re.MULTILINE)
+        if found is None:
+            break
+        line = found[1]
+        if " build " in line:
+            line += " --fold small"
+    assert " build " in line or " sim " in line
 
 
 @pytest.mark.parametrize(("words", "message"), [

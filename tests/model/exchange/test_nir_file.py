@@ -15,6 +15,7 @@ from support.nir_files import LIF, chain, write
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.exchange.dialects import DIALECTS, Dialect
+from spikeloom.model.exchange.export import own_network
 from spikeloom.model.exchange.integers import integer_network
 from spikeloom.model.exchange.meaning import meaning
 from spikeloom.model.exchange.nir_file import read_nir
@@ -192,6 +193,26 @@ def lif(**fields: Any) -> dict[str, Any]:
     return {**LIF, **fields}
 
 
+def conv(**fields: Any) -> dict[str, Any]:
+    return {"type": "Conv1d", "input_shape": 4, "weight": np.ones((1, 1, 2)), "stride": 1, "padding": 0, "dilation": 1,
+            "groups": 1, "bias": np.zeros(1), **fields}
+
+
+def _wide(path: Path) -> None:
+    """A text that is longer than any file, unpacked."""
+    write(path, *chain(fc=LINEAR, lif=LIF))
+    with h5py.File(path, "a") as file:
+        del file["node/nodes/fc/weight"]
+        file["node/nodes/fc"].create_dataset("weight", (4, 1 << 20), "S2000", chunks=(1, 1 << 10), compression="gzip")
+
+
+def _own_broken(path: Path) -> None:
+    write(path, *chain(fc=LINEAR, lif=LIF))
+    with h5py.File(path, "a") as file:
+        file["node/metadata/spikeloom_network"] = np.zeros(5, np.uint8)
+    own_network(read_nir(path))
+
+
 def _link(path: Path) -> None:
     write(path, *chain(fc=LINEAR, lif=LIF))
     with h5py.File(path, "a") as file:
@@ -253,12 +274,22 @@ LOOP = [*EDGES, ("fc", "fc")]
     (_make(*chain(fc=LINEAR, lif=LIF, li={"type": "LI", "tau": np.ones(4), "r": np.ones(4), "v_leak": np.zeros(4)},
                   two=LINEAR, end=LIF)), "node li: gives no spikes, and node end takes its potential"),
     (_make({k: v for k, v in NODES.items() if k != "output"}, EDGES[:-1]), "the graph has no Output node"),
+    (_make(*chain(**{f"fc{k}": LINEAR for k in range(200)}, lif=LIF)), "more than 100 nodes in a row without neurons"),
+    (_make(*chain(conv=conv(dilation=10**9))), "must be at most the map of 1 x 4"),
+    (_make(*chain(conv=conv(stride=10**9))), "must be at most the map of 1 x 4"),
+    (_make(*chain(conv=conv(padding=10**9))), "node conv: padding must be at most the map of 1 x 4, not 1000000000"),
+    (_make(*chain(conv=conv(groups=np.zeros(0, int)))), "node conv: groups must not be empty"),
+    (_make(*chain(fc={"type": "Linear", "weight": np.zeros((0, 4))}, lif=LIF)), "node fc: weight must not be empty"),
+    (_wide, "all arrays together must be at most 2,147,483,648 bytes"),
+    (_own_broken, "metadata: spikeloom_network: "),
 ])
 def test_bad_files(tmp_path: Path, maker: Callable[[Path], Any], message: str) -> None:
-    path = tmp_path / "bad.nir"
-    maker(path)
-    with pytest.raises(SpikeloomError) as caught:
+    def attempt(path: Path) -> None:
+        maker(path)
         network(path)
+
+    with pytest.raises(SpikeloomError) as caught:
+        attempt(tmp_path / "bad.nir")
     assert message in str(caught.value)
 
 
