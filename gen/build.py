@@ -40,21 +40,17 @@ from .manifest import (
 )
 from .plan import Plan
 from .testbench import testbench_files
-from .verilog import TOP, emit
+from .verilog import TOP, check_top, emit
 
 __all__ = ["build", "describe", "interface_of"]
 
 # Everything else that `verilator -Wall` knows stays on: UNOPTFLAT, LATCH, MULTIDRIVEN, COMBDLY, ...
 _WAIVERS = """\
 `verilator_config
-// The hardware description names every field of a bundle; fields that nothing reads are dropped by synthesis.
-lint_off -rule UNUSEDSIGNAL -file "*{top}.v"
-// Constants and operands are widened by Verilog's own rules, which is what the description means by them.
-lint_off -rule WIDTHEXPAND -file "*{top}.v"
-// `x == 0` of a part of a word is written as a logical not of that part.
-lint_off -rule WIDTHTRUNC -file "*{top}.v"
-// Registers carry their reset value as an initial value too, for FPGAs that load it.
-lint_off -rule PROCASSINIT -file "*{top}.v"
+// Nets that a simulation looks at; nothing else reads them.
+lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "*'spikes_*"
+// Of some sums the lower bits only matter to the carry.
+lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "Bits of signal are not used: 'total*"
 // All modules stand in one file.
 lint_off -rule DECLFILENAME -file "*{top}.v"
 """
@@ -83,7 +79,7 @@ Verilog can run programs ($system): simulate a folder from somebody else as you 
 """
 
 
-def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
+def build(plan: Plan, folder: str | Path, *, top: str = TOP, overwrite: bool = False,
           progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete.
 
@@ -92,6 +88,8 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
     plan : Plan
     folder : path
         New or empty.
+    top : str
+        Name of the top module; the names of all other modules and of the memory files begin with it.
     overwrite : bool
         It may also be an earlier build that nobody has touched since.
     progress : callable, optional
@@ -105,17 +103,18 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
     folder = path_of(folder, "folder")
     network, fold = plan.network, plan.fold
     choice(overwrite, "overwrite", (True, False))
+    check_top(top)
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
-    emitted = emit(plan, lambda module: tell(f"module {module}"))
+    emitted = emit(plan, top, lambda module: tell(f"module {module}"))
     tell("files")
-    testbench = testbench_files(plan, TOP, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
+    testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
     files = {
-        f"{TOP}.v": emitted.verilog, **emitted.memories,
-        "lint.vlt": _WAIVERS.format(top=TOP),
-        "interface.json": _json(interface_of(plan)),
+        f"{top}.v": emitted.verilog, **emitted.memories,
+        "lint.vlt": _WAIVERS.format(top=top),
+        "interface.json": _json(interface_of(plan, top)),
         "README": _READ_ME.format(name=network.name, topology=network.topology,
-                                  duration=network.duration, fold=fold.name, top=TOP),
+                                  duration=network.duration, fold=fold.name, top=top),
         **testbench,
     }
 
@@ -128,7 +127,7 @@ def build(plan: Plan, folder: str | Path, *, overwrite: bool = False,
         for table in plan.tables:
             index = [layer.synapse.name for layer in plan.layers].index(table.layer)
             (part / table.file).write_bytes(weight_table(table.config, plan.weights(index)[0]))
-        manifest = sealed(describe(plan, emitted.memory_bits).to_json(),
+        manifest = sealed(describe(plan, emitted.memory_bits, top).to_json(),
                           {path.name: path.read_bytes() for path in part.iterdir()})
         (part / MANIFEST).write_text(manifest.to_text(), encoding="utf-8", newline="\n")
         manifests.append(manifest)
@@ -158,13 +157,13 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def interface_of(plan: Plan) -> dict[str, Any]:
+def interface_of(plan: Plan, top: str = TOP) -> dict[str, Any]:
     """Ports of the top module."""
     channels = plan.channels[0]
     item = (f"pixel value, {plan.input_bits} bits unsigned" if plan.network.takes_values
             else f"spikes of {plan.window_steps} steps, bit w is step w of the window")
     return {
-        "top": TOP,
+        "top": top,
         "clock": "clk", "reset": "rst (synchronous, active high)",
         "handshake": "a transfer happens at a rising edge of clk with valid and ready; valid does not wait for ready",
         "ports": [
@@ -229,20 +228,20 @@ def _result_beats(plan: Plan) -> int:
     return 1 if plan.readout is not None else plan.channels[plan.network.output_index + 1].beats * plan.windows
 
 
-def describe(plan: Plan, memory_bits: dict[str, int] | None = None) -> Description:
+def describe(plan: Plan, memory_bits: dict[str, int] | None = None, top: str = TOP) -> Description:
     """What is built. Without ``memory_bits`` of memories that were written, of those that would be."""
     network = plan.network
     inp = network.input
-    memories = _rom_bits(plan) if memory_bits is None else memory_bits
+    memories = _rom_bits(plan, top) if memory_bits is None else memory_bits
     return Description(
-        top=TOP, sources=(f"{TOP}.v",),
+        top=top, sources=(f"{top}.v",),
         network=NetworkDescription(
             name=network.name, hash=network.hash, topology=network.topology, steps=network.steps,
             input=InputDescription(kind=inp.kind, shape=inp.shape)),
         fold=plan.fold.to_dict(), window_steps=plan.window_steps, windows=plan.windows,
         input=StreamDescription(items_per_beat=plan.channels[0].units, item_bits=plan.input_bits,
                                 beats_per_window=plan.channels[0].beats),
-        layers=tuple(_layer_of(plan, index) for index in range(len(plan.layers))),
+        layers=tuple(_layer_of(plan, index, top) for index in range(len(plan.layers))),
         external=tuple(TableDescription(
             layer=t.layer, file=t.file, base=t.base, bytes=t.config.table_bytes, row_bytes=t.config.row_bytes,
             bus_bits=t.config.bus_bits, address_bits=t.config.address_bits) for t in plan.tables),
@@ -271,7 +270,7 @@ def _predicted_cycles(plan: Plan) -> CycleRange:
     return CycleRange(min=least, max=most)
 
 
-def _layer_of(plan: Plan, index: int) -> LayerDescription:
+def _layer_of(plan: Plan, index: int, top: str) -> LayerDescription:
     config, channels = plan.layers[index], plan.channels[index + 1]
     layer, bounds = plan.network.layers[index], layer_bounds(plan.network, index)
     queue, neuron = config.synapse.queue, config.neurons.neuron
@@ -289,16 +288,16 @@ def _layer_of(plan: Plan, index: int) -> LayerDescription:
         accumulator_bits=bounds.accumulator_bits, drive_bits=bounds.drive_bits,
         register_bits=dict(bounds.register_bits), potential_bits=bounds.potential_bits,
         accumulators=channels.lanes * neuron.sums,
-        weight_memory_bits=sum(bits for name, bits in _rom_bits(plan).items()
-                               if name.startswith(f"{config.synapse.name}_weights")))
+        weight_memory_bits=sum(bits for name, bits in _rom_bits(plan, top).items()
+                               if name.startswith(f"{top}_{config.synapse.name}_weights")))
 
 
-def _rom_bits(plan: Plan) -> dict[str, int]:
+def _rom_bits(plan: Plan, top: str) -> dict[str, int]:
     """Size of every memory file, without making its contents."""
     sizes = {}
 
     def add(name: str, row_bits: int, depth: int) -> None:
-        sizes.update({f"{part}.hex": row_bits * len(rows) for part, rows in Rom.parts(name, depth).items()})
+        sizes.update({f"{top}_{part}.hex": row_bits * len(rows) for part, rows in Rom.parts(name, depth).items()})
 
     for config in plan.layers:
         synapse, neurons = config.synapse, config.neurons

@@ -29,7 +29,6 @@ from spikeloom.rtl.layer import LayerConfig
 from spikeloom.rtl.layer_inputs import SourceConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
-from spikeloom.rtl.synapse import DRAIN_QUEUE_BEATS
 from spikeloom.rtl.weight_fetch import WeightFetchConfig
 from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 
@@ -181,28 +180,23 @@ class _Sink(Protocol):
 
 
 class _Neurons:
-    """:class:`.NeuronArray` and the drain in front of it: from the ends of passes to beats for ``sink``."""
+    """:class:`.NeuronArray` and the queue in front of it: from the ends of passes to beats for ``sink``."""
 
     def __init__(self, config: LayerConfig, sink: _Sink, samples: int) -> None:
         self.config, self.sink = config, sink
         self.room_from = np.zeros(samples, np.int64)  # the end of a pass may be given from here on
         self.took = np.full(samples, -1, np.int64)
-        self.taken: deque[Cycles] = deque(maxlen=DRAIN_QUEUE_BEATS)
+        self.taken: deque[Cycles] = deque(maxlen=config.synapse.queue_beats)
         self.left: deque[Cycles] = deque(maxlen=config.neurons.queue_depth)
         self.beat = 0
 
     def drain(self, marked: Cycles) -> None:
         """A group's sums, whose end mark the synapse array saw in ``marked``."""
         synapse = self.config.synapse
-        # A beat moves to the drain's queue two cycles before it can be taken from there.
-        moved = marked + synapse.latency_cycles - 3
-        for _ in range(synapse.group_beats):
-            moved = moved + 1
-            if synapse.queued and len(self.taken) == DRAIN_QUEUE_BEATS:
-                moved = np.maximum(moved, self.taken[0] + 1)
-            self._take(moved + 2)
+        for beat in range(synapse.group_beats):
+            self._take(marked + synapse.latency_cycles + beat)
             self.taken.append(self.took)
-        self._free(marked, moved)
+        self._free(marked)
 
     def replay(self) -> None:
         """The sums of a static input once more, for the next window."""
@@ -230,17 +224,16 @@ class _Neurons:
         self.left.append(self.sink.accept(offer))
         self.beat += 1
 
-    def _free(self, marked: Cycles, moved: Cycles) -> None:
+    def _free(self, marked: Cycles) -> None:
         """From when on the next end of a pass may be given."""
         synapse = self.config.synapse
         if not synapse.queued:
             self.room_from = self.took + 1
             return
-        spare = DRAIN_QUEUE_BEATS - synapse.group_beats
-        sure = marked + synapse.group_beats - 1
-        if len(self.taken) > spare >= 0:
-            sure = np.maximum(sure, self.taken[-(spare + 1)] + 1)
-        self.room_from = np.minimum(moved + 1, sure) if spare >= 0 else moved + 1
+        spare = synapse.queue_beats - synapse.group_beats
+        self.room_from = marked + synapse.group_beats - 1
+        if len(self.taken) > spare:
+            self.room_from = np.maximum(self.room_from, self.taken[-(spare + 1)] + 1)
 
 
 class _Fetch:

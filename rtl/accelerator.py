@@ -20,7 +20,7 @@ from .readout import Readout, ReadoutConfig
 from .share import add_resettable, run_domain
 from .weight_fetch import axi4_read
 
-__all__ = ["Accelerator", "AcceleratorConfig"]
+__all__ = ["SPIKES", "Accelerator", "AcceleratorConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,10 @@ class AcceleratorConfig:
     def breaks_off(self) -> bool:
         """Whether all parts are reset at the end of a run."""
         return self.gate is not None and self.clears
+
+
+# Nets that begin so are there to be looked at: nothing in the hardware reads them.
+SPIKES = "spikes_"
 
 
 class Accelerator(wiring.Component):
@@ -171,9 +175,10 @@ class Accelerator(wiring.Component):
         last = Signal()  # what is given is the last of a run
         for number, layer in enumerate(self.layers):
             name = layer.config.synapse.name
-            valid, ready = Signal(name=f"spikes_{name}_valid"), Signal(name=f"spikes_{name}_ready")
+            valid = Signal(name=f"{SPIKES}{name}_valid")
+            ready = Signal(name=f"{SPIKES}{name}_ready")
             masks = beat_masks(layer.o.payload)
-            payload = Signal(len(Value.cast(masks)), name=f"spikes_{name}_payload")
+            payload = Signal(len(Value.cast(masks)), name=f"{SPIKES}{name}_payload")
             m.d.comb += [valid.eq(layer.o.valid), payload.eq(masks), layer.o.ready.eq(ready)]
             sinks = list(consumers[number + 1])
             if number == config.output:
@@ -196,7 +201,8 @@ class Accelerator(wiring.Component):
         m.d.comb += last.eq(1)
         given: Any = readout.o
         if config.breaks_off:
-            held_q, valid_q = Signal.like(readout.o.payload), Signal()
+            held_q = Signal.like(readout.o.payload)
+            valid_q = Signal()
             m.d.comb += [flush.eq(readout.o.valid & (~valid_q | self.o.ready)), readout.o.ready.eq(flush),
                          self.o.valid.eq(valid_q), self.o.payload.eq(held_q)]
             m.d.sync += valid_q.eq(flush | (valid_q & ~self.o.ready))
@@ -221,8 +227,10 @@ class Accelerator(wiring.Component):
     def _raster(self, m: Module, result: Any, last: Signal, all_there: Any, gate: Any) -> None:
         """The output's beats as they are; the last one of a run when all layers are through."""
         _, _, beats, windows = self.config.output_beats
-        beat_q, window_q = Signal(index_shape(beats)), Signal(index_shape(windows))
-        window_ends, moves = beat_q == beats - 1, Signal()
+        beat_q = Signal(index_shape(beats))
+        window_q = Signal(index_shape(windows))
+        window_ends = beat_q == beats - 1
+        moves = Signal()
         m.d.comb += [self.o.valid.eq(result.valid & (all_there | ~last)), moves.eq(self.o.valid & self.o.ready),
                      result.ready.eq(self.o.ready & (all_there | ~last)), self.o.payload.eq(result.payload)]
         if isinstance(gate, MarkGate):
@@ -264,7 +272,9 @@ class Accelerator(wiring.Component):
         """Whether the next result belongs to an inference that was under way when a memory answered with an error."""
         beats_per_run = self.config.input_beats
         beat_q = Signal(index_shape(beats_per_run))
-        starts, leaves, error = Signal(), Signal(), Signal()
+        starts = Signal()
+        leaves = Signal()
+        error = Signal()
         m.d.comb += [starts.eq(self.i.valid & self.i.ready & (beat_q == 0)), leaves.eq(self.o.valid & self.o.ready),
                      error.eq(Cat(layer.error for layer in self.external).any())]
         with m.If(self.i.valid & self.i.ready):
@@ -273,8 +283,10 @@ class Accelerator(wiring.Component):
         places = sum(layer.config.synapse.queue.slot_credits + layer.config.fetch.prefetch_rows
                      for layer in self.external if layer.config.fetch is not None)
         running_shape = index_shape(places + 4 * (len(self.layers) + 1))
-        running_q, running = Signal(running_shape), Signal(running_shape)
-        bad_q, bad = Signal(running_shape), Signal(running_shape)  # runs from the next result on
+        running_q = Signal(running_shape)
+        running = Signal(running_shape)
+        bad_q = Signal(running_shape)
+        bad = Signal(running_shape)  # runs from the next result on
         spared_q = Signal()  # a result that was there already when the error came is none of them
         m.d.comb += [running.eq(running_q + starts - leaves),
                      bad.eq(Mux(error, running, bad_q - (leaves & (bad_q != 0))))]

@@ -61,7 +61,8 @@ class Delay(wiring.Component):
         m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
         carried = Signal(cfg.items)
         if cfg.windows > 1 or cfg.endless:
-            beat_q, window_q = Signal(index_shape(cfg.beats)), Signal(index_shape(cfg.windows))
+            beat_q = Signal(index_shape(cfg.beats))
+            window_q = Signal(index_shape(cfg.windows))
             fresh: Any = window_q == 0
             if cfg.endless:
                 fresh = fresh_q = Signal(init=1)
@@ -105,7 +106,8 @@ class Feedback(wiring.Component):
         m.submodules.queue = queue = Queue(beat_layout(cfg.items, 1), cfg.beats)
         # The first window comes from nowhere; after it, that of a run is the last one before it, as zeros.
         first_q = Signal(init=1)
-        read_q, beat_q = Signal(index_shape(cfg.beats)), Signal(index_shape(cfg.beats))
+        read_q = Signal(index_shape(cfg.beats))
+        beat_q = Signal(index_shape(cfg.beats))
         window_q = Signal(index_shape(cfg.windows))
         with m.If(first_q & self.o.ready):
             m.d.sync += read_q.eq(read_q + 1)

@@ -87,9 +87,13 @@ class Encoder(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        beat_q, window_q = Signal(index_shape(cfg.beats)), Signal(index_shape(cfg.windows))
-        step_q, place_q = Signal(index_shape(cfg.windows * cfg.window_steps + 1)), Signal(16)
-        take, room, fresh = Signal(), Signal(), Signal()
+        beat_q = Signal(index_shape(cfg.beats))
+        window_q = Signal(index_shape(cfg.windows))
+        step_q = Signal(index_shape(cfg.windows * cfg.window_steps + 1))
+        place_q = Signal(16)
+        take = Signal()
+        room = Signal()
+        fresh = Signal()
         m.d.comb += [fresh.eq(window_q == 0), take.eq((self.i.valid | ~fresh) & room), self.i.ready.eq(fresh & room)]
         with m.If(take):
             m.d.sync += [beat_q.eq(beat_q + 1), place_q.eq(place_q + cfg.items)]

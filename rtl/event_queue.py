@@ -238,7 +238,8 @@ class EventQueue(wiring.Component):
         """Let the base return to the start of a cell, or of a row of cells, until all its positions have come."""
         cfg = self.config
         beat_q = Signal(index_shape(cfg.cell_beats))
-        x_q, y_q = Signal(index_shape(cfg.pool)), Signal(index_shape(cfg.pool))
+        x_q = Signal(index_shape(cfg.pool))
+        y_q = Signal(index_shape(cfg.pool))
         column_q = Signal(index_shape(cfg.width))
         row_base_q = Signal.like(base_q, name="row_base_q")
         ends = take & (beat_q == cfg.cell_beats - 1)
@@ -326,7 +327,7 @@ class EventQueue(wiring.Component):
         left: list[Any] = [Const(1)]
         if not alone:
             open_q = Signal(cfg.positions - 1, name=f"open{bank}_q")
-            left = [*(entry_q.some[:-1] & open_q), entry_q.some[-1]]
+            left = [*(some & open for some, open in zip(entry_q.some, open_q, strict=False)), entry_q.some[-1]]
             if cfg.positions > FEW_POSITIONS:
                 named = Signal(cfg.positions, name=f"left{bank}")
                 m.d.comb += named.eq(Cat(left))

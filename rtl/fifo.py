@@ -61,11 +61,13 @@ class Queue(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        put, take = Signal(), Signal()
+        put = Signal()
+        take = Signal()
         some, full = occupancy(m, "inside", self.depth, put, take)
         m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(some),
                      put.eq(self.i.valid & ~full), take.eq(some & self.o.ready)]
-        first_q, next_q = Signal(index_shape(self.depth)), Signal(index_shape(self.depth))
+        first_q = Signal(index_shape(self.depth))
+        next_q = Signal(index_shape(self.depth))
         for index_q, moves in ((first_q, take), (next_q, put)):
             with m.If(moves):
                 m.d.sync += index_q.eq(Mux(index_q == self.depth - 1, 0, index_q + 1))

@@ -45,7 +45,8 @@ class InputGate(wiring.Component):
         beats = self.config.beats
         taken_q = Signal(index_shape(beats + 1))  # beats of this run
         discards_q = Signal()
-        passes, take = Signal(), Signal()
+        passes = Signal()
+        take = Signal()
         m.d.comb += [
             passes.eq(~self.flush & ~discards_q & (taken_q != beats)),
             self.o.valid.eq(self.i.valid & passes), self.o.payload.eq(self.i.payload),

@@ -1,4 +1,4 @@
-"""A few output lanes: masked sums of weights, accumulators, and the drain register behind them."""
+"""A few output lanes: masked sums of weights, accumulators, and the register that hands their sums over."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .adder_tree import bit_weighted, tree_depth, tree_sum
 from .flat_array import FlatArray
+from .masked_add import LEVELS_PER_REGISTER, MaskedSum, Term, tree_depth
 
 __all__ = ["LaneBlock", "LaneBlockConfig"]
 
@@ -23,6 +23,8 @@ class LaneBlockConfig:
     ----------
     lanes : int
         Output neurons that are accumulated side by side.
+    units : int
+        Lanes handed over at a time; all, if there are no more.
     banks : int
         Events added per cycle.
     planes : int
@@ -33,17 +35,22 @@ class LaneBlockConfig:
         Bits of a stored weight; 1 bit stands for +1 (0) and -1 (1).
     accumulator_bits : int
         Bits of an accumulator.
-    shift : int
-        Lanes that the drain moves on at a time; 0 if it never moves.
+    holds : bool
+        Sums stay where they are handed over until the next ones come; ``lanes <= units`` then.
     """
 
     lanes: int
+    units: int
     banks: int
     planes: int
     weighed: bool
     weight_bits: int
     accumulator_bits: int
-    shift: int
+    holds: bool = False
+
+    def __post_init__(self) -> None:
+        if self.holds and self.lanes > self.units:
+            raise ValueError(f"lanes must be at most units={self.units} in a block that holds, not {self.lanes}")
 
     @property
     def sums(self) -> int:
@@ -51,161 +58,103 @@ class LaneBlockConfig:
         return 1 if self.weighed else self.planes
 
     @property
+    def beats(self) -> int:
+        """Times that it hands lanes over."""
+        return -(-self.lanes // self.units)
+
+    @property
     def lane_layout(self) -> FlatArray:
         """What one lane hands over."""
         return FlatArray(signed(self.accumulator_bits), self.sums)
 
     @property
+    def levels(self) -> int:
+        """Adders one behind the other: over events, over the bits of a number, and the accumulator's."""
+        return tree_depth(self.banks) + (tree_depth(self.planes) if self.weighed else 0) + 1
+
+    @property
     def latency_cycles(self) -> int:
-        """From ``weight``/``mask``/``end`` to the drain register."""
-        return 3 + self.tree_cycles
-
-    @property
-    def masks_weights(self) -> bool:
-        """Whether a mask clears its weights as they are registered: with one plane that takes no logic at all."""
-        return self.planes == 1 and self.weight_bits > 1
-
-    @property
-    def tree_cycles(self) -> int:
-        """Registers in the adder trees, over pairs of events and then over bits."""
-        over_pairs, over_bits = tree_depth(-(-self.banks // 2)), tree_depth(self.planes) if self.weighed else 0
-        return max(0, over_pairs + over_bits - 1)
-
-    @property
-    def head(self) -> int:
-        """Lanes seen at ``o_head``."""
-        return min(self.lanes, self.shift) if self.shift else self.lanes
+        """From ``mask`` and ``end`` to ``o``."""
+        return 2 + (self.levels - 1) // LEVELS_PER_REGISTER
 
 
 class LaneBlock(wiring.Component):
-    """Accumulates weights under masks; at the end of a pass, hands the sums to a drain register.
+    """Accumulates weights under masks; at the end of a pass, hands the sums over, ``units`` lanes a cycle.
 
     For each lane ``n``, in every cycle, with ``x[n, b] = sum_j weight[j][n] * mask[j][b]``::
 
         S[n, b] <- S[n, b] + x[n, b]                     for each plane b
         S[n]    <- S[n] + sum_b 2**b * x[n, b]           if ``weighed``
 
-    and with ``end``, which may come with the last events, the new sum goes to the drain register ``D`` instead,
-    and ``S <- 0``;
+    and with ``end``, which may come with the last events, the new sums go to the register ``D`` instead, and
+    ``S <- 0``. In all other cycles ``D[n] <- D[n + units]``, and 0 for the last lanes: so ``o``, the first lanes of
+    ``D``, is 0 when nothing is handed over, and the ``o`` of several blocks may meet in an OR. A block that ``holds``
+    keeps ``D``.
 
-    ``move`` moves the drain register on by ``shift`` lanes one cycle later: ``D[n] <- D[n + shift]``, where the last
-    lanes take over ``i_tail``. What goes to all lanes is registered here, next to them.
+    Weights come a cycle later than the masks and the end that belong to them: these reach all lanes, and are
+    registered here, next to them. There is a register behind every second adder.
 
-    Events are taken in pairs: the sum of a pair's two weights is made once, and each plane chooses from nothing,
-    one weight, the other or their sum. That is cheaper than masking and adding in every plane. With one plane, its
-    mask clears the registered weights instead (1-bit weights have no zero, and choose).
-
-    Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle,
-    ``2 * lanes * sums * accumulator_bits`` flip-flops for accumulators and drain.
+    Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle, ends ``beats`` cycles or more apart;
+    ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``.
 
     Members
     -------
-    weight : In(banks x lanes x weight_bits)
     mask : In(banks x planes)
     end : In(1)
-    move : In(1), shifts the drain register a cycle later
-    i_tail, o_head : In, Out(lane_layout x ``head`` lanes)
+    weight : In(banks x lanes x weight_bits), of the masks of the cycle before
+    o : Out(lane_layout x min(units, lanes))
     """
 
     def __init__(self, config: LaneBlockConfig) -> None:
         self.config = config
-        shift = max(1, config.shift)
         super().__init__({
-            "weight": In(FlatArray(FlatArray(config.weight_bits, config.lanes), config.banks)),
             "mask": In(FlatArray(config.planes, config.banks)),
             "end": In(1),
-            "move": In(1),
-            "i_tail": In(FlatArray(config.lane_layout, shift)),
-            "o_head": Out(FlatArray(config.lane_layout, config.head)),
+            "weight": In(FlatArray(FlatArray(config.weight_bits, config.lanes), config.banks)),
+            "o": Out(FlatArray(config.lane_layout, min(config.units, config.lanes))),
         })
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
 
-        # After a reset nothing may be on its way to the accumulators: weights wait for masks, except cleared ones.
-        weight_q = Signal.like(self.weight, reset_less=not cfg.masks_weights)
+        # After a reset nothing may be on its way to the accumulators.
         mask_q = Signal.like(self.mask)
         end_q = Signal()
-        m.d.sync += [weight_q.eq(self.weight), mask_q.eq(self.mask), end_q.eq(self.end)]
-        if cfg.masks_weights:
-            m.d.sync += [weight_q[j].as_value().eq(Mux(self.mask[j], self.weight[j].as_value(), 0))
-                         for j in range(cfg.banks)]
+        m.d.sync += [mask_q.eq(self.mask), end_q.eq(self.end)]
+        for stage in range(cfg.latency_cycles - 2):
+            end_q, before = Signal(name=f"end{stage}_q"), end_q
+            m.d.sync += end_q.eq(before)
 
-        drain = [Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in range(cfg.lanes)]
-        for _ in range(1 + cfg.tree_cycles):
-            end_before, end_q = end_q, Signal(name="end_sum_q")
-            m.d.sync += end_q.eq(end_before)
-        # What lets the drain register change reaches all its bits: it is a register, with no logic behind it.
-        drain_q = Signal()
-        m.d.sync += drain_q.eq(end_before | self.move)
-
-        accumulators, sums = [], []
+        drain = [Signal(cfg.lane_layout, name=f"drain{n}_q") for n in range(cfg.lanes)]
         for n in range(cfg.lanes):
-            weights = []
-            for j in range(cfg.banks):
-                stored = weight_q[j][n]
-                weight = Signal(signed(max(2, cfg.weight_bits)), name=f"weight{n}_{j}")
-                m.d.comb += weight.eq(Cat(Const(1, 1), stored) if cfg.weight_bits == 1 else stored.as_signed())
-                weights.append(weight)
-            totals = [tree_sum(m, terms, f"tree{n}_{b}", 1, reset_less=False)[0]
-                      for b, terms in enumerate(self._terms(m, n, weights, mask_q))]
-            if cfg.weighed and cfg.planes > 1:
-                totals = [bit_weighted(m, self._registered(m, totals, n), f"tree{n}", reset_less=False)]
-            for b, total in enumerate(totals):
-                sum_q = Signal(total.shape(), name=f"sum{n}_{b}_q")
-                accumulator = Signal(signed(cfg.accumulator_bits), name=f"accumulator{n}_{b}_q")
-                new_sum = Signal.like(accumulator, name=f"new_sum{n}_{b}")
-                m.d.comb += new_sum.eq(accumulator + sum_q)
-                m.d.sync += [sum_q.eq(total), accumulator.eq(new_sum)]
-                accumulators.append(accumulator)
+            sums = []
+            for plane, (total, level) in enumerate(self._totals(m, platform, n, mask_q)):
+                accumulator = Signal(signed(cfg.accumulator_bits), name=f"sum{n}_{plane}_q")
+                adder = MaskedSum(m, platform, f"new{n}_{plane}", level)
+                new_sum = adder.add(Term(accumulator), total, cfg.accumulator_bits)
+                m.d.sync += accumulator.eq(Mux(end_q, 0, new_sum))
                 sums.append(new_sum)
-
-        # One flat drain word keeps the shift a single statement per lane.
-        for n in range(cfg.lanes):
-            sums_of_lane = Cat(sums[n * cfg.sums:(n + 1) * cfg.sums])
-            if cfg.shift:
-                source = drain[n + cfg.shift] if n + cfg.shift < cfg.lanes else self.i_tail[n + cfg.shift - cfg.lanes]
-                with m.If(drain_q):
-                    m.d.sync += drain[n].as_value().eq(Mux(end_q, sums_of_lane, source.as_value()))
-            else:
-                with m.If(end_q):
-                    m.d.sync += drain[n].as_value().eq(sums_of_lane)
-        with m.If(end_q):
-            m.d.sync += [accumulator.eq(0) for accumulator in accumulators]
-        m.d.comb += [self.o_head[n].eq(drain[n]) for n in range(cfg.head)]
+            follows: Any = drain[n + cfg.units] if n + cfg.units < cfg.lanes else Const(0)
+            if cfg.holds:
+                follows = drain[n]
+            m.d.sync += drain[n].as_value().eq(Mux(end_q, Cat(sums), Cat(follows)))
+        m.d.comb += [lane.eq(kept) for lane, kept in zip(self.o, drain, strict=False)]
         return m
 
-    def _registered(self, m: Module, totals: list[Any], n: int) -> list[Any]:
-        """The planes' totals, behind a register if an adder gave them."""
-        if self.config.banks <= 2:
-            return totals
-        kept = [Signal(t.shape(), name=f"total{n}_{b}_q") for b, t in enumerate(totals)]
-        m.d.sync += [k.eq(t) for k, t in zip(kept, totals, strict=True)]
-        return kept
-
-    def _terms(self, m: Module, n: int, weights: list[Any], mask_q: Any) -> list[list[Any]]:
-        """What lane ``n`` adds in each plane: one term per pair of events."""
+    def _totals(self, m: Module, platform: Any, n: int, mask_q: Any) -> list[tuple[Term, int]]:
+        """What lane ``n`` adds to each of its accumulators, and how many levels of adders that had."""
         cfg = self.config
-        pairs = []
-        for j in range(0, cfg.banks - 1, 2):
-            both = Signal((weights[j] + weights[j + 1]).shape(), name=f"both{n}_{j}", attrs={"keep": 1})
-            m.d.comb += both.eq(weights[j] + weights[j + 1])
-            pairs.append(both)
-        if cfg.masks_weights:
-            return [pairs + weights[2 * len(pairs):]]
+        weights = []
+        for j in range(cfg.banks):
+            stored = self.weight[j][n]
+            weights.append(Cat(Const(1, 1), stored).as_signed() if cfg.weight_bits == 1 else stored.as_signed())
         planes = []
-        for b in range(cfg.planes):
-            terms = []
-            for j in range(0, cfg.banks, 2):
-                first = mask_q[j][b]
-                if j + 1 == cfg.banks:
-                    term = Signal.like(weights[j], name=f"term{n}_{b}_{j}")
-                    m.d.comb += term.eq(Mux(first, weights[j], 0))
-                else:
-                    both, second = pairs[j // 2], mask_q[j + 1][b]
-                    term = Signal.like(both, name=f"term{n}_{b}_{j}")
-                    m.d.comb += term.eq(Mux(first, Mux(second, both, weights[j]), Mux(second, weights[j + 1], 0)))
-                terms.append(term)
-            planes.append(terms)
-        return planes
+        for plane in range(cfg.planes):
+            tree = MaskedSum(m, platform, f"lane{n}_{plane}")
+            total = tree.tree([Term(weight, mask_q[j][plane]) for j, weight in enumerate(weights)])
+            planes.append((total, tree.level))
+        if not cfg.weighed:
+            return planes
+        tree = MaskedSum(m, platform, f"lane{n}", planes[0][1])
+        return [(tree.tree([total for total, _ in planes], weighed=True), tree.level)]

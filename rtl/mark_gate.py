@@ -51,9 +51,11 @@ class MarkGate(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        beat_q, length_q = Signal(index_shape(cfg.beats)), Signal(range(cfg.steps + 1))
+        beat_q = Signal(index_shape(cfg.beats))
+        length_q = Signal(range(cfg.steps + 1))
         ended_q = Signal()
-        take, step_ends = Signal(), Signal()
+        take = Signal()
+        step_ends = Signal()
         m.d.comb += [
             self.o.valid.eq(self.i.valid & ~ended_q), self.o.payload.eq(self.i.payload.mask),
             self.i.ready.eq(self.o.ready & ~ended_q), take.eq(self.o.valid & self.o.ready),

@@ -186,8 +186,10 @@ class NeuronArray(wiring.Component):
         cfg = self.config
         # Where the beat is, as a one that moves on.
         at_q = Signal(cfg.unit_cycles - 1)
-        busy_q, full_q = Signal(), Signal()
-        done, given = Signal(), Signal()
+        busy_q = Signal()
+        full_q = Signal()
+        done = Signal()
+        given = Signal()
         plan = schedule_of(cfg.neuron)
         phase = Cat(Cat(at_q[at] for at in range(k, len(at_q), plan.interval_cycles)
                         if at - k < cfg.neuron.steps * plan.interval_cycles).any() for k in range(plan.depth_cycles))
@@ -205,7 +207,8 @@ class NeuronArray(wiring.Component):
         layout = FlatArray(state_layout(cfg.neuron), cfg.units)
         m.submodules.state = memory = Memory(shape=layout, depth=memory_depth(cfg.beats), init=[])
         read, write = memory.read_port(domain="comb"), memory.write_port()
-        kept, start = Signal(layout), Signal(layout)
+        kept = Signal(layout)
+        start = Signal(layout)
         m.d.comb += [start[k][name].eq(int(reset)) for k in range(cfg.units)
                      for name, reset in cfg.neuron.program.registers.items()]
         m.d.comb += kept.as_value().eq(Mux(fresh, start.as_value(), read.data.as_value()))

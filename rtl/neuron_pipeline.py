@@ -1,4 +1,4 @@
-"""All steps of a window in a pipeline: a neuron's program unrolled, one carry chain a stage."""
+"""All steps of a window in a pipeline: a neuron's program unrolled, two carry chains a stage."""
 
 from __future__ import annotations
 
@@ -11,40 +11,45 @@ from spikeloom.model.neurons.program import CHAINS, Graph
 
 from .neuron import NeuronConfig, constant_value, operation_value, shape_of, unit_ports
 
-__all__ = ["NeuronPipeline", "pipeline_latency_cycles", "stages"]
+__all__ = ["CHAINS_PER_STAGE", "NeuronPipeline", "chains_before", "pipeline_latency_cycles"]
 
 
-def stages(graph: Graph) -> list[int]:
-    """For each operation, the first stage in which its value is there, as early as may be.
+CHAINS_PER_STAGE = 2
 
-    Registers are there in stage 0, and so are sums, to be added to them; without registers sums have a stage of their
-    own. Constants come in stage 1. A carry chain's result is there one stage after the last of its
-    arguments; all others are wires, or LUTs in front of the next carry chain.
+
+def chains_before(graph: Graph) -> list[int]:
+    """For each operation, how many carry chains, one behind the other, end with its value. A stage has
+    :data:`CHAINS_PER_STAGE` of them, with a register behind the last; a multiplication has a stage of its own.
+
+    Registers of the neuron are there at the start, and so are sums, to be added to them; without registers sums, like
+    constants, come a stage later. All other operations are wires, or LUTs in front of the next carry chain.
     """
     early = {"register", "sum"} if graph.leaves("register") else set()
-    ready: list[int] = []
+    before: list[int] = []
     for operation in graph.operations:
         if operation.name == "constant":
-            ready.append(0)
+            before.append(0)
         elif not operation.arguments:
-            ready.append(int(operation.name not in early))
+            before.append(CHAINS_PER_STAGE * (operation.name not in early))
         else:
-            ready.append(max(ready[a] for a in operation.arguments) + (operation.name in CHAINS))
-    return ready
+            last = max(before[a] for a in operation.arguments)
+            before.append((-(-last // CHAINS_PER_STAGE) + 1) * CHAINS_PER_STAGE if operation.name == "multiply"
+                          else last + (operation.name in CHAINS))
+    return before
 
 
 def pipeline_latency_cycles(config: NeuronConfig) -> int:
-    """From the sums to the mask: of a LIF neuron two cycles a step and one more, and one for a bias."""
-    ready = stages(config.graph)
-    return max(1, *(ready[position] for position in config.graph.outputs.values()))
+    """From the sums to the mask: of a LIF neuron a cycle a step and one more."""
+    before = chains_before(config.graph)
+    return max(1, *(before[position] // CHAINS_PER_STAGE for position in config.graph.outputs.values()))
 
 
 class NeuronPipeline(wiring.Component):
     """One neuron per cycle through all steps of a window.
 
     Equations: the population's program (``spikeloom check`` prints it), once for each step. A multiplexer behind a
-    comparison is worked out for both outcomes beside it, so that each stage has one carry chain; each operation has as
-    many bits as its own bounds need.
+    comparison is worked out for both outcomes beside it, so that a stage has two carry chains and no more; each
+    operation has as many bits as its own bounds need.
 
     Latency :func:`pipeline_latency_cycles`; one neuron per cycle; no memory.
 
@@ -64,13 +69,14 @@ class NeuronPipeline(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        graph, ready = cfg.graph, stages(cfg.graph)
+        graph, before = cfg.graph, chains_before(cfg.graph)
         values: dict[tuple[int, int], Any] = {}
 
         def at(position: int, stage: int) -> Any:
             """The operation's value in that stage: kept in registers since it was there first."""
             if (position, stage) not in values:
-                values[position, stage] = first(position) if stage <= ready[position] else kept(position, stage)
+                here = before[position] // CHAINS_PER_STAGE
+                values[position, stage] = first(position) if stage <= here else kept(position, stage)
             return values[position, stage]
 
         def kept(position: int, stage: int) -> Any:
@@ -81,7 +87,7 @@ class NeuronPipeline(wiring.Component):
             return late
 
         def first(position: int) -> Any:
-            operation, stage = graph.operations[position], ready[position]
+            operation, stage = graph.operations[position], before[position] // CHAINS_PER_STAGE
             match operation.name:
                 case "constant":
                     return constant_value(operation)
@@ -95,11 +101,12 @@ class NeuronPipeline(wiring.Component):
                     return self.constants[operation.value]
                 case "register":
                     return self.state[operation.value]
-            chain = operation.name in CHAINS
-            value = Signal(shape_of(graph, cfg.graph_spans, position), name=f"v{position}{'_q' * chain}",
-                           reset_less=chain)
-            result = operation_value(operation, [at(a, stage - chain) for a in operation.arguments])
-            if chain:
+            # What ends a stage is there in the next one.
+            registered = operation.name in CHAINS and before[position] % CHAINS_PER_STAGE == 0
+            value = Signal(shape_of(graph, cfg.graph_spans, position), name=f"v{position}{'_q' * registered}",
+                           reset_less=registered)
+            result = operation_value(operation, [at(a, stage - registered) for a in operation.arguments])
+            if registered:
                 m.d.sync += value.eq(result)
             else:
                 m.d.comb += value.eq(result)

@@ -57,10 +57,15 @@ class OrPool(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        beat_q, column_q = Signal(index_shape(cfg.cell_beats)), Signal(index_shape(cfg.width))
-        x_q, y_q = Signal(index_shape(cfg.size)), Signal(index_shape(cfg.size))
+        beat_q = Signal(index_shape(cfg.cell_beats))
+        column_q = Signal(index_shape(cfg.width))
+        x_q = Signal(index_shape(cfg.size))
+        y_q = Signal(index_shape(cfg.size))
         address_q = Signal(index_shape(cfg.width // cfg.size * cfg.cell_beats))
-        take, position_ends, row_ends, complete = Signal(), Signal(), Signal(), Signal()
+        take = Signal()
+        position_ends = Signal()
+        row_ends = Signal()
+        complete = Signal()
         m.d.comb += [
             complete.eq((x_q == cfg.size - 1) & (y_q == cfg.size - 1)),
             self.o.valid.eq(self.i.valid & complete), self.i.ready.eq(self.o.ready | ~complete),

@@ -11,7 +11,6 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from .adder_tree import tree_sum
 from .beat import beat_masks, beat_stream, index_shape, memory_depth
 
 __all__ = ["Readout", "ReadoutConfig"]
@@ -118,7 +117,10 @@ class Readout(wiring.Component):
         finishing_q = Signal()
         read = Signal()
         real = Signal()
-        beat_ends, group_ends, window_ends, run_ends = Signal(), Signal(), Signal(), Signal()
+        beat_ends = Signal()
+        group_ends = Signal()
+        window_ends = Signal()
+        run_ends = Signal()
         mask = Signal(cfg.window_steps)
         last_window = self.ended & (window_q + 1 == self.length) if cfg.marked else window_q == windows - 1
         m.d.comb += [
@@ -151,7 +153,10 @@ class Readout(wiring.Component):
         elif cfg.kind == "first":
             m.d.comb += gained.eq(self._first(m, mask, window_ends, run_ends, read))
 
-        read_q, real_q, class_read_q, run_ends_q = Signal(), Signal(), Signal.like(class_q), Signal()
+        read_q = Signal()
+        real_q = Signal()
+        class_read_q = Signal.like(class_q)
+        run_ends_q = Signal()
         gained_q = Signal.like(gained)
         m.d.sync += [read_q.eq(read), real_q.eq(real), class_read_q.eq(class_q), run_ends_q.eq(read & run_ends),
                      gained_q.eq(gained)]
@@ -201,8 +206,7 @@ class Readout(wiring.Component):
             m.d.comb += port.addr.eq(window_q)
             weights = [port.data[t * bits:(t + 1) * bits] for t in range(cfg.window_steps)]
         terms = [weight & mask[t].replicate(max(1, len(weight))) for t, weight in enumerate(weights)]
-        total, _ = tree_sum(m, terms, "gained", len(terms) + 1)
-        return total
+        return sum(terms[1:], terms[0])
 
     def _first(self, m: Module, mask: Signal, window_ends: Any, run_ends: Any, read: Any) -> Any:
         """Steps from the first spike of the window to the end of the run; 0 without a spike."""

@@ -46,7 +46,8 @@ class Replay(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        beat_q, window_q = Signal(index_shape(cfg.beats)), Signal(index_shape(cfg.windows))
+        beat_q = Signal(index_shape(cfg.beats))
+        window_q = Signal(index_shape(cfg.windows))
         fresh = Signal()
         m.d.comb += [fresh.eq(window_q == 0), self.o.valid.eq(self.i.valid | ~fresh),
                      self.i.ready.eq(self.o.ready & fresh)]

@@ -31,7 +31,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["EmitPlatform", "Relay", "Rom", "RomPart", "add_instance", "add_resettable", "run_domain"]
+__all__ = ["EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "add_instance", "add_resettable", "run_domain"]
 
 # Rows of a ROM's part: block RAMs of 16 or 18 Kbit can give a bit each of so many.
 PART_ADDRESS_BITS = 14
@@ -46,6 +46,9 @@ class EmitPlatform(Protocol):
 
     def rom(self, part: RomPart) -> Elaboratable:
         """A read-only memory whose contents lie in a file named after it."""
+
+    def masked_add(self, adder: MaskedAdd) -> Elaboratable:
+        """A :class:`.MaskedAdd` as a module that synthesis knows."""
 
 
 def add_instance(m: Module, platform: Any, name: str, kind: type[wiring.Component], config: Any,
@@ -80,30 +83,33 @@ def run_domain(m: Module, platform: Any, reset: Any) -> None:
 
 
 class Relay(wiring.Component):
-    """A register on the way to distant consumers: ``o`` is ``i`` one cycle earlier.
+    """Registers on the way to distant consumers: ``o`` is ``i`` some cycles earlier; 0 after a reset.
 
     Added through :func:`add_instance`, relays of the same signal stay apart in synthesis, and each is placed next
     to what it feeds.
 
     Parameters
     ----------
-    config : int
-        Width in bits.
+    config : tuple of int
+        Width in bits, cycles.
 
     Members
     -------
-    i, o : In, Out(config)
+    i, o : In, Out(width)
     """
 
-    def __init__(self, config: int) -> None:
+    def __init__(self, config: tuple[int, int]) -> None:
         self.config = config
-        super().__init__({"i": In(config), "o": Out(config)})
+        super().__init__({"i": In(config[0]), "o": Out(config[0])})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        kept_q = Signal(self.config, reset_less=True)
-        m.d.sync += kept_q.eq(self.i)
-        m.d.comb += self.o.eq(kept_q)
+        width, cycles = self.config
+        kept: Any = self.i
+        for cycle in range(cycles):
+            kept, before = Signal(width, name=f"kept{cycle}_q"), kept
+            m.d.sync += kept.eq(before)
+        m.d.comb += self.o.eq(kept)
         return m
 
 
@@ -133,6 +139,23 @@ class RomPart:
             row, before = Signal(self.row_bits, name="row_q", reset_less=True), row
             m.d.sync += row.eq(before)
         m.d.comb += self.data.eq(row)
+        return m
+
+
+@dataclass(frozen=True)
+class MaskedAdd:
+    """``total = (a if a_mask else 0) + (b if b_mask else 0)``; ``a``, ``b`` and ``total`` have the same width."""
+
+    a: Value
+    a_mask: Value
+    b: Value
+    b_mask: Value
+    total: Value
+
+    def simulated(self) -> Module:
+        """For Amaranth's simulator."""
+        m = Module()
+        m.d.comb += self.total.eq(Mux(self.a_mask, self.a, 0) + Mux(self.b_mask, self.b, 0))
         return m
 
 

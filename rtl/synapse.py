@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import pairwise
+from operator import or_
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -12,18 +15,17 @@ from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape
 from .event_queue import EventQueueConfig, slot_layout
-from .fifo import Queue, occupancy
+from .fifo import Queue
 from .flat_array import FlatArray
 from .lane_block import LaneBlock, LaneBlockConfig
 from .share import Relay, Rom, add_instance
 from .window_queue import WindowQueueConfig
 
-__all__ = ["DRAIN_QUEUE_BEATS", "SynapseArray", "SynapseConfig", "sums_layout"]
+__all__ = ["BLOCK_LANES", "SynapseArray", "SynapseConfig", "sums_layout"]
 
-# Beats between lanes and neurons: what one LUT RAM holds in any case.
-DRAIN_QUEUE_BEATS = 16
-
-BLOCK_RAM_BITS = 36  # of a row of a block RAM, in most families
+LUT_RAM_ROWS = 16
+BLOCK_LANES = 8  # their weights of 4 bits are a row of a block RAM, in most families
+MEMORY_CYCLES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,8 @@ class SynapseConfig:
     external : bool
         Weights come with the events, from a weight fetch, and not from memories of the array.
     queued : bool
-        Sums wait for the neurons in a queue. Without one, which takes ``lanes == units``, they wait in the drain
-        register, and the next pass does not end before they are taken.
+        Sums wait for the neurons in a queue. Without one, which takes ``lanes == units``, they wait in the lanes, and
+        the next pass does not end before they are taken.
     """
 
     name: str
@@ -70,30 +72,33 @@ class SynapseConfig:
         return -(-self.lanes // self.units)
 
     @property
-    def block_lanes(self) -> int:
-        """Lanes of one lane block: at least a beat where the drain moves, and a divisor of ``lanes`` if one is near.
+    def queue_beats(self) -> int:
+        """Beats that wait for neurons: a group at least, and what its LUT RAM holds in any case."""
+        return -(-self.group_beats // LUT_RAM_ROWS) * LUT_RAM_ROWS
 
-        Few lanes are one block. Of many, the weights of a block should fit in the width of one block RAM, if those of
-        the smallest block do.
-        """
-        least = max(self.units if self.group_beats > 1 else 1, min(8, self.lanes))
-        most = min(self.lanes, 4 * least)
-        if self.lanes >= 2 * least and least * self.weight_bits <= BLOCK_RAM_BITS:
-            most = min(most, BLOCK_RAM_BITS // self.weight_bits)
-        divisors = [n for n in range(least, most + 1) if self.lanes % n == 0]
-        return divisors[0] if divisors else least
-
-    @property
+    @cached_property
     def blocks(self) -> list[range]:
-        """The lanes of each lane block."""
-        return [range(first, min(first + self.block_lanes, self.lanes))
-                for first in range(0, self.lanes, self.block_lanes)]
+        """The lanes of each lane block: about :data:`BLOCK_LANES`, part of one beat or several whole beats.
+
+        External weights come for all lanes at once, and go to one block.
+        """
+        if self.external or self.lanes < 2 * BLOCK_LANES:
+            return [range(self.lanes)]
+        if self.units < BLOCK_LANES:
+            beats = -(-BLOCK_LANES // self.units)
+            beats = next((n for n in range(beats, 2 * beats) if self.group_beats % n == 0), beats)
+            firsts = [*range(0, self.lanes, beats * self.units)]
+        else:
+            size = -(-self.units // (self.units // BLOCK_LANES))
+            firsts = [first for beat in range(0, self.lanes, self.units)
+                      for first in range(beat, min(beat + self.units, self.lanes), size)]
+        return [range(first, end) for first, end in pairwise([*firsts, self.lanes])]
 
     def block(self, lanes: int) -> LaneBlockConfig:
         """A block of so many lanes."""
-        return LaneBlockConfig(lanes=lanes, banks=self.queue.banks, planes=self.queue.item_bits, weighed=self.static,
-                               weight_bits=self.weight_bits, accumulator_bits=self.accumulator_bits,
-                               shift=self.units if self.group_beats > 1 else 0)
+        return LaneBlockConfig(lanes=lanes, units=self.units, banks=self.queue.banks, planes=self.queue.item_bits,
+                               weighed=self.static, weight_bits=self.weight_bits,
+                               accumulator_bits=self.accumulator_bits, holds=not self.queued)
 
     @property
     def memories(self) -> dict[tuple[int, int], str]:
@@ -102,19 +107,14 @@ class SynapseConfig:
                 for block in range(len(self.blocks)) for bank in range(self.queue.banks)}
 
     @property
-    def address_cycles(self) -> int:
-        """From a slot to the addresses: a cycle to add a pass's first row, and one to reach several blocks."""
-        return 0 if self.external else (self.queue.passes > 1) + (len(self.blocks) > 1)
-
-    @property
-    def memory_cycles(self) -> int:
-        """From addresses to weights."""
-        return 0 if self.external else 2
+    def weight_cycles(self) -> int:
+        """From a slot to its masks at the first block: to add a pass's first row, to get there, to read the weights."""
+        return 0 if self.external else (self.queue.passes > 1) + (len(self.blocks) > 1) + MEMORY_CYCLES - 1
 
     @property
     def latency_cycles(self) -> int:
         """From a slot's end mark on ``i`` to the first sums on ``o``."""
-        return self.address_cycles + self.memory_cycles + self.block(1).latency_cycles + self.queued
+        return self.weight_cycles + self.block(1).latency_cycles + self.queued
 
 
 def sums_layout(config: SynapseConfig) -> FlatArray:
@@ -132,15 +132,16 @@ class SynapseArray(wiring.Component):
     """Weighted sums of events, a group of ``lanes`` neurons at a time.
 
     For each group and step: ``S[n, t] = sum over events of weight[row][n] * mask[t]``; of a static input ``S[n] = sum
-    over events of weight[row][n] * mask``, the mask as a number. At the end of a pass
-    the sums move to the drain register, and leave ``units`` lanes per beat, through a queue of ``DRAIN_QUEUE_BEATS``
-    beats if there is one, while the next group accumulates.
+    over events of weight[row][n] * mask``, the mask as a number. After the end of a pass the sums leave, ``units``
+    lanes per beat and cycle, through a queue of :attr:`SynapseConfig.queue_beats` beats if there is one, while the next
+    group accumulates.
 
     Each lane block has a weight memory per bank. It holds, at ``pass * rows + row``, the weights of the block's lanes.
-    Memories stand next to their lanes, with address registers of their own: no net reaches all of them.
+    Addresses, masks and ends are handed on from block to block: those of the second beat are a cycle behind those of
+    the first, and so on. So each block hands its sums over when their turn comes, and no net reaches all blocks.
 
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
-    weight_bits`` bits of block RAM, ``DRAIN_QUEUE_BEATS * units * sums * accumulator_bits`` bits of LUT RAM if there is
+    weight_bits`` bits of block RAM, ``queue_beats * units * sums * accumulator_bits`` bits of LUT RAM if there is
     a queue.
 
     Parameters
@@ -153,10 +154,9 @@ class SynapseArray(wiring.Component):
     -------
     i : In(slot_layout), or with external weights In(fetched_layout)
     o : Out(stream of sums_layout)
-    room : Out(1), the next end of a pass may be given. Either the drain register has given its last beat to the queue
-        and no end is under way; or the queue has room for all beats that are under way and one group more (so that
-        no beat will wait), and the last end was seen ``group_beats - 1`` cycles ago. Without a queue: the sums of all
-        ended passes have been taken.
+    room : Out(1), the next end of a pass may be given: the queue has room for all beats of the passes that have ended
+        and one more, and the last end was seen ``group_beats - 1`` cycles ago. Without a queue: the sums of all ended
+        passes have been taken.
     """
 
     def __init__(self, config: SynapseConfig, weights: Sequence[Sequence[int]]) -> None:
@@ -187,73 +187,77 @@ class SynapseArray(wiring.Component):
             m.d.sync += [address_q[j].eq(base_q + self.i.row[j]) for j in range(queue.banks)]
             address = address_q.as_value()
 
-        # Masks wait for addresses and weights.
-        for k in range(cfg.address_cycles + cfg.memory_cycles):
+        # Masks come to the lanes a cycle before the weights.
+        for k in range(cfg.weight_cycles - (len(cfg.blocks) > 1)):
             mask, mask_before = Signal.like(self.i.mask, name=f"mask{k}_q"), mask
             end, end_before = Signal(name=f"end{k}_q"), end
             m.d.sync += [mask.eq(mask_before), end.eq(end_before)]
 
-        # Lanes, in blocks that share one Verilog module; the drain runs through all of them.
-        move = Signal()
-        tail: list[Any] = []
-        for index, lanes in reversed(list(enumerate(cfg.blocks))):
+        # Blocks of equal size share one Verilog module. What each of them hands over is 0 but when it is its turn.
+        sums: list[list[Any]] = [[] for _ in range(cfg.units)]
+        slot = Cat(address, end, mask)
+        previous = range(0)
+        for index, lanes in enumerate(cfg.blocks):
             block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
                                  f"{cfg.name}_lanes{len(lanes)}")
-            block_address = address
-            if len(cfg.blocks) > 1 and not cfg.external:
-                relay = add_instance(m, platform, f"address{index}", Relay, len(address), f"{cfg.name}_address")
-                m.d.comb += relay.i.eq(address)
-                block_address = relay.o
-            part_bits = len(lanes) * cfg.weight_bits
-            if cfg.external:
-                m.d.comb += block.weight.as_value().eq(self.i.weight[lanes.start * cfg.weight_bits:][:part_bits])
-            for j in range(0 if cfg.external else queue.banks):
-                rows = [row >> lanes.start * cfg.weight_bits & ((1 << part_bits) - 1) for row in self.weights[j]]
-                m.submodules[f"weights{j}_{index}"] = rom = Rom(
-                    cfg.memories[j, index], part_bits, rows, cfg.memory_cycles)
-                m.d.comb += [rom.address.eq(block_address.word_select(j, len(address) // queue.banks)),
-                             block.weight[j].as_value().eq(rom.data)]
-            m.d.comb += [block.mask.eq(mask), block.end.eq(end), block.move.eq(move)]
-            if cfg.group_beats > 1:
-                m.d.comb += block.i_tail.as_value().eq(Cat(tail))
-            # Where blocks are smaller than a beat, what follows them belongs to it too.
-            tail = [block.o_head.as_value(), *(tail if len(lanes) < cfg.units else [])]
+            mine = slot
+            if len(cfg.blocks) > 1:
+                # Those of one beat have the same slot; of all others each takes it from the beat before.
+                beats = lanes.start // cfg.units - previous.start // cfg.units
+                if index == 0 or beats:
+                    previous, source, wait = lanes, slot, max(1, beats)
+                relay = add_instance(m, platform, f"slot{index}", Relay, (len(slot), wait), f"{cfg.name}_slot{wait}")
+                m.d.comb += relay.i.eq(source)
+                mine = slot = relay.o
+            self._weights(m, index, mine[:len(address)], block)
+            m.d.comb += Cat(block.end, block.mask.as_value()).eq(mine[len(address):])
+            for lane, kept in zip(range(lanes.start % cfg.units, cfg.units), block.o, strict=False):
+                sums[lane].append(kept.as_value())
+        head = Cat(reduce(or_, lane) for lane in sums)
 
         soon: Any = end
-        for k in range(cfg.block(1).latency_cycles - 2):
+        for k in range(cfg.block(1).latency_cycles - 1 + (len(cfg.blocks) > 1)):
             soon, before = Signal(name=f"soon{k}_q"), soon
             m.d.sync += soon.eq(before)
         taken = Signal()
         m.d.comb += taken.eq(self.o.valid & self.o.ready)
         if cfg.queued:
-            self._queue(m, soon, move, taken, Cat(tail))
+            self._queue(m, soon, taken, head)
         else:
-            arrives_q, owed_q = Signal(), Signal()
-            m.d.sync += [arrives_q.eq(soon), self.o.valid.eq(arrives_q | (self.o.valid & ~self.o.ready)),
+            owed_q = Signal()
+            m.d.sync += [self.o.valid.eq(soon | (self.o.valid & ~self.o.ready)),
                          owed_q.eq(self.i.end | (owed_q & ~taken))]
-            m.d.comb += [self.o.payload.as_value().eq(Cat(tail)), self.room.eq(~owed_q)]
+            m.d.comb += [self.o.payload.as_value().eq(head), self.room.eq(~owed_q)]
         return m
 
-    def _queue(self, m: Module, soon: Any, move: Signal, taken: Signal, head: Any) -> None:
-        """Beats go from the drain register to a queue. That they do is decided one cycle ahead: the decision moves all
-        lanes, and has that cycle to reach them."""
+    def _weights(self, m: Module, index: int, address: Any, block: Any) -> None:
+        """The weights of a block's lanes."""
         cfg = self.config
-        m.submodules.queue = beats = Queue(sums_layout(cfg), DRAIN_QUEUE_BEATS)
-        wiring.connect(m, wiring.flipped(self.o), beats.o)
-        # The queue must have room for what is under way to it too.
-        _, full = occupancy(m, "inside", DRAIN_QUEUE_BEATS, move, taken)
-        left_q = Signal(index_shape(cfg.group_beats + 1))
-        push_q = Signal()
-        m.d.comb += move.eq((left_q != 0) & ~full)
-        m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - move)), push_q.eq(move)]
-        m.d.comb += [beats.i.valid.eq(push_q), beats.i.payload.as_value().eq(head)]
+        lanes, banks = cfg.blocks[index], cfg.queue.banks
+        if cfg.external:
+            weight_q = Signal.like(self.i.weight, reset_less=True)
+            m.d.sync += weight_q.eq(self.i.weight)
+            m.d.comb += block.weight.as_value().eq(weight_q)
+            return
+        bits = len(lanes) * cfg.weight_bits
+        for bank in range(banks):
+            rows = [row >> lanes.start * cfg.weight_bits & ((1 << bits) - 1) for row in self.weights[bank]]
+            m.submodules[f"weights{bank}_{index}"] = rom = Rom(cfg.memories[bank, index], bits, rows, MEMORY_CYCLES)
+            m.d.comb += [rom.address.eq(address.word_select(bank, len(address) // banks)),
+                         block.weight[bank].as_value().eq(rom.data)]
 
-        # Beats of ended groups that are not in the queue yet, and that the neurons have not taken.
-        most = cfg.group_beats + max(cfg.group_beats, DRAIN_QUEUE_BEATS)
-        outside_q, owed_q = Signal(index_shape(most + 1)), Signal(index_shape(most + 1))
-        ended = Mux(self.i.end, cfg.group_beats, 0)
-        m.d.sync += [outside_q.eq(outside_q + ended - move),
-                     owed_q.eq(owed_q + ended - taken)]
+    def _queue(self, m: Module, soon: Any, taken: Signal, head: Any) -> None:
+        """A group's beats follow each other into the queue."""
+        cfg = self.config
+        m.submodules.queue = beats = Queue(sums_layout(cfg), cfg.queue_beats)
+        wiring.connect(m, wiring.flipped(self.o), beats.o)
+        left_q = Signal(index_shape(cfg.group_beats + 1))
+        m.d.sync += left_q.eq(Mux(soon, cfg.group_beats, left_q - left_q.any()))
+        m.d.comb += [beats.i.valid.eq(left_q.any()), beats.i.payload.as_value().eq(head)]
+
+        # Beats of ended groups that the neurons have not taken.
+        owed_q = Signal(index_shape(cfg.queue_beats + 1))
+        m.d.sync += owed_q.eq(owed_q + Mux(self.i.end, cfg.group_beats, 0) - taken)
         wait_q = Signal(index_shape(cfg.group_beats))
         with m.If(self.i.end):
             m.d.sync += wait_q.eq(max(0, cfg.group_beats - 2))
@@ -265,10 +269,10 @@ class SynapseArray(wiring.Component):
             """Whether no more than so many will be owed, but for those of a group that ends now."""
             return (owed_q <= beats) | (taken & (owed_q == beats + 1)) if beats >= 0 else Const(0)
 
-        spare = DRAIN_QUEUE_BEATS - cfg.group_beats
+        spare = cfg.queue_beats - cfg.group_beats
         room_q = Signal(init=1)
         m.d.comb += self.room.eq(room_q)
         with m.If(self.i.end):
             m.d.sync += room_q.eq(at_most(spare - cfg.group_beats) if cfg.group_beats <= 2 else 0)
         with m.Else():
-            m.d.sync += room_q.eq((outside_q == 0) | (move & (outside_q == 1)) | (at_most(spare) & ~wait_q[1:].any()))
+            m.d.sync += room_q.eq(at_most(spare) & ~wait_q[1:].any())

@@ -259,7 +259,8 @@ class WeightFetch(wiring.Component):
         bad_q = Signal()
         bad = Signal()
         filled = Signal()
-        fill_q, take_q = Signal(index_shape(cfg.prefetch_rows)), Signal(index_shape(cfg.prefetch_rows))
+        fill_q = Signal(index_shape(cfg.prefetch_rows))
+        take_q = Signal(index_shape(cfg.prefetch_rows))
         m.d.comb += [axi.rready.eq(1), bad.eq(bad_q | (axi.rresp != RESPONSE_OKAY)),
                      filled.eq(axi.rvalid & (word_q == cfg.row_beats - 1))]
         with m.If(axi.rvalid):

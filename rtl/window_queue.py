@@ -213,7 +213,9 @@ class WindowQueue(wiring.Component):
 
         full_q = Signal()   # the map is written
         restart = Signal()  # the map is read
-        row_written, tile_row_looked_up, tile_row_read = Signal(), Signal(), Signal()
+        row_written = Signal()
+        tile_row_looked_up = Signal()
+        tile_row_read = Signal()
         self._writer(m, banks, lengths, full_q, restart, row_written, tile_row_read, count_shape)
         runs = self._runs(m, lengths, full_q, restart, row_written, tile_row_looked_up, count_shape)
         self._reader(m, banks, runs, restart, tile_row_read)
@@ -232,9 +234,12 @@ class WindowQueue(wiring.Component):
 
         # One event per cycle; a beat without any takes a cycle too.
         some = Signal(cfg.items)
-        left, after, first = Signal(cfg.items), Signal(cfg.items), Signal(cfg.items)
+        left = Signal(cfg.items)
+        after = Signal(cfg.items)
+        first = Signal(cfg.items)
         sent_q = Signal(cfg.items)
-        active, take = Signal(), Signal()
+        active = Signal()
+        take = Signal()
         m.d.comb += [
             some.eq(Cat(self.i.payload[k].any() for k in range(cfg.items))),
             left.eq(some & ~sent_q), after.eq(left & (left - 1)), first.eq(left & ~after),
@@ -254,7 +259,9 @@ class WindowQueue(wiring.Component):
         slot_q = Signal(index_shape(cfg.slots), init=start)
         base_q = Signal(index_shape(cfg.slots * cfg.bank_depth), init=start * cfg.bank_depth)
         length_base_q = Signal(index_shape(cfg.slots * cfg.cells), init=start * cfg.cells)
-        position_ends, cell_ends, row_ends = Signal(), Signal(), Signal()
+        position_ends = Signal()
+        cell_ends = Signal()
+        row_ends = Signal()
         m.d.comb += [
             position_ends.eq(take & (beat_q == cfg.cell_beats - 1)),
             cell_ends.eq(position_ends & (part_q == cfg.pool - 1)),
@@ -270,7 +277,8 @@ class WindowQueue(wiring.Component):
         with m.If(cell_ends):
             m.d.sync += cell_q.eq(Mux(row_ends, 0, cell_q + 1))
 
-        count_q, count = Signal(count_shape), Signal(count_shape)
+        count_q = Signal(count_shape)
+        count = Signal(count_shape)
         bank_bits = int(ceil_log2(cfg.banks))
         item = Signal(cfg.item_bits)
         offset = Signal(index_shape(cfg.items))
@@ -304,29 +312,36 @@ class WindowQueue(wiring.Component):
         bank_bits = int(ceil_log2(cfg.banks))
 
         # Which run is next.
-        run_q, part_q = Signal(index_shape(cfg.runs)), Signal(index_shape(cfg.pool))
+        run_q = Signal(index_shape(cfg.runs))
+        part_q = Signal(index_shape(cfg.pool))
         group_q, tile_q, tile_row_q = (Signal(index_shape(n)) for n in (cfg.groups, cfg.tiles, cfg.tile_rows))
         # Map row of the window's first run, and its slot; slot of this run. Rows count from the padding on.
         reach = (cfg.tile_rows - 1) * cfg.row_step + cfg.runs
-        first_row_q, row_q = Signal(index_shape(reach + cfg.row_step)), Signal(index_shape(reach + cfg.row_step))
-        first_slot_q, slot_q = Signal(index_shape(cfg.slots)), Signal(index_shape(cfg.slots))
+        first_row_q = Signal(index_shape(reach + cfg.row_step))
+        row_q = Signal(index_shape(reach + cfg.row_step))
+        first_slot_q = Signal(index_shape(cfg.slots))
+        slot_q = Signal(index_shape(cfg.slots))
         x_shape = signed(index_shape(cfg.cells + cfg.padding + cfg.stride_columns * 2 + 1).width + 1)
         x_q = Signal(x_shape, init=-cfg.padding)
         row_bits = cfg.row_bits
         wrap = (1 << row_bits) - 1
-        kernel_offset_q, group_offset_q = Signal(row_bits), Signal(row_bits)
+        kernel_offset_q = Signal(row_bits)
+        group_offset_q = Signal(row_bits)
         x_offset_q = Signal(row_bits, init=(cfg.padding * cfg.cell_rows) & wrap)
 
         # Map rows that are complete, counted from the window's first one.
         ahead_q = Signal(signed(index_shape(cfg.height + cfg.top + cfg.slots + reach).width + 1), init=cfg.top)
         m.d.sync += ahead_q.eq(ahead_q + row_written - Mux(looked_up, cfg.row_step, 0))
         finished_q = Signal()
-        valid_q, consume, fetch = Signal(), Signal(), Signal()
+        valid_q = Signal()
+        consume = Signal()
+        fetch = Signal()
         arrived = full_q | ((ahead_q >= cfg.runs) & (tile_row_q != cfg.tile_rows - 1))
         m.d.comb += fetch.eq(~finished_q & arrived & (~valid_q | consume))
 
         x_end = Signal(x_shape)
-        begin, end = Signal(index_shape(cfg.cells + 1)), Signal(index_shape(cfg.cells + 1))
+        begin = Signal(index_shape(cfg.cells + 1))
+        end = Signal(index_shape(cfg.cells + 1))
         m.d.comb += [x_end.eq(x_q + cfg.kernel_columns), begin.eq(Mux(x_q < 0, 0, x_q)),
                      end.eq(Mux(x_end > cfg.cells, cfg.cells, x_end))]
         slot_length_q = Signal(index_shape(cfg.slots * cfg.cells))
@@ -334,7 +349,9 @@ class WindowQueue(wiring.Component):
         for read, bound in zip(reads, (begin, end), strict=True):
             m.d.comb += [read.addr.eq(slot_length_q + bound - 1), read.en.eq(fetch)]
 
-        run_ends, group_ends, tile_ends = Signal(), Signal(), Signal()
+        run_ends = Signal()
+        group_ends = Signal()
+        tile_ends = Signal()
         m.d.comb += [
             run_ends.eq(run_q == cfg.runs - 1),
             group_ends.eq(run_ends & (group_q == cfg.groups - 1)),
@@ -383,8 +400,12 @@ class WindowQueue(wiring.Component):
                 m.d.sync += q.eq(q.init)
 
         # The run that was looked up.
-        in_map_q, from_start_q, last_q, row_end_q = Signal(), Signal(), Signal(), Signal()
-        base_q, offset_q = Signal.like(slot_base_q), Signal(row_bits)
+        in_map_q = Signal()
+        from_start_q = Signal()
+        last_q = Signal()
+        row_end_q = Signal()
+        base_q = Signal.like(slot_base_q)
+        offset_q = Signal(row_bits)
         # Comparisons that padding makes necessary.
         below = row_q >= cfg.top if cfg.top else Const(1)
         above = row_q < cfg.top + cfg.height if reach > cfg.top + cfg.height else Const(1)
@@ -399,8 +420,10 @@ class WindowQueue(wiring.Component):
             "address": len(base_q), "lane": index_shape(cfg.banks), "count": count_shape, "offset": row_bits,
             "last": 1, "row_end": 1})
         m.submodules.runs = runs = Queue(run_layout, RUN_QUEUE_DEPTH)
-        start, count = Signal(count_shape), Signal(count_shape)
-        empty, tells = Signal(), Signal()
+        start = Signal(count_shape)
+        count = Signal(count_shape)
+        empty = Signal()
+        tells = Signal()
         run = Signal(run_layout)
         m.d.comb += [
             start.eq(Mux(from_start_q, 0, reads[0].data)),
@@ -411,7 +434,8 @@ class WindowQueue(wiring.Component):
         ]
 
         # It is held until it is known whether it is the window's last: that carries the mark of the end.
-        held_q, holds_q = Signal(run_layout, reset_less=True), Signal()
+        held_q = Signal(run_layout, reset_less=True)
+        holds_q = Signal()
         open_q = Signal()  # what is held may not be its window's last
         m.d.comb += [
             tells.eq(valid_q & (~empty | last_q)),
@@ -435,9 +459,15 @@ class WindowQueue(wiring.Component):
 
         # A run's groups of entries begin in any bank: the banks before it give theirs from an address further on.
         going_q = Signal()
-        address_q, left_q = Signal.like(run.address), Signal.like(run.count)
-        address, left, further = Signal.like(run.address), Signal.like(run.count), Signal.like(run.address)
-        read, final, end, pop = Signal(), Signal(), Signal(), Signal()
+        address_q = Signal.like(run.address)
+        left_q = Signal.like(run.count)
+        address = Signal.like(run.address)
+        left = Signal.like(run.count)
+        further = Signal.like(run.address)
+        read = Signal()
+        final = Signal()
+        end = Signal()
+        pop = Signal()
         recent_q = Signal(2)  # an end that `room` does not show yet
         may_end = self.room & (recent_q == 0)
         go = slot_credit(m, cfg.slot_credits, read | end, self)
@@ -469,7 +499,8 @@ class WindowQueue(wiring.Component):
         m.d.sync += restart.eq(row_read & (tile_rows_q == cfg.tile_rows - 1))
 
         # Entries that the memories give one cycle later; then row numbers, registered.
-        offset_q, end_q = Signal.like(run.offset), Signal()
+        offset_q = Signal.like(run.offset)
+        end_q = Signal()
         m.d.sync += [offset_q.eq(run.offset), end_q.eq(end), self.o.end.eq(end_q)]
         mine_q = Signal(cfg.banks)
         has = [left > k for k in range(cfg.banks)]

@@ -14,7 +14,7 @@ from spikeloom.model.network import Neuron
 from spikeloom.model.neurons.intervals import Interval
 from spikeloom.model.numerics import Decay, Multiply, Shift
 from spikeloom.rtl.neuron import NeuronConfig
-from spikeloom.rtl.neuron_pipeline import NeuronPipeline, pipeline_latency_cycles
+from spikeloom.rtl.neuron_pipeline import CHAINS_PER_STAGE, NeuronPipeline, pipeline_latency_cycles
 from spikeloom.rtl.stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
 
 Outcome = tuple[int, int | None]  # mask, potential
@@ -205,16 +205,16 @@ def test_exactly_at_the_threshold(compare: str, reset: str) -> None:
 
 
 @pytest.mark.parametrize(("changes", "pipeline", "stepping"), [
-    ({}, (1, 2), (2, 2)), ({"bias": True}, (2, 2), (3, 2)), ({"static": True}, (1, 2), (2, 2)),
-    ({"own": True}, (1, 2), (2, 2)),
-    ({"synapse": Multiply(3000), "membrane": Multiply(3000)}, (1, 2), (2, 2)), ({"windows": 2}, (1, 2), (2, 2)),
-    ({"reset": "subtract"}, (-1, 3), (1, 3)), ({"reset": "subtract", "windows": 2}, (1, 3), (2, 3)),
+    ({}, (2, 2), (2, 2)), ({"bias": True}, (2, 2), (3, 2)), ({"static": True}, (2, 2), (2, 2)),
+    ({"own": True}, (2, 2), (2, 2)),
+    ({"synapse": Multiply(3000), "membrane": Multiply(3000)}, (-2, 4), (2, 2)), ({"windows": 2}, (1, 2), (2, 2)),
+    ({"reset": "subtract"}, (0, 3), (1, 3)), ({"reset": "subtract", "windows": 2}, (1, 3), (2, 3)),
 ], ids=str)
 def test_latency_formulas(changes: dict[str, Any], pipeline: tuple[int, int], stepping: tuple[int, int]) -> None:
-    """So many cycles, and so many more a step."""
-    for steps in (2, 3, 5):
+    """So many cycles, and so many more a step; of a pipeline, as many carry chains, two a cycle."""
+    for steps in (2, 3, 4, 5):
         config = Case(np.random.default_rng(0), **{"steps": steps} | changes).config
-        assert pipeline_latency_cycles(config) == pipeline[0] + pipeline[1] * steps
+        assert pipeline_latency_cycles(config) == (pipeline[0] + pipeline[1] * steps) // CHAINS_PER_STAGE
         assert stepping_cycles(config) == stepping[0] + stepping[1] * steps
 
 

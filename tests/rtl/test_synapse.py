@@ -9,7 +9,7 @@ import pytest
 from support.simulation import memory_bits, simulate
 
 from spikeloom.rtl.event_queue import EventQueueConfig
-from spikeloom.rtl.synapse import DRAIN_QUEUE_BEATS, SynapseArray, SynapseConfig
+from spikeloom.rtl.synapse import BLOCK_LANES, SynapseArray, SynapseConfig
 
 ACCUMULATOR_BITS = 16
 
@@ -118,13 +118,14 @@ def test_banks(banks: int) -> None:
         assert case.run()[0] == case.sums()
 
 
+@pytest.mark.parametrize(("lanes", "units"), [(5, 2), (5, 1), (3, 3), (4, 2), (20, 4), (40, 8), (34, 1)])
 @pytest.mark.parametrize(("banks", "passes", "static"), [
     (1, 1, False), (1, 3, False), (2, 1, False), (5, 2, False), (9, 1, False), (1, 1, True), (5, 2, True)])
-def test_latency_and_room(banks: int, passes: int, static: bool) -> None:
-    config = config_of(5, 2, banks=banks, passes=passes, static=static)
-    several_blocks = config.block_lanes < config.lanes
-    assert config.latency_cycles == (passes > 1) + several_blocks + 2 + config.block(1).latency_cycles + 1
-    _, at = Case(config, seed=1).run()
+def test_latency_and_room(banks: int, passes: int, static: bool, lanes: int, units: int) -> None:
+    config = config_of(lanes, units, banks=banks, passes=passes, static=static)
+    assert (len(config.blocks) > 1) == (lanes >= 16)
+    assert config.latency_cycles == (passes > 1) + (lanes >= 16) + 1 + config.block(1).latency_cycles + 1
+    _, at = Case(config, seed=1, windows=4).run()
     first, last = at["beat"][::config.group_beats], at["beat"][config.group_beats - 1::config.group_beats]
     assert first == [end + config.latency_cycles for end in at["end"]]
     assert last == [begin + config.group_beats - 1 for begin in first]  # a beat a cycle
@@ -133,11 +134,8 @@ def test_latency_and_room(banks: int, passes: int, static: bool) -> None:
         ended = [end for end in at["end"] if end < cycle]
         if not ended:
             return True
-        # A beat has left the lanes two cycles before it is seen.
-        if cycle > last[len(ended) - 1] - 2:
-            return True
         owed = len(ended) * config.group_beats - sum(beat < cycle for beat in at["beat"])
-        return owed + config.group_beats <= DRAIN_QUEUE_BEATS and cycle >= ended[-1] + config.group_beats - 1
+        return owed + config.group_beats <= config.queue_beats and cycle >= ended[-1] + config.group_beats - 1
 
     assert at["room"] == [cycle for cycle in range(max(last) + 2) if room(cycle)]
 
@@ -174,13 +172,15 @@ def test_only_whole_groups_go_without_a_queue() -> None:
         config_of(4, 2, queued=False)
 
 
-@pytest.mark.parametrize(("lanes", "units"), LANES)
+@pytest.mark.parametrize(("lanes", "units"), [*LANES, (80, 8), (80, 1), (60, 12), (400, 400), (45, 15), (30, 16)])
 def test_blocks_cover_the_lanes(lanes: int, units: int) -> None:
-    config = config_of(lanes, units)
-    assert units <= config.block_lanes
-    assert config.block_lanes <= max(32, 4 * units, lanes)
-    if config.block_lanes > lanes:
-        pytest.fail("a block has more lanes than there are")
+    """Each is part of a beat, or some whole beats."""
+    blocks = config_of(lanes, units).blocks
+    assert [n for block in blocks for n in block] == list(range(lanes))
+    assert len(blocks) == 1 or max(map(len, blocks)) <= 2 * BLOCK_LANES + units % BLOCK_LANES
+    for block in blocks if len(blocks) > 1 else []:
+        whole = block.start % units == 0 and (len(block) % units == 0 or block.stop == lanes)
+        assert whole or block.start // units == (block.stop - 1) // units
 
 
 @pytest.mark.parametrize(("banks", "passes", "lanes", "bits"), [(1, 1, 1, 1), (3, 2, 5, 4), (2, 3, 7, 16)])
@@ -188,5 +188,5 @@ def test_memory(banks: int, passes: int, lanes: int, bits: int) -> None:
     config = config_of(lanes, 1, banks=banks, passes=passes, weight_bits=bits)
     case = Case(config, seed=1)
     want = banks * passes * config.queue.rows * lanes * bits
-    queued = DRAIN_QUEUE_BEATS * config.queue.item_bits * ACCUMULATOR_BITS
+    queued = config.queue_beats * config.queue.item_bits * ACCUMULATOR_BITS
     assert memory_bits(SynapseArray(config, case.memories)) == want + queued
