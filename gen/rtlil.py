@@ -147,8 +147,8 @@ def _module(name: str, lines: Iterator[list[str]]) -> NetlistModule:
             case ["process", _]:
                 module.processes.append(_body(module, lines))
             case ["connect", *rest]:
-                target, value = _signals(module, rest)
-                module.connections.append((target, value))
+                target, source = _signals(module, rest)
+                module.connections.append((target, source))
             case ["end"]:
                 return module
             case _:

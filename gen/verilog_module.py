@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from .rtlil import Body, Case, Cell, Chunk, NetlistModule, Signal, Switch, joined, part, width_of
+from .rtlil import Body, Case, Cell, Chunk, NetlistModule, Signal, Switch, Wire, joined, part, width_of
 
 __all__ = ["Interface", "legal_name", "module_text", "ports_of"]
 
@@ -152,7 +152,8 @@ class _Writer:
         self._take_in()
         self._merge()
         self.drivers: dict[str, list[_Driver]] = defaultdict(list)
-        for driver in (*self.operations, *self.registers, *self.reads):
+        drivers: list[_Operation | _Register | _Read] = [*self.operations, *self.registers, *self.reads]
+        for driver in drivers:
             for chunk in driver.target:
                 self.drivers[chunk.wire].append(driver)
         for instance in self.instances:
@@ -185,7 +186,16 @@ class _Writer:
             elif cell.kind.startswith("$mem"):
                 self._memory(cell)
             elif cell.kind.startswith("$"):
-                self.operations.append(_operation(cell))
+                operation = _operation(cell)
+                wide, narrow = width_of(operation.target), width_of(cell.ports["Y"])
+                self.operations.append(operation)
+                if wide > narrow:  # the rest is cut off behind it
+                    name = f"$cut{cell.name}"
+                    self.module.wires[name] = Wire(name, wide, "", 0, None)
+                    self.widths[name] = wide
+                    operation.target = (Chunk(name, 0, wide),)
+                    self.operations.append(_Operation(cell.ports["Y"], [(Chunk(name, 0, narrow),)], _same,
+                                                      operator=None))
             else:
                 self._instance(cell)
         for target, value in self.module.connections:
@@ -269,48 +279,58 @@ class _Writer:
         self.instances.append(instance)
 
     def _merge(self) -> None:
-        """Make one of two wires where one only is the other under a second name."""
+        """Make one of two wires where one only is the other under a second name, and constants of what is constant."""
         wires = self.module.wires
         same: dict[str, str] = {}
+        constant: dict[str, str] = {}
 
         def found(wire: str) -> str:
             while wire in same:
                 wire = same[wire]
             return wire
 
-        def stays(wire: str) -> bool:
-            return bool(wires[wire].direction) or wire in self.modules[self.module.name].kept
-
-        left = []
-        for operation in self.operations:
-            (target, *others), values = operation.target, operation.operands
-            if (operation.operator is None and not others and len(values[0]) == 1 and self._whole(target)
-                    and self._whole(values[0][0])):
-                to, source = found(target.wire), found(values[0][0].wire)
-                if not stays(to):
-                    same[to] = source
-                    continue
-                if not stays(source):
-                    same[source] = to
-                    if wires[to].init is None:
-                        wires[to].init = wires[source].init
-                    continue
-            left.append(operation)
-        self.operations = left
-        if not same:
-            return
+        def rank(wire: str) -> int:
+            """What has the better name, or must stay."""
+            fixed = wires[wire].direction or wire in self.modules[self.module.name].kept
+            return 2 if fixed else int(not wire.startswith("$"))
 
         def named(signal: Signal) -> Signal:
-            return tuple(Chunk(found(chunk.wire), chunk.start, chunk.width) if chunk.wire else chunk
-                         for chunk in signal)
+            out: list[Chunk] = []
+            for chunk in signal:
+                wire = found(chunk.wire)
+                if wire in constant:
+                    bits = constant[wire]
+                    out += part((Chunk("", 0, len(bits), bits),), chunk.start, chunk.width)
+                else:
+                    out.append(Chunk(wire, chunk.start, chunk.width, chunk.bits))
+            return joined(out)
 
         def renamed(body: Body) -> Body:
             return [Switch(named(each.value), [Case(case.patterns, renamed(case.body)) for case in each.cases])
                     if isinstance(each, Switch) else (named(each[0]), named(each[1])) for each in body]
 
-        for operation in self.operations:
-            operation.target = named(operation.target)
-            operation.operands = [named(each) for each in operation.operands]
+        changed = True
+        while changed:
+            changed, left = False, []
+            for operation in self.operations:
+                operation.operands = [named(each) for each in operation.operands]
+                operation.target = named(operation.target)
+                changed |= _simplify(operation)
+                (target, *others), (value, *more) = operation.target, operation.operands[0]
+                if operation.operator is None and not others and not more and self._whole(target):
+                    if not value.wire and rank(target.wire) == 0:
+                        constant[target.wire] = value.bits
+                        changed = True
+                        continue
+                    if self._whole(value) and min(rank(target.wire), rank(value.wire)) < 2:
+                        gone, stays = sorted((target.wire, value.wire), key=rank)
+                        same[gone] = stays
+                        if wires[stays].init is None:
+                            wires[stays].init = wires[gone].init
+                        changed = True
+                        continue
+                left.append(operation)
+            self.operations = left
         for register in self.registers:
             register.target, register.clock = named(register.target), named(register.clock)
             register.body = renamed(register.body)
@@ -449,8 +469,9 @@ class _Writer:
 
     def text(self, attributes: str) -> str:
         wires = self.module.wires
-        changing = {chunk.wire for each in (*self.registers, *(r for r in self.reads if r.enable is not None))
-                    for chunk in each.target}
+        targets = [register.target for register in self.registers]
+        targets += [read.target for read in self.reads if read.enable is not None]
+        changing = {chunk.wire for target in targets for chunk in target}
         own = self.modules[self.module.name]
         ports = sorted((wire for wire in wires.values() if wire.direction and own.port(wire.name[1:]) is not None),
                        key=lambda wire: (wire.name != "\\clk", wire.name != "\\rst", wire.place))
@@ -554,6 +575,8 @@ class _Writer:
 
     def _fits(self, value: Signal, pattern: str) -> str:
         terms = []
+        if pattern == "1":
+            return self.value(value)
         for bits, first in _runs(pattern):
             this = part(value, first, len(bits))
             if len(bits) == 1:
@@ -615,7 +638,7 @@ class _Writer:
     def operand(self, signal: Signal, *without_brackets: str) -> str:
         """As :meth:`value`, with brackets where another operator needs them."""
         text, operator = self.value(signal), self._operator(signal)
-        return f"({text})" if operator and operator not in without_brackets else text
+        return f"({text})" if operator and operator not in ("~", *without_brackets) else text
 
     def _operator(self, signal: Signal) -> str:
         """That with which the signal's text is made."""
@@ -628,6 +651,9 @@ class _Writer:
         operator, operands = operation.operator, operation.operands
         if operator is None:
             return operation.text(self.value(operands[0]))
+        if operator in ("~", "negative", "reduce"):
+            return operation.text(f"({self.value(operands[0])})" if self._operator(operands[0])
+                                  else self.value(operands[0]))
         texts = [self.operand(each) for each in operands]
         if operator in ("&", "|", "^", "+"):  # from left to right
             texts[0] = self.operand(operands[0], operator)
@@ -662,11 +688,6 @@ def _operation(cell: Cell) -> _Operation:
     def wide(signal: Signal, bits: int) -> Signal:
         return _extended(signal, bits, signed)
 
-    if kind in ("$or", "$xor", "$add", "$and"):
-        neutral = "1" if kind == "$and" else "0"
-        for one, other in ((a, b), (b, a)):
-            if all(not chunk.wire and set(chunk.bits) == {neutral} for chunk in wide(one, width)):
-                return _Operation(target, [wide(other, width)], _same, noun, None, 1)
     if kind == "$mul" and signed:
         return _Operation(target, [wide(a, width), wide(b, width)], "$signed({}) * $signed({})".format, noun, "*", 2)
     if kind in _BINARY:
@@ -681,9 +702,11 @@ def _operation(cell: Cell) -> _Operation:
     if kind in _REDUCE:
         if width_of(a) == 1 and _REDUCE[kind] != "~|":
             return _Operation(target, [a], _same, noun, None)
-        return _Operation(target, [a], f"{_REDUCE[kind]}{{}}".format, noun)
+        return _Operation(target, [a], f"{_REDUCE[kind]}{{}}".format, noun, "reduce")
     if kind in ("$not", "$neg"):
-        return _Operation(target, [wide(a, width)], ("~{}" if kind == "$not" else "-{}").format, noun, lower=1)
+        sign = "~" if kind == "$not" else "-"
+        return _Operation(target, [wide(a, width)], f"{sign}{{}}".format, noun, "~" if sign == "~" else "negative",
+                          lower=1)
     if kind == "$pos":
         return _Operation(target, [wide(a, width)], _same, noun, None, 1)
     if kind == "$mux":
@@ -695,6 +718,28 @@ def _operation(cell: Cell) -> _Operation:
 
 def _same(text: str) -> str:
     return text
+
+
+def _simplify(operation: _Operation) -> bool:
+    """Leave out what constant operands decide; returns whether they did."""
+    operator, operands = operation.operator, operation.operands
+    fixed = [each[0].bits if len(each) == 1 and not each[0].wire else "" for each in operands]
+    value: Signal | None = None
+    if operator == "~" and fixed[0]:
+        value = (Chunk("", 0, len(fixed[0]), fixed[0].translate(str.maketrans("01", "10"))),)
+    elif operator == "?" and len(operands) == 3 and fixed[0]:
+        value = operands[1 if fixed[0] == "1" else 2]
+    elif operator in ("&", "|", "^", "+"):
+        for this, other in ((0, 1), (1, 0)):
+            bits = set(fixed[this])
+            if bits == {"1" if operator == "&" else "0"}:
+                value = operands[other]
+            elif operator in ("&", "|") and bits == {"0" if operator == "&" else "1"}:
+                value = operands[this]
+    if value is None:
+        return False
+    operation.operands, operation.text, operation.operator, operation.lower = [value], _same, None, 1
+    return True
 
 
 def _shift(cell: Cell, a: Signal, b: Signal, target: Signal, *, arithmetic: bool) -> _Operation:
@@ -712,8 +757,7 @@ def _shift(cell: Cell, a: Signal, b: Signal, target: Signal, *, arithmetic: bool
     operator = "<<" if left else ">>"
     text = "$unsigned($signed({}) >>> {})" if arithmetic else f"{{}} {operator} {{}}"
     if bits > width:
-        # The rest is cut off behind the shift: what is wider than its target cannot be a slice of an expression.
-        raise ValueError(f"netlist: a shift by a variable of {bits} bits gives {width}")
+        target = (Chunk("", 0, bits),)
     return _Operation(target, [_extended(a, bits, arithmetic), b], text.format, "shifted",
                       "" if arithmetic else operator)
 

@@ -314,7 +314,9 @@ class WindowQueue(wiring.Component):
         # Which run is next.
         run_q = Signal(index_shape(cfg.runs))
         part_q = Signal(index_shape(cfg.pool))
-        group_q, tile_q, tile_row_q = (Signal(index_shape(n)) for n in (cfg.groups, cfg.tiles, cfg.tile_rows))
+        group_q = Signal(index_shape(cfg.groups))
+        tile_q = Signal(index_shape(cfg.tiles))
+        tile_row_q = Signal(index_shape(cfg.tile_rows))
         # Map row of the window's first run, and its slot; slot of this run. Rows count from the padding on.
         reach = (cfg.tile_rows - 1) * cfg.row_step + cfg.runs
         first_row_q = Signal(index_shape(reach + cfg.row_step))
