@@ -17,7 +17,7 @@ from .beat import beat_layout, beat_stream, index_shape, memory_depth
 from .fifo import Queue, occupancy
 from .flat_array import FlatArray
 from .neuron import NeuronConfig, constants_layout, state_layout
-from .neuron_pipeline import NeuronPipeline, pipeline_latency_cycles
+from .neuron_pipeline import CONSTANTS_CYCLES, NeuronPipeline, pipeline_latency_cycles
 from .share import Rom, add_instance
 from .stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
 
@@ -158,7 +158,8 @@ class NeuronArray(wiring.Component):
             with m.If(passed):
                 m.d.sync += beat_q.eq(Mux(beat_q == cfg.constant_beats - 1, 0, beat_q + 1))
         layout = constants_layout(cfg.neuron)
-        m.submodules.constants = rom = Rom(f"{cfg.name}_constants", layout.size * cfg.units, self.constants)
+        m.submodules.constants = rom = Rom(f"{cfg.name}_constants", layout.size * cfg.units, self.constants,
+                                                  CONSTANTS_CYCLES if cfg.pipelined else 1)
         m.d.comb += rom.address.eq(beat_q)
         for k, u in enumerate(units):
             m.d.comb += u.constants.as_value().eq(rom.data[k * layout.size:(k + 1) * layout.size])

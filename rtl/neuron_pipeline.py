@@ -11,26 +11,28 @@ from spikeloom.model.neurons.program import CHAINS, Graph
 
 from .neuron import NeuronConfig, constant_value, operation_value, shape_of, unit_ports
 
-__all__ = ["CHAINS_PER_STAGE", "NeuronPipeline", "chains_before", "pipeline_latency_cycles"]
+__all__ = ["CHAINS_PER_STAGE", "CONSTANTS_CYCLES", "NeuronPipeline", "chains_before", "pipeline_latency_cycles"]
 
 
 CHAINS_PER_STAGE = 2
+CONSTANTS_CYCLES = 2  # from taking a beat of sums to its constants: a block RAM, and the register behind it
 
 
 def chains_before(graph: Graph) -> list[int]:
     """For each operation, how many carry chains, one behind the other, end with its value. A stage has
     :data:`CHAINS_PER_STAGE` of them, with a register behind the last; a multiplication has a stage of its own.
 
-    Registers of the neuron are there at the start, and so are sums, to be added to them; without registers sums, like
-    constants, come a stage later. All other operations are wires, or LUTs in front of the next carry chain.
+    Registers of the neuron are there at the start, and so are sums, to be added to them; without registers sums come a
+    stage later, constants :data:`CONSTANTS_CYCLES` stages later. All other operations are wires, or LUTs in
+    front of the next carry chain.
     """
-    early = {"register", "sum"} if graph.leaves("register") else set()
+    stages = {"register": 0, "parameter": CONSTANTS_CYCLES, "sum": int(not graph.leaves("register"))}
     before: list[int] = []
     for operation in graph.operations:
         if operation.name == "constant":
             before.append(0)
         elif not operation.arguments:
-            before.append(CHAINS_PER_STAGE * (operation.name not in early))
+            before.append(CHAINS_PER_STAGE * stages[operation.name])
         else:
             last = max(before[a] for a in operation.arguments)
             before.append((-(-last // CHAINS_PER_STAGE) + 1) * CHAINS_PER_STAGE if operation.name == "multiply"
@@ -56,7 +58,7 @@ class NeuronPipeline(wiring.Component):
     Members
     -------
     sums : In(sums x accumulator_bits)
-    constants : In(constants_layout), one cycle later than ``sums``; if there are any
+    constants : In(constants_layout), ``CONSTANTS_CYCLES`` later than ``sums``; if there are any
     state : In(state_layout), with ``sums``; next_state : Out, with ``mask``; if state is kept
     mask : Out(steps)
     potential : Out(signed potential_bits), of the last step, with ``mask``; if it is given

@@ -14,7 +14,7 @@ from spikeloom.model.network import Neuron
 from spikeloom.model.neurons.intervals import Interval
 from spikeloom.model.numerics import Decay, Multiply, Shift
 from spikeloom.rtl.neuron import NeuronConfig
-from spikeloom.rtl.neuron_pipeline import CHAINS_PER_STAGE, NeuronPipeline, pipeline_latency_cycles
+from spikeloom.rtl.neuron_pipeline import CHAINS_PER_STAGE, CONSTANTS_CYCLES, NeuronPipeline, pipeline_latency_cycles
 from spikeloom.rtl.stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
 
 Outcome = tuple[int, int | None]  # mask, potential
@@ -102,8 +102,8 @@ class Case:
                     if cycle < self.count:
                         for plane, value in enumerate(self.sums[window][cycle]):
                             ctx.set(dut.sums[plane], value)
-                    late = cycle - 1 if 0 < cycle <= self.count else None
-                    self.set_constants(ctx, dut, late)
+                    late = cycle - CONSTANTS_CYCLES
+                    self.set_constants(ctx, dut, late if 0 <= late < self.count else None)
                     self.set_state(ctx, dut, states, cycle if cycle < self.count else None)
                     if cycle >= latency:
                         found.append(self.outcome(ctx, dut))
@@ -205,7 +205,7 @@ def test_exactly_at_the_threshold(compare: str, reset: str) -> None:
 
 
 @pytest.mark.parametrize(("changes", "pipeline", "stepping"), [
-    ({}, (2, 2), (2, 2)), ({"bias": True}, (2, 2), (3, 2)), ({"static": True}, (2, 2), (2, 2)),
+    ({}, (2, 2), (2, 2)), ({"bias": True}, (4, 2), (3, 2)), ({"static": True}, (2, 2), (2, 2)),
     ({"own": True}, (2, 2), (2, 2)),
     ({"synapse": Multiply(3000), "membrane": Multiply(3000)}, (-2, 4), (2, 2)), ({"windows": 2}, (1, 2), (2, 2)),
     ({"reset": "subtract"}, (0, 3), (1, 3)), ({"reset": "subtract", "windows": 2}, (1, 3), (2, 3)),
