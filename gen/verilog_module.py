@@ -712,7 +712,7 @@ def _operation(cell: Cell) -> _Operation:
     if kind == "$mux":
         return _Operation(target, [ports["S"], b, a], "{} ? {} : {}".format, noun, "?", 2)
     if kind in _SHIFT:
-        return _shift(cell, a, b, target, arithmetic=kind == "$sshr" and signs[0])
+        return _shift(cell, a, b, target, signs[0])
     raise ValueError(f"netlist: cell {kind}")
 
 
@@ -742,23 +742,25 @@ def _simplify(operation: _Operation) -> bool:
     return True
 
 
-def _shift(cell: Cell, a: Signal, b: Signal, target: Signal, *, arithmetic: bool) -> _Operation:
-    left = _SHIFT[cell.kind] == "<<"
+def _shift(cell: Cell, a: Signal, b: Signal, target: Signal, signed: bool) -> _Operation:
+    """``a`` is as wide as its target at least before it is shifted; only ``$sshr`` fills up with the sign."""
+    left, arithmetic = _SHIFT[cell.kind] == "<<", signed and cell.kind == "$sshr"
     width = width_of(target)
+    bits = max(width, width_of(a))
+    a = _extended(a, bits, signed)
     if all(not chunk.wire for chunk in b):
         count = int("".join(chunk.bits for chunk in reversed(b)) or "0", 2)
         if left:
             zeros = Chunk("", 0, count, "0" * count)
-            moved = joined(([zeros] if count else []) + list(a))
+            moved = part(joined([zeros, *a] if count else a), 0, width)
         else:
-            moved = part(_extended(a, max(width_of(a), count + width), arithmetic), count, width)
-        return _Operation(target, [_extended(moved, width, arithmetic)], _same, "shifted", None, 1)
-    bits = max(width, width_of(a))
+            moved = part(_extended(a, max(bits, count + width), arithmetic), count, width)
+        return _Operation(target, [moved], _same, "shifted", None, 1)
     operator = "<<" if left else ">>"
     text = "$unsigned($signed({}) >>> {})" if arithmetic else f"{{}} {operator} {{}}"
     if bits > width:
         target = (Chunk("", 0, bits),)
-    return _Operation(target, [_extended(a, bits, arithmetic), b], text.format, "shifted",
+    return _Operation(target, [a, b], text.format, "shifted",
                       "" if arithmetic else operator)
 
 

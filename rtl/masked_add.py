@@ -36,8 +36,9 @@ class MaskedSum:
     """Builds sums level by level into a module: all that one level adds stands beside each other, and after every
     second level come registers. What is added next has :attr:`level` levels before it.
 
-    An adder with masked terms is ``masked_add``, a module of its own in the Verilog: a LUT with four inputs
-    has the sum of two masked bits in front of the carry, which synthesis for some devices does not find by itself.
+    Each adder is ``masked_add``, a module of its own in the Verilog: a LUT with four inputs has the sum of two masked
+    bits in front of the carry, which synthesis for some devices does not find by itself; and where two adders stand one
+    behind the other, it builds something larger out of both.
     """
 
     def __init__(self, m: Module, platform: Any, name: str, level: int = 0) -> None:
@@ -60,9 +61,6 @@ class MaskedSum:
         width = max(len(a.value), len(b.value)) + 1 if bits is None else bits
         total = Signal(signed(width), name=f"{self.name}_add{self._adders}")
         self._adders += 1
-        if a.mask is None and b.mask is None:
-            self.m.d.comb += total.eq(a.value + b.value)
-            return total
         adder = MaskedAdd(_extended(a.value, width), _mask(a), _extended(b.value, width), _mask(b), total)
         self.m.submodules[f"{total.name}er"] = (
             self.platform.masked_add(adder) if isinstance(self.platform, EmitPlatform) else adder.simulated())
