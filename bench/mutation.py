@@ -106,68 +106,65 @@ class Fault:
     after: str
 
 
-NAME = r"\\?[A-Za-z_$][\w$.]*(?: |\b)"
+NAME = r"[A-Za-z_]\w*"
+# Of an assignment, or the condition of an if: what stands in front of the expression, the expression, and the rest.
+LINE = re.compile(r"(\s*(?:assign .*? = |\S.*? <= |(?:else )?if \())(.*?)(;|\)(?: begin)?)$")
 
 
-def _constant(line: str, rng: random.Random) -> str:
-    found = rng.choice(list(re.finditer(r"(\d+)'(s?)h([0-9a-f]+)", line)))
-    bits, value = int(found[1]), int(found[3], 16) ^ 1 << rng.randrange(int(found[1]))
-    return f"{line[:found.start()]}{bits}'{found[2]}h{value:0{-(-bits // 4)}x}{line[found.end():]}"
+def _constant(text: str, rng: random.Random) -> str:
+    found = rng.choice(list(re.finditer(r"(\d+)'([bdh])([0-9a-f]+)", text)))
+    bits, base = int(found[1]), {"b": 2, "d": 10, "h": 16}[found[2]]
+    value = int(found[3], base) ^ 1 << rng.randrange(bits)
+    return f"{text[:found.start()]}{bits}'h{value:0{-(-bits // 4)}x}{text[found.end():]}"
 
 
 SWAPS = {" + ": " - ", " - ": " + ", " & ": " | ", " | ": " & ", " ^ ": " | ", " == ": " != ", " != ": " == ",
-         " > ": " >= ", " >= ": " > ", " < ": " <= "}
+         " > ": " >= ", " >= ": " > ", " < ": " <= ", " <= ": " < "}
 
 
-def _operator(line: str, rng: random.Random) -> str:
-    found = rng.choice(list(re.finditer(r" (?:[-+&|^<>]|==|!=|>=) ", line)))
-    return line[:found.start()] + SWAPS[found[0]] + line[found.end():]
+def _operator(text: str, rng: random.Random) -> str:
+    found = rng.choice(list(re.finditer(r" (?:[-+&|^<>]|==|!=|>=|<=) ", text)))
+    return text[:found.start()] + SWAPS[found[0]] + text[found.end():]
 
 
-def _branches(line: str, rng: random.Random) -> str:
-    return re.sub(r"\? (.*) : (.*);", r"? \2 : \1;", line)
+def _branches(text: str, rng: random.Random) -> str:
+    return re.sub(r"\? (.*) : (.*)", r"? \2 : \1", text)
 
 
-def _inversion(line: str, rng: random.Random) -> str:
-    return re.sub(r"~ ", "", line, count=1)
+def _inversion(text: str, rng: random.Random) -> str:
+    found = rng.choice(list(re.finditer("~", text)))
+    return text[:found.start()] + text[found.end():]
 
 
-def _stuck(line: str, rng: random.Random) -> str:
-    start = line.index("= ") + 2
-    names = [m for m in re.finditer(NAME, line[start:]) if not m[0].startswith("$")]
-    found = rng.choice(names)
-    return f"{line[:start + found.start()]}1'h0{line[start + found.end():]}"
+def _stuck(text: str, rng: random.Random) -> str:
+    found = rng.choice(list(re.finditer(rf"(?<!['$\w]){NAME}", text)))
+    return f"{text[:found.start()]}1'b0{text[found.end():]}"
 
 
-def _not_loaded(line: str, rng: random.Random) -> str:
-    return re.sub(r"^(\s*)(.*?) <= (.*);", r"\1\2 <= \2;", line)
-
-
-KINDS: dict[str, tuple[str, Callable[[str, random.Random], str]]] = {
-    "bit of a constant": (r"= .*\d'", _constant), "operator": (r"= .* (?:[-+&|^<>]|==|!=|>=) ", _operator),
-    "branches": (r"\?.*:", _branches), "inversion": (r"= .*~ ", _inversion),
-    "operand stuck at 0": (r"^ *assign", _stuck), "register not loaded": (r"<= ", _not_loaded)}
+KINDS: dict[str, Callable[[str, random.Random], str]] = {
+    "bit of a constant": _constant, "operator": _operator, "branches": _branches, "inversion": _inversion,
+    "operand stuck at 0": _stuck, "register not loaded": lambda text, rng: ""}
 
 
 def draw(verilog: str, rng: random.Random) -> tuple[Fault, str]:
     """A fault, and the text with it. Modules are drawn evenly: most lines are those of the lanes."""
-    modules = list(re.finditer(r"^module (\\?[^\s(]+).*?^endmodule", verilog, re.MULTILINE | re.DOTALL))
+    modules = list(re.finditer(r"^module (\w+).*?^endmodule", verilog, re.MULTILINE | re.DOTALL))
     while True:
-        module = rng.choice([m for m in modules if m[1] != "snn_rom"])
-        what, (pattern, change) = rng.choice(list(KINDS.items()))
+        module = rng.choice([m for m in modules if not m[1].endswith("_rom")])
+        what, change = rng.choice(list(KINDS.items()))
         lines = module[0].split("\n")
-        places = [i for i, line in enumerate(lines)
-                  if re.match(r" *(assign|always @\(posedge clk\)|\S.* <= )", line) and re.search(pattern, line)
-                  and ("<=" not in line or what in ("register not loaded", "bit of a constant"))]
-        if not places:
+        at = rng.choice([number for number, line in enumerate(lines) if LINE.match(line)] or [0])
+        parts = LINE.match(lines[at])
+        if parts is None or (what == "register not loaded" and " <= " not in parts[1]):
             continue
-        at = rng.choice(places)
         try:
-            after = change(lines[at], rng)
+            text = change(parts[2], rng)
         except IndexError:
             continue
-        if after == lines[at]:
+        if text == parts[2]:
             continue
+        target = parts[1].strip().removesuffix("<=").strip()
+        after = parts[1] + text + parts[3] if text else parts[1] + target + parts[3]
         fault = Fault(module[1], what, lines[at].strip(), after.strip())
         lines[at] = after
         return fault, verilog[:module.start()] + "\n".join(lines) + verilog[module.end():]
@@ -204,7 +201,7 @@ def equal(fault: Fault, folder: Path, before: str, after: str) -> bool:
     shutil.copytree(folder, scratch, dirs_exist_ok=True)  # with its memories
     for name, text in (("before.v", before), ("after.v", after)):
         (scratch / name).write_text(text)
-    name = module if module.startswith("\\") else f"\\{module}"
+    name = f"\\{module}"
     # What the changed line is assigned to may differ, if what follows from it does not.
     (scratch / "changed.txt").write_text(re.split(r" <?= ", fault.before.removeprefix("assign "))[0].strip() + "\n")
 

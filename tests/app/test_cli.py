@@ -159,7 +159,7 @@ def test_sim_that_differs(run: Run, files: Files, tmp_path: Path) -> None:
     """Weights of another network: exit code 1, and the first mismatch is named."""
     broken = tmp_path / "broken"
     shutil.copytree(files.build, broken)
-    memory = broken / "layer0_weights0_0.hex"
+    memory = broken / "snn_top_layer0_weights0_0.hex"
     memory.write_text("".join("".join("0" for _ in line) + "\n" for line in memory.read_text().splitlines()))
     seal(broken)
     value = value_of(run("sim", broken, "--data", files.data, "--json"), code=1)

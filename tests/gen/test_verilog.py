@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyslang.driver
 import pytest
 from support.networks import random_conv_network, random_fold, random_graph, random_map_graph, random_network
 
@@ -171,6 +172,24 @@ def test_random_folds_are_free_of_lint(seed: int, tmp_path: Path) -> None:
     network = random_network(rng)
     build(make_plan(network, random_fold(rng, network)), tmp_path / "build")
     lint(tmp_path / "build")
+
+
+@pytest.mark.parametrize("maker", [random_network, random_conv_network, random_graph, random_map_graph])
+def test_a_second_reader_has_nothing_to_say(maker: Callable[[np.random.Generator], Network], tmp_path: Path,
+                                            capfd: pytest.CaptureFixture[str]) -> None:
+    """slang, with all its warnings."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        network = maker(rng)
+        (tmp_path / "snn_top.v").write_text(emit(make_plan(network, random_fold(rng, network))).verilog)
+        slang = pyslang.driver.Driver()
+        slang.addStandardArgs()
+        assert slang.parseCommandLine(f"slang -Weverything --top snn_top {tmp_path / 'snn_top.v'}")
+        assert slang.processOptions()
+        assert slang.parseAllSources()
+        slang.reportCompilation(slang.createCompilation(), False)
+        assert slang.reportDiagnostics(False)
+        assert "0 errors, 0 warnings" in "".join(capfd.readouterr()), f"seed {seed}"
 
 
 def test_wide_memories_are_free_of_lint(tmp_path: Path) -> None:
