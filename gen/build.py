@@ -24,6 +24,7 @@ from spikeloom.rtl.share import Rom
 from spikeloom.rtl.weight_fetch import axi4_read, weight_table
 
 from .cycles import cycle_bounds
+from .datasheet import datasheet_files
 from .manifest import (
     MANIFEST,
     CycleRange,
@@ -65,6 +66,7 @@ _READ_ME = """\
 *_table.bin     weight tables for external memory, if there are any: see interface.json
 *.hex           weight memories (deep ones in parts of 16384 rows), read by $readmemh relative to the tool's
                 working directory
+DATASHEET.md    how to connect it, how long it takes; datasheet.html says the same
 testbench.v     proves {top} on a few random samples in any simulator; testbench_*.hex are its vectors
 lint.vlt        Verilator waivers, each with its reason
 interface.json  ports of {top}: name, direction, width, meaning
@@ -111,13 +113,14 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, overwrite: bool = F
     emitted = emit(plan, top, lambda module: tell(f"module {module}"))
     tell("files")
     testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
+    described, interface = describe(plan, emitted.memory_bits, top), interface_of(plan, top)
     files = {
         f"{top}.v": emitted.verilog, **emitted.memories,
         "lint.vlt": _WAIVERS.format(top=top),
-        "interface.json": _json(interface_of(plan, top)),
+        "interface.json": _json(interface),
         "README": _READ_ME.format(name=network.name, topology=network.topology,
                                   duration=network.duration, fold=fold.name, top=top),
-        **testbench,
+        **testbench, **datasheet_files(plan, described, interface),
     }
 
     manifests = []
@@ -129,7 +132,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, overwrite: bool = F
         for table in plan.tables:
             index = [layer.synapse.name for layer in plan.layers].index(table.layer)
             (part / table.file).write_bytes(weight_table(table.config, plan.weights(index)[0]))
-        manifest = sealed(describe(plan, emitted.memory_bits, top).to_json(),
+        manifest = sealed(described.to_json(),
                           {path.name: path.read_bytes() for path in part.iterdir()})
         (part / MANIFEST).write_text(manifest.to_text(), encoding="utf-8", newline="\n")
         manifests.append(manifest)

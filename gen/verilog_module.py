@@ -689,7 +689,8 @@ def _operation(cell: Cell) -> _Operation:
         return _extended(signal, bits, signed)
 
     if kind == "$mul" and signed:
-        return _Operation(target, [wide(a, width), wide(b, width)], "$unsigned($signed({}) * $signed({}))".format, noun, "", 2)
+        return _Operation(target, [wide(a, width), wide(b, width)], "$unsigned($signed({}) * $signed({}))".format,
+                          noun, "", 2)
     if kind in _BINARY:
         operator = _BINARY[kind]
         return _Operation(target, [wide(a, width), wide(b, width)], f"{{}} {operator} {{}}".format, noun, operator, 2)
