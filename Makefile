@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all bench lint clean
 
 demo: .venv/base
 	$(BIN)/spikeloom demo
@@ -13,6 +13,12 @@ test: .venv/test lint
 
 test-all: .venv/test lint
 	$(BIN)/python -m pytest -n 2
+
+# All tables of bench/README.md but those that train or search for hours; some hours, most of them place and route.
+bench: .venv/test
+	for run in spiker_plus.py folds.py test_set.py emit_time.py ties.py \
+	  "convolution.py fashion-mnist-15c5-40c5-300" early_exit.py recurrent.py nir_nmnist.py nir_braille.py mutation.py \
+	  "random_graphs.py --networks 1000" "place_route.py fast 1 2 3"; do $(BIN)/python bench/$$run || exit 1; done
 
 lint: .venv/test
 	$(BIN)/ruff check .

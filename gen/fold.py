@@ -194,11 +194,10 @@ def _input_per_beat(network: Network, wanted: int) -> int:
 
 
 def _banks(layer: Layer, items: int, wanted: int) -> int:
-    """Inputs per cycle: at most ``wanted``, such as suit the beats of ``items``; of a convolution, a power of two."""
-    wanted = min(wanted, layer.connection.inputs)
-    if isinstance(layer.connection, Conv2d):
-        return 1 << (wanted.bit_length() - 1)
-    return max(n for n in range(1, wanted + 1) if items % n == 0 or (layer.sum_pool is None and n % items == 0))
+    """Inputs per cycle: a power of two at most ``wanted``, such as suits the beats of ``items``."""
+    if isinstance(layer.connection, Conv2d) or (layer.sum_pool is None and wanted % items == 0):
+        return 1 << (min(wanted, layer.connection.inputs).bit_length() - 1)
+    return max(n for n in (1, 2, 4, 8) if n <= wanted and items % n == 0)
 
 
 def _small(network: Network) -> Fold:
@@ -209,29 +208,28 @@ def _small(network: Network) -> Fold:
 def _fast(network: Network) -> Fold:
     """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F.
 
-    Convolutions: all channels, up to 64 of them. The first one works on several positions at once, since its windows of
-    a few pixels are too small to share among many inputs per cycle; or on no more channels than keep up with the next.
+    Convolutions: all channels, up to 64 of them. The first one works on two positions at once, since its windows of a
+    few pixels are too small to share among several inputs per cycle; or on no more channels than keep up with the next.
     """
     layers: list[LayerFold] = []
     for index, layer in enumerate(network.layers):
         if len(layer.shape) == 3:
             lanes = (_first_lanes(network) if index == 0 and isinstance(layer.connection, Conv2d)
                      else _largest_divisor(layer.shape[0], 64))
-            fold = LayerFold(lanes=lanes, neuron_units=_largest_divisor(min(lanes, layer.shape[0]), 4 if index else 16))
+            fold = LayerFold(lanes=lanes, neuron_units=_largest_divisor(min(lanes, layer.shape[0]), 8 if index else 16))
         else:
             passes = max(5, -(-layer.outputs // 100))
             fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8) if layer.outputs >= 64
                     else LayerFold(lanes=layer.outputs))
         layers.append(fold)
     done = Fold(name="fast", layers=tuple(layers), input_per_beat=_input_per_beat(
-        network, 1 if network.input.size < 64 else 24 if network.static else 16))
+        network, 16 if network.input.size >= 64 else 1))
 
     def banks(index: int, layer: Layer) -> int:
         after_map = layer.sources[0].index > 0 and len(layer.sources[0].shape) == 3
-        many = (12 if network.static else 4) if index == 0 else 4 if after_map else 2
+        many = (8 if network.static else 4) if index == 0 else 4 if after_map else 2
         if isinstance(layer.connection, Conv2d):
-            tiled = done.layers[index].lanes > layer.shape[0]
-            return _banks(layer, _items(layer, done)[0], 16 if index else 1 + tiled)
+            return 1 if index == 0 else _banks(layer, _items(layer, done)[0], 8)
         return _banks(layer, _items(layer, done)[0], many) if layer.connection.inputs >= 64 else 1
 
     return replace(done, layers=tuple(replace(fold, inputs_per_cycle=banks(index, layer)) for index, (layer, fold)
@@ -239,7 +237,7 @@ def _fast(network: Network) -> Fold:
 
 
 def _first_lanes(network: Network) -> int:
-    """Lanes of a first layer that is a convolution: the fewest that keep up with 16 inputs a cycle of the next."""
+    """Lanes of a first layer that is a convolution: the fewest that keep up with eight inputs a cycle of the next."""
     def additions(layer: Layer, activity: float) -> float:
         assert isinstance(layer.connection, Conv2d)
         pooled = layer.pool.size**2 if layer.pool is not None else 1
@@ -249,12 +247,13 @@ def _first_lanes(network: Network) -> int:
     assert isinstance(first.connection, Conv2d)
     channels, _, width = first.connection.geometry.output_shape
     choices = [n for n in range(1, min(channels, 64) + 1) if channels % n == 0]
-    choices += [n * channels for n, most in ((2, 32), (4, 16)) if channels <= most and width % n == 0]
+    if channels <= 32 and width % 2 == 0:
+        choices.append(2 * channels)
     follower = network.layers[1] if len(network.layers) > 1 else None
     if follower is None or not isinstance(follower.connection, Conv2d):
         return choices[-1]
     # Half of the pixels and a quarter of the neurons are active.
-    time = additions(follower, 1 / 4) / (16 * _largest_divisor(follower.connection.channels, 64))
+    time = additions(follower, 1 / 4) / (8 * _largest_divisor(follower.connection.channels, 64))
     enough = [n for n in choices if additions(first, 1 / 2) / n <= time]
     return enough[0] if enough else choices[-1]
 

@@ -46,7 +46,7 @@ def test_what_shows_only_when_all_queues_are_full(tmp_path: Path) -> None:
     build(make_plan(network, Fold(layers=(LayerFold(lanes=24), LayerFold(lanes=1)))), tmp_path / "b")
     samples = random_samples(rng, network, 20)
     verilog = tmp_path / "b" / "snn_top.v"
-    before, module, after = verilog.read_text().partition("module \\snn_top.layer0.neurons ")
+    before, module, after = verilog.read_text().partition("module snn_top_layer0_neurons ")
     body, end, rest = after.partition("endmodule")
     assert "inside_q <= " in body
     verilog.write_text(before + module + body.replace("inside_q <= ", "inside_q <= inside_q; // ") + end + rest)
@@ -82,7 +82,7 @@ def test_external_weights(tmp_path: Path) -> None:
     verilog = tmp_path / "b" / "snn_top.v"
     text = verilog.read_text()
     assert "rresp" in text
-    verilog.write_text(text.replace("= | axi__rresp;", "= & axi__rresp;"))
+    verilog.write_text(text.replace("axi__rresp != 2'd0", "axi__rresp == 2'd3"))
     seal(tmp_path / "b")
     assert verilog.read_text() != text
     assert prove(tmp_path / "b", samples).wrongly_marked

