@@ -9,7 +9,9 @@ module snn_masked_add #(
   output wire [WIDTH-1:0] total
 );
   localparam PAIRS = (WIDTH + 1) / 2;
-  wire [2*PAIRS-1:0] a_bits = a, b_bits = b, bits;
+  wire [2*PAIRS-1:0] a_bits = a;
+  wire [2*PAIRS-1:0] b_bits = b;
+  wire [2*PAIRS-1:0] bits;
   wire [PAIRS:0] carry;
   assign carry[0] = 1'b0;
   assign total = bits[WIDTH-1:0];
