@@ -56,10 +56,11 @@ def test_folder(plan: Plan, tmp_path: Path) -> None:
     manifest = build(plan, folder, progress=progress.append)
     assert progress[-1] == "files"
     names = {p.name for p in folder.iterdir()}
-    assert {"snn_top.v", "lint.vlt", "interface.json", "manifest.json", "network.snn", "README"} <= names
+    assert {"snn_top.v", "lint.vlt", "interface.json", "manifest.json", "network.snn", "README", "DATASHEET.md",
+            "datasheet.html"} <= names
     vectors = {"testbench_beats.hex", "testbench_results.hex", "testbench_cycles.hex"}
     assert {name for name in names if name.endswith(".hex")} == set(manifest.memory_files) | vectors
-    assert len(names) == 10 + len(manifest.memory_files)
+    assert len(names) == 12 + len(manifest.memory_files)
     assert "testbench.v" in names
     assert manifest == read_manifest(folder)
     assert load_network(folder / "network.snn").hash == plan.network.hash
