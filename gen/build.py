@@ -124,7 +124,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, overwrite: bool = F
         "interface.json": _json(interface),
         "README": _READ_ME.format(name=network.name, topology=network.topology,
                                   duration=network.duration, fold=fold.name, top=top),
-        **testbench, **datasheet_files(plan, described, interface),
+        **testbench, **datasheet_files(plan, described, interface, testbench),
     }
 
     manifests = []

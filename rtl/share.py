@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from operator import or_
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,6 +29,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
+
+from .balanced import balanced
 
 __all__ = ["EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "add_instance", "add_resettable", "run_domain"]
 
@@ -212,7 +213,7 @@ class Rom(wiring.Component):
             chosen = self.address[PART_ADDRESS_BITS:] == index
             m.submodules[f"part{index}"] = self._part(platform, name, rows, chosen, data)
             given.append(data)
-        m.d.comb += self.data.eq(reduce(or_, given))
+        m.d.comb += self.data.eq(balanced(or_, given))
         return m
 
     def _part(self, platform: Any, name: str, rows: range, chosen: Value, data: Value) -> Elaboratable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import pairwise
 from operator import or_
 from typing import Any
@@ -13,6 +13,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .balanced import balanced
 from .beat import index_shape
 from .event_queue import EventQueueConfig, slot_layout
 from .fifo import Queue
@@ -213,7 +214,7 @@ class SynapseArray(wiring.Component):
             m.d.comb += Cat(block.end, block.mask.as_value()).eq(mine[len(address):])
             for lane, kept in zip(range(lanes.start % cfg.units, cfg.units), block.o, strict=False):
                 sums[lane].append(kept.as_value())
-        head = Cat(reduce(or_, lane) for lane in sums)
+        head = Cat(balanced(or_, lane) for lane in sums)
 
         soon: Any = end
         for k in range(cfg.block(1).latency_cycles - 1 + (len(cfg.blocks) > 1)):

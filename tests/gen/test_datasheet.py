@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -82,3 +83,6 @@ def test_both_say_the_same(folder: Path) -> None:
     numbers = re.findall(r"\d[\d,]*", re.sub(r"```.*?```", "", sheet, flags=re.DOTALL))
     words = re.findall(r"\d[\d,]*", " ".join(page.words))
     assert set(numbers) <= set(words)
+    for port in json.loads((folder / "interface.json").read_text())["ports"]:  # as it stands, stars and brackets too
+        said = port.get("order") or port.get("meaning") or "handshake"
+        assert " ".join(said.split()) in " ".join(page.words)

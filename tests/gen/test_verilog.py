@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyslang.driver
@@ -148,6 +149,18 @@ def test_all_names_are_plain(maker: Callable[[np.random.Generator], Network]) ->
 @pytest.mark.parametrize("top", ["", "1net", "my net", "a" * 65, "module", "logic", "x;y", "Ähre"])
 def test_a_top_that_is_no_name(network: Network, top: str) -> None:
     with pytest.raises(SpikeloomError, match="must be a letter and up to 63"):
+        emit(make_plan(network, FOLD), top)
+
+
+@pytest.mark.parametrize("top", ["testbench", "snn", "snn_testbench", "axi", "axi_memory"])
+def test_a_top_that_a_testbench_has(network: Network, top: str) -> None:
+    with pytest.raises(SpikeloomError, match=f"top {top}: a part could be called "):
+        emit(make_plan(network, FOLD), top)
+
+
+@pytest.mark.parametrize("top", [None, 3, b"top", ["top"]])
+def test_a_top_that_is_no_text(network: Network, top: Any) -> None:
+    with pytest.raises(SpikeloomError, match="top must be a str, not "):
         emit(make_plan(network, FOLD), top)
 
 

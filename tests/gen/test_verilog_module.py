@@ -18,7 +18,7 @@ from support.simulation import simulate
 from support.simulators import icarus_program
 
 from spikeloom.gen.rtlil import read_rtlil
-from spikeloom.gen.verilog_module import Interface, legal_name, module_text, ports_of
+from spikeloom.gen.verilog_module import MAX_DEPTH, Interface, ModuleWriter, legal_name
 
 CYCLES = 60
 
@@ -59,30 +59,34 @@ class RandomHardware(wiring.Component):
         for k in range(40):
             value = operation()
             kept = Signal(value.shape(), name=f"v{k}")
+            choice = Signal(3, name=f"choice{k}")
             kind = rng.random()
             if kind < 0.5:
                 m.d.comb += kept.eq(value)
             elif kind < 0.7:
                 m.d.sync += kept.eq(value)
             elif kind < 0.9:
-                domain = m.d.sync if rng.random() < 0.6 else m.d.comb
+                synchronous = rng.random() < 0.6
+                domain = m.d.sync if synchronous else m.d.comb
                 with m.If(bit()):
                     domain += kept.eq(value)
                     with m.If(bit()):
-                        domain += kept.eq(pick())
+                        domain += kept.eq(kept if synchronous and rng.random() < 0.5 else pick())
                 with m.Elif(bit()):
                     domain += kept[:max(1, len(kept) // 2)].eq(pick())
                 with m.Else():
                     domain += kept.eq(pick())
             else:
-                with m.Switch(self.a[:3]):
+                with m.Switch(self.a[:3] if rng.random() < 0.7 else Const(rng.randrange(8), 3)):
                     with m.Case(1, 2):
                         m.d.sync += kept.eq(value)
                     with m.Case("1--"):
                         m.d.sync += kept.eq(pick())
                     with m.Default():
                         m.d.sync += kept.eq(kept + 1)
-            values.append(kept)
+                with m.Switch(Cat(bit(), bit())), m.Case("-0"):
+                    m.d.comb += choice.eq(pick())
+            values += [kept, choice]
         m.submodules.memory = memory = Memory(shape=unsigned(9), depth=8, init=range(3, 500, 67))
         write, read, now = memory.write_port(), memory.read_port(), memory.read_port(domain="comb")
         m.d.comb += [write.addr.eq(pick()), write.data.eq(pick()), write.en.eq(bit()), read.addr.eq(pick()),
@@ -98,10 +102,8 @@ class RandomHardware(wiring.Component):
 
 def written(component: Any, name: str = "random_hardware") -> str:
     (module,) = read_rtlil(rtlil.convert(component, name=name, emit_src=False))
-    outputs = {module.name: frozenset(w.name[1:] for w in module.wires.values() if w.direction == "output")}
-    names = {module.name: Interface(name)}
-    names = {module.name: Interface(name, ports_of(module, names, outputs, complete=True))}
-    return module_text(module, names, outputs)
+    writer = ModuleWriter(module, {}, {})
+    return writer.text(Interface(name, writer.ports(complete=True)))
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -180,9 +182,35 @@ endmodule
 """
 
 
+class Long(wiring.Component):
+    """A chain of so many operations without names."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        super().__init__({"i": In(length), "o": Out(1), "first": Out(range(length + 1))})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        any_set: Any = self.i[0]
+        first: Any = Const(self.length)
+        for k in reversed(range(self.length)):
+            any_set = any_set | self.i[k]
+            first = Mux(self.i[k], k, first)
+        m.d.comb += [self.o.eq(any_set), self.first.eq(first)]
+        return m
+
+
+def test_long_expressions_are_cut() -> None:
+    """Their text and the time for it grow with their length, and nobody has to read one of them."""
+    lengths = [len(written(Long(length), "long")) for length in (100, 200)]
+    assert lengths[1] < 2.2 * lengths[0]
+    lines = written(Long(200), "long").splitlines()
+    assert max(line.count("?") + line.count("|") for line in lines) <= MAX_DEPTH + 1
+
+
 @pytest.mark.parametrize(("name", "want"), [
     ("\\hidden1.queue", "hidden1_queue"), ("\\o__payload$12", "o__payload"), ("\\end", "end_"), ("\\x[3]", "x_3"),
-    ("$signal$4", "signal"), ("\\logic", "logic_"), ("\\7up", "n7up")])
+    ("$signal$4", "signal"), ("\\logic", "logic_"), ("\\x_", "x_"), ("\\a__b", "a__b"), ("\\7up", "n7up")])
 def test_legal_names(name: str, want: str) -> None:
     assert legal_name(name) == want
     assert re.fullmatch(r"[A-Za-z]\w*", want)
