@@ -158,9 +158,7 @@ def synthesize_netlist(folder: str | Path, device: str, *, progress: Progress | 
             (part / name).write_bytes(content)
         _run_yosys(part, script, progress)
         if target.family == "ecp5":
-            _use_output_registers(part, manifest.top)
-        if not netlist:
-            (part / "netlist.json").unlink(missing_ok=True)
+            _use_output_registers(part, manifest.top, keeps_netlist=netlist)
         for name in sources:
             (part / name).unlink()
 
@@ -234,14 +232,17 @@ def _run_yosys(work: Path, script: str, progress: Progress | None) -> None:
     (work / "cells.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _use_output_registers(work: Path, top: str) -> None:
-    """Change ``netlist.json`` and ``cells.json`` to what :func:`.absorb_output_registers` leaves."""
+def _use_output_registers(work: Path, top: str, *, keeps_netlist: bool) -> None:
+    """Change ``cells.json``, and ``netlist.json`` if it is kept, to what :func:`.absorb_output_registers` leaves."""
     netlist, record = (json.loads((work / name).read_text()) for name in ("netlist.json", "cells.json"))
     absorbed = absorb_output_registers(netlist["modules"][top])
     if absorbed:
         record["cells"]["TRELLIS_FF"] -= absorbed
-        (work / "netlist.json").write_text(json.dumps(netlist))
         (work / "cells.json").write_text(json.dumps(record, indent=1) + "\n")
+    if keeps_netlist:
+        (work / "netlist.json").write_text(json.dumps(netlist))
+    else:
+        (work / "netlist.json").unlink()
 
 
 def _yosys_pass(progress: Progress | None) -> Callable[[str], None] | None:
