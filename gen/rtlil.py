@@ -24,6 +24,11 @@ class Chunk:
     width: int
     bits: str = ""
 
+    def split(self) -> list[Chunk]:
+        """Its single bits, the lowest first."""
+        return [Chunk(self.wire, self.start + k, 1, self.bits[self.width - 1 - k:self.width - k])
+                for k in range(self.width)]
+
 
 #: Chunks, the lowest bits first.
 Signal = tuple[Chunk, ...]

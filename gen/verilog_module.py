@@ -212,12 +212,11 @@ class ModuleWriter:
             self.reads.append(_Read(name, data_port, address, clock, enable if clocked else None))
             return
         enables: list[tuple[Signal, int, int]] = []
-        for bit in range(width_of(enable)):
-            this = part(enable, bit, 1)
+        for this in ((bit,) for chunk in enable for bit in chunk.split()):
             if enables and enables[-1][0] == this:
                 enables[-1] = (this, enables[-1][1], enables[-1][2] + 1)
             else:
-                enables.append((this, bit, 1))
+                enables.append((this, sum(width for _, _, width in enables), 1))
         self.writes.append(_Write(name, address, data_port, clock, enables))
 
     def _instance(self, cell: Cell) -> None:
