@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,20 @@ from spikeloom.gen.plan import make_plan
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput
 from spikeloom.model.numerics import Shift
+
+
+@pytest.mark.parametrize("names", [("x_", "rom", "end"), ("masked_add", "wire", "logic")])
+def test_names_that_others_have(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """A module of ours, a word of Verilog, an underscore at the end: ports and nets are called as they are told to be."""
+    rng = np.random.default_rng(3)
+    plain = random_network(rng, sizes=(12, 20, 9, 4), static=True, steps=4)
+    network = Network.chain(name="names", input=plain.input, steps=plain.steps, readout=plain.readout, layers=tuple(
+        dataclasses.replace(layer, name=name) for layer, name in zip(plain.layers, names, strict=True)))
+    fold = Fold(layers=(LayerFold(lanes=4, external_bus_bits=32), LayerFold(lanes=3), LayerFold(lanes=4)))
+    build(make_plan(network, fold), tmp_path / "build", top="lif")
+    lint(tmp_path / "build")
+    result = simulate(tmp_path / "build", random_samples(rng, network, 20))
+    assert (result.first_mismatch, result.mismatches, result.cycles_mispredicted) == (None, 0, 0)
 
 
 @pytest.mark.parametrize("seed", range(3))
