@@ -25,7 +25,7 @@ from spikeloom.model.numerics import Shift
 
 @pytest.mark.parametrize("names", [("x_", "rom", "end"), ("masked_add", "wire", "logic")])
 def test_names_that_others_have(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """A module of ours, a word of Verilog, an underscore at the end: ports and nets are called as they are told to be."""
+    """A module of ours, a word of Verilog, an underscore at the end: every name is used as it is."""
     rng = np.random.default_rng(3)
     plain = random_network(rng, sizes=(12, 20, 9, 4), static=True, steps=4)
     network = Network.chain(name="names", input=plain.input, steps=plain.steps, readout=plain.readout, layers=tuple(
