@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spikeloom.cosim.simulate import SimResult
     from spikeloom.gen.fold import Fold
     from spikeloom.gen.manifest import Manifest
+    from spikeloom.gen.place_route import PlaceRouteResult
     from spikeloom.gen.plan import Plan
     from spikeloom.gen.synth import SynthResult
     from spikeloom.model.datasets import Dataset
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from spikeloom.model.train_config import TrainConfig
 
 __version__ = "0.1.0"
-__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "load", "prove", "quantize", "report",
-           "simulate", "synthesize", "train", "write"]
+__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "load", "place_and_route", "prove",
+           "quantize", "report", "simulate", "synthesize", "train", "write"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -217,6 +218,15 @@ def synthesize(folder: str | Path, device: str, *, progress: Callable[[str], Non
     from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
     return run(path_of(folder, "folder"), an(str, device, "device"), progress=progress, cache=cache)
+
+
+@_door
+def place_and_route(folder: str | Path, device: str = "lfe5u-85f", **options: Any) -> PlaceRouteResult:
+    """Place and route a build folder: see :func:`spikeloom.gen.place_route.place_and_route`."""
+    from spikeloom.gen.place_route import place_and_route as run
+    from spikeloom.model.system.arguments import an
+    from spikeloom.model.system.paths import path_of
+    return _passed_on(run, "place_and_route", path_of(folder, "folder"), an(str, device, "device"), **options)
 
 
 @_door

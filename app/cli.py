@@ -26,6 +26,7 @@ from spikeloom.data_options import (
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.paths import shown
 from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, export_nir, import_nir, is_nir, save_spikes
+from spikeloom.pnr_command import pnr, usage_rows
 from spikeloom.train_command import train
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def main() -> None:
       spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
       spikeloom sim build/fast --samples 1000                 Verilog against golden model
       spikeloom synth build/fast --device lfe5u-85f           LUTs, flip-flops, block RAMs
+      spikeloom pnr build/fast --device lfe5u-85f             the clock after place and route
       spikeloom report build/fast -o report.html
     """
 
@@ -80,6 +82,7 @@ def main() -> None:
 main.add_command(train)
 main.add_command(import_nir)
 main.add_command(export_nir)
+main.add_command(pnr)
 
 
 @main.command("list")
@@ -439,27 +442,22 @@ def lint(folder: Path, as_json: bool) -> None:
 @click.option("--device", default="lfe5u-85f", show_default=True, help="lfe5u-85f, ice40-up5k, xc7, ...")
 @json_option
 def synth(folder: Path, device: str, as_json: bool) -> None:
-    """Count what the Verilog in FOLDER takes of a device, by Yosys.
+    """Count what the Verilog in FOLDER takes of a device, by Yosys. Exit code 1 if it does not fit.
 
     \b
     Examples:
       spikeloom synth build/fast --device lfe5u-85f
       spikeloom synth build/small --device ice40-up5k --json
     """
-    from spikeloom.gen.devices import find_device
-    target = find_device(device)
     with bar(f"Yosys for {device}") as advance:
         result = spikeloom.synthesize(folder, device, progress=lambda what: advance(1, what=f"Yosys {what}"[:60]))
-    def row(name: str, count: int) -> tuple[str, str]:
-        holds = target.capacity()[name]
-        return f"{count:,}" if not holds else f"{count:,} of {holds:,} ({count / holds:.0%})", ""
-
-    units = {"lut": "LUTs", "ff": "flip-flops", "bram": result.bram_unit, "dsp": target.dsp_unit}
-    print_table(as_json, result.to_json(), f"{folder} on {device}", [
-        *((shown, row(name, getattr(result, name))[0]) for name, shown in units.items()),
-        ("fits", {True: "yes", False: "no", None: "no limits known"}[result.fits]),
+    too_much = result.too_much()
+    print_table(as_json, result.to_json() | {"too_much": too_much}, f"{shown(folder)} on {device}", [
+        *usage_rows(result),
+        ("fits", {True: "yes", False: "no: " + "\n".join(too_much), None: "no limits known"}[result.fits]),
         ("tool", f"{result.tool}, {result.wall_s:.0f} s"),
     ])
+    sys.exit(1 if result.fits is False else 0)
 
 
 @main.command()

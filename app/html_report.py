@@ -27,8 +27,7 @@ from spikeloom import report_pictures as pictures
 from spikeloom.cosim.build_folder import BuildFolder
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.devices import find_device
-from spikeloom.gen.fold import fold_from_dict
-from spikeloom.gen.plan import Plan, make_plan
+from spikeloom.gen.plan import Plan, plan_of
 from spikeloom.gen.synth import synthesize
 from spikeloom.model import golden
 from spikeloom.model.datasets import Dataset, check_labels
@@ -102,7 +101,7 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
     folder = path_of(folder, "folder")
     build = BuildFolder.load(folder)
     network = build.network
-    plan = make_plan(network, fold_from_dict(build.manifest.fold, f"{build.path / 'manifest.json'}"))
+    plan = plan_of(build.manifest, network)
     manifest = build.manifest.to_json()
     for layer in manifest["layers"]:
         layer["register_bits"] = ", ".join(f"{name} {bits}" for name, bits in layer["register_bits"].items())

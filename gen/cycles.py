@@ -33,9 +33,8 @@ from spikeloom.rtl.weight_fetch import WeightFetchConfig
 from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 
 from .fetch_cycles import FetchTiming, MemoryTiming
-from .fold import fold_from_dict
 from .manifest import Description
-from .plan import Plan, make_plan
+from .plan import Plan, plan_of
 
 __all__ = ["MEMORY", "CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
 
@@ -133,7 +132,7 @@ def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[boo
 def predict_latency(network: Network, manifest: Description, samples: npt.NDArray[Any],
                     progress: Callable[[int], None] | None = None, memory: MemoryTiming = MEMORY) -> Cycles:
     """Predicted latency of each sample for the build that ``manifest`` describes."""
-    plan = make_plan(network, fold_from_dict(manifest.fold, "manifest.json"))
+    plan = plan_of(manifest, network)
     parts = []
     size = max(1, len(samples)) if network.endless else 1000  # pieces of a stream belong together
     for start in range(0, len(samples), size):

@@ -11,7 +11,7 @@ from spikeloom.model.system.arguments import an, short
 
 __all__ = ["DEVICES", "Device", "Family", "find_device"]
 
-Family = Literal["ecp5", "ice40", "xc7"]
+Family = Literal["ecp5", "ice40", "gowin", "xc7"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,16 @@ class Device:
     ----------
     name : str
         As ``--device`` takes it.
-    family : "ecp5", "ice40" or "xc7"
+    family : "ecp5", "ice40", "gowin" or "xc7"
     lut, ff, bram, dsp : int or None
         What the device holds; None where only the family is known. LUTs have 4 inputs, on ``xc7`` 6.
+    package, speed_grade : str
+        For place and route, if nobody says another: those of the boards that have the device, else the largest package
+        and the slowest grade.
+    part : str
+        The maker's name of it, where tools ask for that.
+    pins : tuple of str
+        Four pins of the package, where tools ask for those: one that takes a clock, and three others.
     """
 
     name: str
@@ -33,16 +40,20 @@ class Device:
     ff: int | None
     bram: int | None
     dsp: int | None
+    package: str = ""
+    speed_grade: str = ""
+    part: str = ""
+    pins: tuple[str, ...] = ()
 
     @property
     def bram_unit(self) -> str:
         """The block RAM that ``bram`` counts: 18 Kbit, on iCE40 4 Kbit."""
-        return {"ecp5": "DP16KD", "ice40": "SB_RAM40_4K", "xc7": "RAMB18"}[self.family]
+        return {"ecp5": "DP16KD", "ice40": "SB_RAM40_4K", "gowin": "BSRAM", "xc7": "RAMB18"}[self.family]
 
     @property
     def dsp_unit(self) -> str:
         """The multiplier that ``dsp`` counts."""
-        return {"ecp5": "MULT18X18D", "ice40": "SB_MAC16", "xc7": "DSP48E1"}[self.family]
+        return {"ecp5": "MULT18X18D", "ice40": "SB_MAC16", "gowin": "MULT18X18", "xc7": "DSP48E1"}[self.family]
 
     @property
     def synth_command(self) -> str:
@@ -51,6 +62,9 @@ class Device:
             return "synth_ecp5"
         if self.family == "ice40":
             return "synth_ice40 -device u -dsp" if self.dsp else "synth_ice40 -device hx"
+        if self.family == "gowin":
+            # Pads would be put around every module that is kept; they belong around the whole.
+            return f"synth_gowin -noiopads -family {'gw2a' if self.name.startswith('gw2') else 'gw1n'}"
         return "synth_xilinx -family xc7 -flatten"
 
     def capacity(self) -> dict[str, int | None]:
@@ -60,11 +74,15 @@ class Device:
 
 # From the makers' data sheets. RAMB36 counts as two RAMB18.
 DEVICES: dict[str, Device] = {d.name: d for d in (
-    Device("lfe5u-25f", "ecp5", 24_288, 24_288, 56, 28),
-    Device("lfe5u-45f", "ecp5", 43_848, 43_848, 108, 72),
-    Device("lfe5u-85f", "ecp5", 83_640, 83_640, 208, 156),
-    Device("ice40-up5k", "ice40", 5_280, 5_280, 30, 8),
-    Device("ice40-hx8k", "ice40", 7_680, 7_680, 32, 0),
+    Device("lfe5u-25f", "ecp5", 24_288, 24_288, 56, 28, "CABGA381", "6"),
+    Device("lfe5u-45f", "ecp5", 43_848, 43_848, 108, 72, "CABGA554", "6"),
+    Device("lfe5u-85f", "ecp5", 83_640, 83_640, 208, 156, "CABGA756", "6"),
+    Device("ice40-up5k", "ice40", 5_280, 5_280, 30, 8, "sg48"),
+    Device("ice40-hx8k", "ice40", 7_680, 7_680, 32, 0, "ct256"),
+    Device("gw1nr-9", "gowin", 8_640, 6_480, 26, 20, "QN88P", "C6/I5", "GW1NR-LV9QN88PC6/I5",
+           ("52", "4", "3", "10")),
+    Device("gw2ar-18", "gowin", 20_736, 15_552, 46, 48, "QN88", "C8/I7", "GW2AR-LV18QN88C8/I7",
+           ("4", "88", "87", "15")),
     Device("xc7a35t", "xc7", 20_800, 41_600, 100, 90),
     Device("xc7a100t", "xc7", 63_400, 126_800, 270, 240),
     Device("xc7z020", "xc7", 53_200, 106_400, 280, 220),

@@ -23,6 +23,8 @@ from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.reading import MIB, read_bytes
 from spikeloom.model.system.records import Record, read_record
 
+from .results import RESULTS, foreign_result
+
 __all__ = ["FORMAT", "MANIFEST", "VERSION", "BuiltFiles", "Description", "Manifest", "difference", "read_build",
            "read_manifest", "sealed"]
 
@@ -261,5 +263,5 @@ def difference(folder: Path) -> str | None:
         manifest = read_build(folder).manifest
     except SpikeloomError as error:
         return str(error)
-    foreign = sorted({path.name for path in folder.iterdir()} - {MANIFEST, *manifest.files})
-    return f"{shown(folder / foreign[0])}: is not part of the build" if foreign else None
+    foreign = sorted({path.name for path in folder.iterdir()} - {MANIFEST, RESULTS, *manifest.files})
+    return f"{shown(folder / foreign[0])}: is not part of the build" if foreign else foreign_result(folder)

@@ -32,9 +32,10 @@ from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
 from .channels import Channels, QueueOrder, input_channels, pooled_channels, queue_order
-from .fold import Fold, LayerFold, check_fold
+from .fold import Fold, LayerFold, check_fold, fold_from_dict
+from .manifest import MANIFEST, Description
 
-__all__ = ["Plan", "Table", "make_plan", "neuron_config"]
+__all__ = ["Plan", "Table", "make_plan", "neuron_config", "plan_of"]
 
 SLOT_CREDITS = 16  # slots between a queue and its weight fetch: what one LUT RAM holds in any case
 
@@ -255,6 +256,17 @@ def make_plan(network: Network, fold: Fold) -> Plan:
                                  f"{table.config.table_bytes} bytes from {table.base} on, but external_bytes is "
                                  f"{fold.external_bytes}")
     return plan
+
+
+def plan_of(manifest: Description, network: Network) -> Plan:
+    """The plan of what was built.
+
+    Raises
+    ------
+    SpikeloomError
+        If the fold in the manifest does not suit the network.
+    """
+    return make_plan(network, fold_from_dict(manifest.fold, MANIFEST))
 
 
 def _check_readout(network: Network, fold: Fold) -> None:

