@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -29,7 +29,7 @@ from .plan import Plan
 from .rtlil import NetlistModule, read_rtlil
 from .verilog_module import Interface, ModuleWriter, legal_name
 
-__all__ = ["TOP", "EmittedVerilog", "check_top", "emit"]
+__all__ = ["TOP", "EmittedVerilog", "check_top", "emit", "emit_component"]
 
 TOP = "snn_top"
 
@@ -107,6 +107,7 @@ class _Platform:
     files: dict[str, str] = field(default_factory=dict)
     memory_bits: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    around: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def instance(self, kind: type[wiring.Component], config: Any, module_name: str) -> tuple[Any, Elaboratable]:
         name = f"{self.top}_{module_name}"
@@ -162,18 +163,40 @@ def emit(plan: Plan, top: str = TOP, progress: Callable[[str], None] | None = No
     """
     check_top(top)
     platform = _Platform(top)
-    texts = [_to_rtlil(plan.accelerator(), top, platform)]
-    while len(texts) <= len(platform.shared):  # a shared module may ask for another one
-        name, component = list(platform.shared.items())[len(texts) - 1]
-        if progress is not None:
-            progress(name)
-        texts.append(_to_rtlil(component, name, platform))
     network = plan.network
     head = _HEAD.format(name=network.name, topology=network.topology, duration=network.duration, fold=plan.fold.name,
                         hash=network.hash, equations=_equations(network))
-    own = [text.replace("{name}", f"{top}_{name}") for name, text in
+    modules = _emit(plan.accelerator(), platform, progress)
+    return EmittedVerilog("\n".join([head, *modules]), platform.files, platform.memory_bits)
+
+
+def emit_component(component: wiring.Component, top: str, *, around: Mapping[str, frozenset[str]] | None = None) -> str:
+    """Write any component as Verilog.
+
+    Parameters
+    ----------
+    component : Component
+        If it has a port ``aclk``, it makes its own clock domain of it; otherwise it gets ``clk`` and ``rst``.
+    top : str
+        As for :func:`emit`.
+    around : mapping of str to set of str, optional
+        Modules that it instantiates but does not bring along, with the names of their outputs.
+    """
+    check_top(top)
+    return "\n".join(_emit(component, _Platform(top, around=around or {})))
+
+
+def _emit(component: wiring.Component, platform: _Platform, progress: Callable[[str], None] | None = None) -> list[str]:
+    """All modules of a component, and those written by hand that they use."""
+    texts = [_to_rtlil(component, platform.top, platform)]
+    while len(texts) <= len(platform.shared):  # a shared module may ask for another one
+        name, shared = list(platform.shared.items())[len(texts) - 1]
+        if progress is not None:
+            progress(name)
+        texts.append(_to_rtlil(shared, name, platform))
+    own = [text.replace("{name}", f"{platform.top}_{name}") for name, text in
            (("rom", _ROM_VERILOG), ("masked_add", _ADDER_VERILOG)) if name in platform.used]
-    return EmittedVerilog("\n".join([head, *_modules(texts, platform), *own]), platform.files, platform.memory_bits)
+    return [*_modules(texts, platform), *own]
 
 
 def check_top(top: str) -> None:
@@ -200,6 +223,8 @@ def _modules(rtlil_texts: list[str], platform: _Platform) -> list[str]:
                for name, module in modules.items()}
     names = {f"\\{platform.top}_{name}": Interface(f"{platform.top}_{name}") for name in platform.used}
     outputs |= {f"\\{platform.top}_rom": frozenset({"data"}), f"\\{platform.top}_masked_add": frozenset({"total"})}
+    names |= {f"\\{name}": Interface(name) for name in platform.around}
+    outputs |= {f"\\{name}": ports for name, ports in platform.around.items()}
     texts: list[str] = []
 
     def write(module: NetlistModule) -> None:
@@ -245,11 +270,13 @@ def _uncollected() -> Iterator[None]:
 
 @_uncollected()
 def _to_rtlil(component: wiring.Component, name: str, platform: _Platform) -> str:
-    """One component with explicit ``clk`` and ``rst`` ports, whether it uses them or not."""
-    domain = ClockDomain("sync")
+    """One component, with ``clk`` and ``rst`` ports whether it uses them or not, unless it has a clock of its own."""
     fragment = Fragment.get(component, platform)
-    fragment.add_domains(domain)
-    ports: dict[str, Any] = {"clk": (domain.clk, None), "rst": (domain.rst, None)}
+    ports: dict[str, Any] = {}
+    if "aclk" not in component.signature.members:
+        domain = ClockDomain("sync")
+        fragment.add_domains(domain)
+        ports = {"clk": (domain.clk, None), "rst": (domain.rst, None)}
     for path, _, value in component.signature.flatten(component):
         ports["__".join(map(str, path))] = (Value.cast(value), None)
     text: str = rtlil.convert_fragment(fragment, ports, name, emit_src=False)[0]

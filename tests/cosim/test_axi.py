@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from amaranth.back import verilog
 from support.fetch_cases import Case, Trace, case_of, check_contents, check_cycles, config_of
 
 from spikeloom.cosim.runner import Program, compile_program, run_program
 from spikeloom.gen.fetch_cycles import MemoryTiming
+from spikeloom.gen.verilog import emit_component
 from spikeloom.rtl.weight_fetch import WeightFetch, WeightFetchConfig, weight_table
 
 SMALL = config_of(100, 32, 3)
@@ -30,14 +30,12 @@ AXI_PORTS = [f"axi__{name}" for name in ("arid", "araddr", "arlen", "arsize", "a
 
 @cache
 def fetch_verilog(config: WeightFetchConfig) -> str:
-    text: str = verilog.convert(WeightFetch(config), name="weight_fetch", emit_src=False, strip_internal_attrs=True)
-    return text
+    return emit_component(WeightFetch(config), "weight_fetch")
 
 
 def public(module: str, ports: list[str]) -> str:
-    """Waivers as a build has them (:mod:`spikeloom.gen.build`), and what Python may touch."""
-    lines = [f'lint_off -rule {rule} -file "*weight_fetch.v"' for rule in ("WIDTHEXPAND", "WIDTHTRUNC")]
-    lines += [f'public_flat_rw -module "{module}" -var "{port}"' for port in ports]
+    """What Python may touch."""
+    lines = [f'public_flat_rw -module "{module}" -var "{port}"' for port in ports]
     return "\n".join(["`verilator_config", *lines, ""])
 
 
