@@ -49,8 +49,8 @@ class PacketGate(wiring.Component):
     """A packet of ``i`` becomes one run on ``o``, and its end is told on ``done``.
 
     1. A beat goes from ``i`` to ``o`` as it is. The first one of a packet waits for ``enable``.
-    2. A packet that ends too early is filled up with zeros: to the end of the run, or of the step where the end of a run
-       is marked.
+    2. A packet that ends too early is filled up with zeros: to the end of the run, or of the step where the end is
+       marked.
     3. What a packet has too many of is thrown away, up to its end.
     4. ``done`` comes with the run's last beat; ``error`` says that one of the two happened.
 

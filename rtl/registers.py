@@ -115,8 +115,8 @@ class RegisterMap:
 def register_bus(address_bits: int) -> wiring.Signature:
     """How a bus reaches registers, as the bus sees it: words by byte address.
 
-    ``write`` takes ``write_data`` (those bytes of it whose ``strobes`` are set) in this cycle; ``read_data`` is the word
-    at ``read_address`` in the same cycle. ``write_known`` and ``read_known``: there is a register at the address.
+    ``write`` takes ``write_data`` (those bytes of it whose ``strobes`` are set) in this cycle; ``read_data`` is the
+    word at ``read_address`` in the same cycle. ``write_known`` and ``read_known``: there is a register at the address.
     """
     return wiring.Signature({
         "write": Out(1), "write_address": Out(address_bits), "write_data": Out(WORD_BITS), "strobes": Out(WORD_BYTES),
@@ -127,8 +127,8 @@ def register_bus(address_bits: int) -> wiring.Signature:
 class RegisterFile(wiring.Component):
     """The registers of a map.
 
-    A write takes effect in the next cycle; an event that comes in the cycle in which it is cleared stays. Reading has no
-    side effect. Writing what cannot be written does nothing.
+    A write takes effect in the next cycle; an event that comes as it is cleared stays. Reading has no side effect.
+    Writing what cannot be written does nothing.
 
     Members
     -------
