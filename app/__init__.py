@@ -183,14 +183,14 @@ def compile(network: Network, fold: Fold | str | Path = "balanced", device: str 
 
 
 @_door
-def write(plan: Plan, folder: str | Path, *, top: str = "snn_top", overwrite: bool = False,
+def write(plan: Plan, folder: str | Path, *, top: str = "snn_top", interface: Any = "stream", overwrite: bool = False,
           progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate a build folder: see :func:`spikeloom.gen.build.build`."""
     from spikeloom.gen.build import build
     from spikeloom.gen.plan import Plan
     from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
-    return build(an(Plan, plan, "plan"), path_of(folder, "folder"), top=top, overwrite=overwrite,
+    return build(an(Plan, plan, "plan"), path_of(folder, "folder"), top=top, interface=interface, overwrite=overwrite,
                  progress=progress)
 
 

@@ -149,9 +149,9 @@ def demo(network: str, data: str, samples: int, fold: str, output: Path, clock_m
     sys.exit(0 if result.ok else 1)
 
 
-def _write(plan: Any, folder: Path, overwrite: bool, top: str = "snn_top") -> Manifest:
+def _write(plan: Any, folder: Path, overwrite: bool, **options: Any) -> Manifest:
     with bar("Verilog") as advance:
-        manifest = spikeloom.write(plan, folder, top=top, overwrite=overwrite,
+        manifest = spikeloom.write(plan, folder, overwrite=overwrite, **options,
                                    progress=lambda what: advance(1, what=what))
         advance(what="Verilog", total=1, done=1)
     return manifest
@@ -331,24 +331,27 @@ def _shown(key: str, value: Any) -> str:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--top", default="snn_top", show_default=True,
               help="Name of the top module; all other modules and memory files begin with it.")
+@click.option("--interface", type=click.Choice(["stream", "axi"]), default="stream", show_default=True,
+              help="axi: also a module around it, with AXI4-Stream for samples and results, and AXI4-Lite registers.")
 @click.option("--force", is_flag=True, help="Replace an earlier build.")
 @json_option
-def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, top: str, force: bool,
-          as_json: bool) -> None:
+def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, top: str, interface: str,
+          force: bool, as_json: bool) -> None:
     """Generate the Verilog of NETWORK, with memories, waivers and manifest.
 
     \b
     Examples:
       spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
       spikeloom build my.snn --fold my_fold.json --top my_net -o build/mine --force
+      spikeloom build fashion-mnist-128 --fold small --interface axi -o build/axi
       spikeloom build large.snn --fold balanced --device lfe5u-45f --bus-bits 128 -o build/large
     """
     net = spikeloom.load(network)
     plan = spikeloom.compile(net, fold, device, bus_bits)
-    manifest = _write(plan, output, overwrite=force, top=top)
+    manifest = _write(plan, output, overwrite=force, top=top, interface=interface)
     value = manifest.to_json() | {"folder": str(output)}
     print_table(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
-        ("Verilog", output / f"{manifest.top}.v"), ("memory", f"{manifest.memory_bits:,} bits"),
+        ("Verilog", output / f"{manifest.outer_top}.v"), ("memory", f"{manifest.memory_bits:,} bits"),
         ("network hash", net.hash[:16]), ("next", command_line("sim", output)),
     ])
 

@@ -75,6 +75,8 @@ class BuildFolder:
         Name of the Verilog module.
     sources : dict of str to str
         Names and contents of Verilator waivers (``lint.vlt``) and Verilog files.
+    bus_sources : dict of str to str
+        The module for a bus, if there is one.
     memories : dict of str to bytes
         The files that the Verilog reads by ``$readmemh``.
     window_steps, windows : int
@@ -92,6 +94,7 @@ class BuildFolder:
     network: Network
     top: str
     sources: Mapping[str, str]
+    bus_sources: Mapping[str, str]
     memories: Mapping[str, bytes]
     window_steps: int
     windows: int
@@ -145,6 +148,7 @@ class BuildFolder:
         build = cls(
             path=built.path, manifest=manifest, network=network, top=manifest.top,
             sources={name: built.text(name) for name in (*waivers, *manifest.sources)},
+            bus_sources={manifest.bus.source: built.text(manifest.bus.source)} if manifest.bus is not None else {},
             memories={name: built.files[name] for name in manifest.memory_files},
             window_steps=manifest.window_steps, windows=manifest.windows,
             items_per_beat=manifest.input.items_per_beat, item_bits=manifest.input.item_bits,

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from spikeloom.gen.cycles import MEMORY, predict_latency
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.manifest import Manifest
-from spikeloom.gen.testbench import rendered
+from spikeloom.gen.rendering import rendered
 from spikeloom.model import golden
 from spikeloom.model.datasets import check_labels
 from spikeloom.model.errors import SpikeloomError

@@ -123,9 +123,10 @@ def lint(folder: str | Path, options: Sequence[str] = ("-Wall",)) -> None:
     """
     build = BuildFolder.load(folder)
     tool = find_verilator()
-    command = [str(tool.executable), "--lint-only", *options, "--top-module", build.top, *build.sources]
+    sources = {**build.sources, **build.bus_sources}
+    command = [str(tool.executable), "--lint-only", *options, "--top-module", build.manifest.outer_top, *sources]
     with scratch_folder() as scratch:
-        for name, text in build.sources.items():
+        for name, text in sources.items():
             (scratch / name).write_text(text, encoding="utf-8")
         code, said = run(command, folder=scratch, environment=tool.environment)
     if code != 0:

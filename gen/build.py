@@ -23,10 +23,12 @@ from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.share import Rom
 from spikeloom.rtl.weight_fetch import axi4_read, weight_table
 
+from .bus_top import INTERFACES, Interface, bus_top
 from .cycles import cycle_bounds
 from .datasheet import datasheet_files
 from .manifest import (
     MANIFEST,
+    BusDescription,
     CycleRange,
     Description,
     InputDescription,
@@ -40,6 +42,7 @@ from .manifest import (
     sealed,
 )
 from .plan import Plan
+from .register_files import register_files
 from .testbench import testbench_files
 from .verilog import TOP, check_top, emit
 
@@ -60,6 +63,20 @@ lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "Bits of signal are not used
 lint_off -rule PINCONNECTEMPTY -file "*{top}.v"
 // All modules stand in one file.
 lint_off -rule DECLFILENAME -file "*{top}.v"
+"""
+
+_BUS_WAIVERS = """\
+// Beats are whole bytes, addresses those of words: some bits mean nothing. Nothing depends on protection.
+lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "Bits of signal are not used*"
+lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "*prot'*"
+lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "*rid'*"
+lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "*rlast'*"
+lint_off -rule DECLFILENAME -file "*{top}.v"
+"""
+
+_BUS_READ_ME = """
+{top}.v             the same with {interface} ports and registers; synth and pnr take this one
+{top}_registers.*   its registers: for people (md, html), in C (h), in Python (py), in SystemRDL (rdl)
 """
 
 _READ_ME = """\
@@ -87,7 +104,7 @@ Verilog can run programs ($system): simulate a folder from somebody else as you 
 """
 
 
-def build(plan: Plan, folder: str | Path, *, top: str = TOP, overwrite: bool = False,
+def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interface = "stream", overwrite: bool = False,
           progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete.
 
@@ -98,6 +115,8 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, overwrite: bool = F
         New or empty.
     top : str
         Name of the top module; the names of all other modules and of the memory files begin with it.
+    interface : "stream" or "axi"
+        A module for a bus is written beside the bare one, with its registers.
     overwrite : bool
         It may also be an earlier build that nobody has touched since.
     progress : callable, optional
@@ -112,20 +131,30 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, overwrite: bool = F
     network, fold = plan.network, plan.fold
     choice(overwrite, "overwrite", (True, False))
     check_top(top)
+    choice(interface, "interface", INTERFACES)
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
     emitted = emit(plan, top, lambda module: tell(f"module {module}"))
+    bus = None if interface == "stream" else bus_top(plan, top, interface, emitted.signature)
     tell("files")
     testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
-    described, interface = describe(plan, emitted.memory_bits, top), interface_of(plan, top)
+    described, ports = describe(plan, emitted.memory_bits, top), interface_of(plan, top)
     files = {
         f"{top}.v": emitted.verilog, **emitted.memories,
         "lint.vlt": _WAIVERS.format(top=top),
-        "interface.json": _json(interface),
         "README": _READ_ME.format(name=network.name, topology=network.topology,
                                   duration=network.duration, fold=fold.name, top=top),
-        **testbench, **datasheet_files(plan, described, interface, testbench),
+        **testbench,
     }
+    if bus is not None:
+        assert interface == "axi"
+        described = described.model_copy(update={"bus": BusDescription(interface=interface, top=bus.name,
+                                                                       source=f"{bus.name}.v")})
+        ports["bus"] = bus.interface
+        files |= {f"{bus.name}.v": bus.verilog, **register_files(bus.registers, bus.name)}
+        files["lint.vlt"] += _BUS_WAIVERS.format(top=bus.name)
+        files["README"] += _BUS_READ_ME.format(interface=interface, top=bus.name)
+    files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench)}
 
     manifests = []
 

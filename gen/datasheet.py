@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import wavedrom
-from markdown_it import MarkdownIt
 
 from .cycles import MEMORY, count_stream_cycles
 from .manifest import Description
+from .pages import page, plain
 from .plan import Plan
-from .testbench import SAMPLES, SEED, random_samples, rendered
+from .rendering import rendered
+from .testbench import SAMPLES, SEED, random_samples
 
 __all__ = ["datasheet_files"]
 
@@ -28,19 +27,8 @@ def datasheet_files(plan: Plan, told: Description, interface: dict[str, Any],
     text = rendered("spikeloom.gen", "templates/datasheet.md.j2", {
         "told": told, "interface": interface, "network": plan.network, "fold": plan.fold, "wave": wave,
         "example": _example(plan, testbench), "layers": _layers(plan), "interval_cycles": _interval(plan),
-        "memory_cycles": MEMORY.latency_cycles, "plain": _plain})
-    before, rest = text.split("```wavedrom\n")
-    after = rest.partition("```\n")[2]
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    page = rendered("spikeloom.gen", "templates/datasheet.html.j2", {
-        "title": told.top, "before": markdown.render(before), "after": markdown.render(after),
-        "wave": str(wavedrom.render(wave).tostring())})
-    return {"DATASHEET.md": text, "datasheet.html": page}
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text)
+        "memory_cycles": MEMORY.latency_cycles, "plain": plain})
+    return {"DATASHEET.md": text, "datasheet.html": page(told.top, text)}
 
 
 def _layers(plan: Plan) -> list[dict[str, Any]]:

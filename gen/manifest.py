@@ -122,6 +122,14 @@ class ReadoutDescription(Record):
     beats: Annotated[int, Field(ge=1, le=1 << 31)]
 
 
+class BusDescription(Record):
+    """A module around the top, for a bus."""
+
+    interface: Literal["axi"]
+    top: Identifier
+    source: FileName
+
+
 class CycleRange(Record):
     min: Count | None
     max: Count | None
@@ -134,6 +142,7 @@ class Description(Record):
     version: Literal[1] = VERSION
     top: Identifier
     sources: Annotated[tuple[FileName, ...], Field(min_length=1)]
+    bus: BusDescription | None = None
     network: NetworkDescription
     fold: dict[str, Any]
     window_steps: Count
@@ -149,6 +158,16 @@ class Description(Record):
     memory_bits: Size
     versions: dict[Text, Text]
 
+    @property
+    def outer_top(self) -> str:
+        """The module that stands around all others: what goes onto a device."""
+        return self.top if self.bus is None else self.bus.top
+
+    @property
+    def all_sources(self) -> tuple[str, ...]:
+        """With the module for a bus."""
+        return self.sources if self.bus is None else (*self.sources, self.bus.source)
+
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         return self.model_dump(mode="json")
@@ -163,6 +182,7 @@ class Manifest(Description):
     @model_validator(mode="after")
     def _names_its_files(self) -> Manifest:
         for field, names in (("sources", self.sources), ("memory_files", self.memory_files),
+                             ("bus.source", [] if self.bus is None else [self.bus.source]),
                              ("external", [table.file for table in self.external])):
             for name in names:
                 if name not in self.files or name == MANIFEST:

@@ -21,6 +21,10 @@ def pin_shell(built: BuiltFiles) -> Shell:
     flip-flop an input are added.
     """
     interface = json.loads(built.text("interface.json"))
+    clock, reset = ".clk(clk)", ".rst(rst)"
+    if built.manifest.bus is not None:
+        interface = interface["bus"]
+        clock, reset = f".{interface['clock']}(clk)", f".{interface['reset'].partition(' ')[0]}(~rst)"
     ports: list[dict[str, Any]] = interface["ports"]
     widths = {way: sum(int(port["bits"]) for port in ports if port["direction"] == way) for way in ("in", "out")}
     first = {"in": 0, "out": 0}
@@ -41,6 +45,6 @@ module {TOP} (input clk, input rst, input i, output o);
     signature_q <= {{signature_q[{m - 1}:0] ^ out_bits, signature_q[{m}]}};
   end
   assign o = signature_q[{m}];
-  {built.manifest.top} core (.clk(clk), .rst(rst), {", ".join(pins)});
+  {built.manifest.outer_top} core ({clock}, {reset}, {", ".join(pins)});
 endmodule
 """)

@@ -202,7 +202,7 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
     """
     target = find_device(device)
     manifest = built.manifest
-    sources = {name: built.files[name] for name in (*manifest.sources, *manifest.memory_files)}
+    sources = {name: built.files[name] for name in (*manifest.all_sources, *manifest.memory_files)}
     if shell is not None:
         sources[shell.file] = shell.text.encode()
     if target.family in _OWN_CELLS:
@@ -219,7 +219,7 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
             (part / name).write_bytes(content)
         _run_yosys(part, script, progress)
         if target.family == "ecp5":
-            _use_output_registers(part, manifest.top if shell is None else shell.top, keeps_netlist=netlist)
+            _use_output_registers(part, manifest.outer_top if shell is None else shell.top, keeps_netlist=netlist)
         for name in sources:
             (part / name).unlink()
 
@@ -230,11 +230,11 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
 
 def _commands(target: Device, manifest: Manifest, shell: Shell | None, contents: bool) -> str:
     """Yosys's script, up to the mapped netlist."""
-    top = manifest.top if shell is None else shell.top
+    top = manifest.outer_top if shell is None else shell.top
     synth = f"{target.synth_command} -top {top}"
     map_memories = "map_memory" if target.family == "xc7" else "map_ram"
     return "; ".join([
-        *(f"read_verilog {name}" for name in manifest.sources),
+        *(f"read_verilog {name}" for name in manifest.all_sources),
         *([f"{shell.reader} {shell.file}"] if shell is not None else []),
         *([f"read_verilog -lib +/{target.family}/cells_sim.v", f"read_verilog -overwrite {OWN_CELLS}"]
           if target.family in _OWN_CELLS else []),

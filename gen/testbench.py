@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
@@ -16,9 +13,10 @@ from spikeloom.model.samples import of_lengths
 
 from .cycles import count_cycles
 from .plan import Plan
+from .rendering import rendered
 from .stimulus import pack_samples
 
-__all__ = ["random_samples", "rendered", "testbench_files"]
+__all__ = ["expected_results", "random_samples", "testbench_files"]
 
 SAMPLES, SEED = 4, 0
 DENSITY = 0.15  # of what is not zero: what real data have, and a slow fold does not take for ever
@@ -35,19 +33,12 @@ def random_samples(network: Network, count: int, seed: int) -> npt.NDArray[np.ui
     return samples
 
 
-def rendered(package: str, file: str, values: Mapping[str, Any]) -> str:
-    """A package's template of Verilog, filled in."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
-    return environment.from_string(resources.files(package).joinpath(file).read_text(encoding="utf-8")).render(values)
-
-
 def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int) -> dict[str, str]:
     """``testbench.v`` and the files it reads, by name."""
     network, order = plan.network, plan.channels[0]
     samples = random_samples(network, SAMPLES, SEED)
     beats = pack_samples(network, order, plan.window_steps, samples)
-    results = _results(plan, golden.run(network, samples))
+    results = expected_results(plan, golden.run(network, samples))
     cycles = count_cycles(plan, samples).latency
     tables = [{"layer": t.layer, "file": t.file, "base": t.base, "bytes": t.config.table_bytes,
                "bus_bits": t.config.bus_bits, "address_bits": t.config.address_bits} for t in plan.tables]
@@ -63,7 +54,7 @@ def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int) -
         "testbench_cycles.hex": "".join(f"{number:x}\n" for number in cycles)}
 
 
-def _results(plan: Plan, golden_result: golden.GoldenResult) -> list[int]:
+def expected_results(plan: Plan, golden_result: golden.GoldenResult) -> list[int]:
     """What the output gives for all samples: classes, or beats of spikes."""
     if plan.readout is not None:
         return [int(number) for number in golden_result.classes]

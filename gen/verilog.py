@@ -149,11 +149,14 @@ class EmittedVerilog:
         Contents for ``$readmemh``.
     memory_bits : dict of file name to int
         Size of each of those memories.
+    signature : Signature
+        Ports of the top module, without clock and reset.
     """
 
     verilog: str
     memories: dict[str, str]
     memory_bits: dict[str, int]
+    signature: wiring.Signature
 
 
 def emit(plan: Plan, top: str = TOP, progress: Callable[[str], None] | None = None) -> EmittedVerilog:
@@ -166,8 +169,9 @@ def emit(plan: Plan, top: str = TOP, progress: Callable[[str], None] | None = No
     network = plan.network
     head = _HEAD.format(name=network.name, topology=network.topology, duration=network.duration, fold=plan.fold.name,
                         hash=network.hash, equations=_equations(network))
-    modules = _emit(plan.accelerator(), platform, progress)
-    return EmittedVerilog("\n".join([head, *modules]), platform.files, platform.memory_bits)
+    accelerator = plan.accelerator()
+    modules = _emit(accelerator, platform, progress)
+    return EmittedVerilog("\n".join([head, *modules]), platform.files, platform.memory_bits, accelerator.signature)
 
 
 def emit_component(component: wiring.Component, top: str, *, around: Mapping[str, frozenset[str]] | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +42,16 @@ class Field:
     low: int = 0
     access: Access = "status"
     reset: int = 0
+
+    @property
+    def most(self) -> int:
+        """The largest value."""
+        return (1 << self.bits) - 1
+
+    @property
+    def mask(self) -> int:
+        """Its bits of the word."""
+        return self.most << self.low
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +97,11 @@ class RegisterMap:
             taken = 0
             for field in register.fields:
                 where = f"register {register.name}: field {field.name}"
-                mask = ((1 << field.bits) - 1) << field.low
-                if field.bits < 1 or field.low < 0 or mask >> WORD_BITS or taken & mask:
+                if field.bits < 1 or field.low < 0 or field.mask >> WORD_BITS or taken & field.mask:
                     raise ValueError(f"{where}: bits {field.low} to {field.low + field.bits - 1} are not free")
-                if not 0 <= field.reset < 1 << field.bits:
+                if not 0 <= field.reset <= field.most:
                     raise ValueError(f"{where}: reset must have {field.bits} bits, not {field.reset}")
-                taken |= mask
+                taken |= field.mask
             parts = [f.name for f in register.fields]
             if len(set(parts)) < len(parts):
                 raise ValueError(f"register {register.name}: two fields have the same name")
@@ -194,8 +202,3 @@ class RegisterFile(wiring.Component):
         m.d.comb += getattr(self, f"{register.name}__{field.name}__is").eq(state)
         m.d.sync += state.eq((state & ~Mux(chosen, data & written, 0)) | port)
         return state
-
-
-def fields_of(registers: RegisterMap) -> Mapping[str, tuple[Register, Field]]:
-    """All fields by ``<register>__<field>``."""
-    return {f"{r.name}__{f.name}": (r, f) for r in registers.registers for f in r.fields}

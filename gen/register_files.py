@@ -1,0 +1,29 @@
+"""One description of registers, for people and for programs: Markdown, HTML, a C header, a Python driver, SystemRDL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spikeloom.rtl.registers import RegisterMap
+
+from .pages import page, plain
+from .rendering import rendered
+
+__all__ = ["register_files"]
+
+
+def register_files(registers: RegisterMap, bus: str) -> dict[str, str]:
+    """Contents of the files about the registers of a module called ``bus``, by name."""
+    values: dict[str, Any] = {
+        "map": registers, "bus": bus, "guard": bus.upper(), "plain": plain, "quoted": _quoted,
+        "constants": [r for r in registers.registers if [f.access for f in r.fields] == ["constant"]],
+        # What is written back when another field of a register changes.
+        "keeps": {r.name: sum(f.mask for f in r.fields if f.access == "control") for r in registers.registers}}
+    files = {f"{bus}_registers.{kind}": rendered("spikeloom.gen", f"templates/registers.{kind}.j2", values)
+             for kind in ("md", "h", "py", "rdl")}
+    return {**files, f"{bus}_registers.html": page(f"{bus}: registers", files[f"{bus}_registers.md"])}
+
+
+def _quoted(text: str) -> str:
+    """Text inside a string of SystemRDL."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,86 @@
+"""What software sees of an accelerator: its registers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .registers import WORD_BITS, Field, Register, RegisterMap
+
+__all__ = ["IDENTITY", "MAP_VERSION", "ControlConfig", "base_registers", "control_registers"]
+
+IDENTITY = int.from_bytes(b"SNN1", "big")
+MAP_VERSION = 1  # counts when the meaning of a register changes
+HASH_WORDS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlConfig:
+    """What the registers depend on.
+
+    Parameters
+    ----------
+    network_hash : str
+        Hexadecimal; the first 128 bits are shown.
+    class_bits : int
+        Of the result; 0 if there is none but a raster of spikes.
+    tables : sequence of (layer, address bits)
+        External weights.
+    """
+
+    network_hash: str
+    class_bits: int
+    tables: tuple[tuple[str, int], ...] = ()
+
+
+def control_registers(config: ControlConfig) -> RegisterMap:
+    """The registers of an accelerator."""
+    registers: list[Register] = []
+
+    def add(name: str, text: str, *fields: Field) -> None:
+        registers.append(Register(name=name, text=text, offset=4 * len(registers), fields=fields))
+
+    add("identity", "Says what this is.",
+        Field(name="value", text='"SNN1" in ASCII', bits=32, access="constant", reset=IDENTITY))
+    add("version", "Version of these registers.",
+        Field(name="value", text="counts", bits=16, access="constant", reset=MAP_VERSION))
+    for word in range(HASH_WORDS):
+        digits = config.network_hash[8 * word:8 * word + 8]
+        add(f"hash{word}", "The network's hash, from its first digit on.",
+            Field(name="value", text=f"hexadecimal digits {8 * word} to {8 * word + 7}", bits=32, access="constant",
+                  reset=int(digits, 16)))
+    add("control", "What it is to do.",
+        Field(name="enable", text="takes packets; without it, none is begun", access="control", reset=1),
+        Field(name="soft_reset", low=1, access="pulse",
+              text="ends all that is under way; what has been counted stays" +
+                   ("; memory transfers that are under way are waited for" if config.tables else "")))
+    add("status", "What it does.",
+        Field(name="busy", text="a packet is under way, or a result"))
+    add("interrupt_enable", "Which events raise the interrupt.",
+        Field(name="done", text="a result was given", access="control"),
+        Field(name="error", low=1, text="a packet was malformed, or a memory answered with an error", access="control"))
+    add("events", "What has happened; write 1 to clear. The interrupt is set while an enabled event is.",
+        Field(name="done", text="a result was given", access="event"),
+        Field(name="error", low=1, text="any of the three errors below", access="event"),
+        Field(name="early", low=2, text="a packet ended too early: it was filled up with zeros", access="event"),
+        Field(name="late", low=3, text="a packet was too long: the rest of it was thrown away", access="event"),
+        Field(name="memory", low=4, access="event",
+              text="a weight memory answered with an error; all results that were under way are bad"))
+    result = [Field(name="error", low=31, text="its packet was malformed, or a memory answered with an error")]
+    if config.class_bits:
+        result.insert(0, Field(name="class_index", bits=min(config.class_bits, 31), text="the class"))
+    add("result", "The last result.", *result)
+    add("cycles", "Clock cycles of the last result, from its first beat of input to itself.",
+        Field(name="value", text="wraps", bits=WORD_BITS))
+    add("results", "Results since reset.", Field(name="value", text="wraps", bits=WORD_BITS))
+    add("malformed", "Malformed packets since reset.", Field(name="value", text="wraps", bits=WORD_BITS))
+    for index, (layer, address_bits) in enumerate(config.tables):
+        for low, name in base_registers(index, address_bits).items():
+            add(name, f"Where the weight table of layer {layer} lies; to be set before the first packet.",
+                Field(name="value", text=f"byte address, from bit {low} on", bits=min(32, address_bits - low),
+                      access="control"))
+    return RegisterMap(name="spikeloom", text="Registers of a spikeloom accelerator.", registers=tuple(registers))
+
+
+def base_registers(index: int, address_bits: int) -> dict[int, str]:
+    """Names of the registers that hold the base of a weight table, by the lowest address bit in each."""
+    return {low: f"weights{index}_base_{part}" for part, low in (("low", 0), ("high", 32)) if address_bits > low}

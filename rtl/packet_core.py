@@ -1,0 +1,190 @@
+"""An accelerator behind packets and registers: what all bus tops have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .beat import index_shape
+from .control import ControlConfig, base_registers, control_registers
+from .fifo import Queue
+from .packet_gate import PacketGate, PacketGateConfig, packet_layout
+from .registers import WORD_BITS, RegisterFile, register_bus
+from .weight_fetch import axi4_read
+
+__all__ = ["PacketCore", "PacketCoreConfig", "Table", "result_packet_layout"]
+
+RESULTS_UNDER_WAY = 16  # packets that have come in completely, and whose results have not been taken
+
+
+@dataclass(frozen=True)
+class Table:
+    """External weights of a layer: its AXI4 read master."""
+
+    layer: str
+    address_bits: int
+    bus_bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacketCoreConfig:
+    """Shape of the accelerator inside.
+
+    Parameters
+    ----------
+    gate : PacketGateConfig
+    result_bits : int
+        Bits of a beat of the result, without the mark of a bad one.
+    result_beats : int
+        Of a packet.
+    network_hash : str
+    gives_class : bool
+        The result is the index of a class.
+    tables : tuple of Table
+    """
+
+    gate: PacketGateConfig
+    result_bits: int
+    result_beats: int
+    network_hash: str
+    gives_class: bool
+    tables: tuple[Table, ...] = ()
+
+    @property
+    def control(self) -> ControlConfig:
+        """What the registers depend on."""
+        return ControlConfig(network_hash=self.network_hash, class_bits=self.result_bits if self.gives_class else 0,
+                             tables=tuple((table.layer, table.address_bits) for table in self.tables))
+
+
+def result_packet_layout(bits: int) -> data.StructLayout:
+    """A beat of a result."""
+    return data.StructLayout({"data": bits, "last": 1, "error": 1})
+
+
+class PacketCore(wiring.Component):
+    """One packet in, one packet out.
+
+    The accelerator gets runs of the right length whatever comes (:class:`.PacketGate`). The last beat of a result waits
+    until its packet has come in completely, and says whether that was malformed, or a memory answered with an error.
+    Up to 16 packets are in between.
+
+    Latency: what the accelerator has, and no cycle more. Memory: 16 x 33 bits of LUT RAM, and the registers.
+
+    A soft reset resets all of it but the registers. With external weights it first ends the packet under way and waits
+    for all results, which are thrown away: a transfer that has begun cannot be taken back.
+
+    Parameters
+    ----------
+    config : PacketCoreConfig
+    core : Component
+        The accelerator, with the ports of :class:`.Accelerator`.
+
+    Members
+    -------
+    i : In(stream of packet_layout)
+    o : Out(stream of result_packet_layout)
+    bus : In(register_bus)
+    irq : Out(1)
+    axi_<layer> : Out(axi4_read), for external weights
+    """
+
+    def __init__(self, config: PacketCoreConfig, core: wiring.Component) -> None:
+        self.config = config
+        self.core = core
+        self.registers = control_registers(config.control)
+        super().__init__({
+            "i": In(stream.Signature(packet_layout(config.gate.bits))),
+            "o": Out(stream.Signature(result_packet_layout(config.result_bits))),
+            "bus": In(register_bus(self.registers.address_bits)), "irq": Out(1),
+            **{f"axi_{table.layer}": Out(axi4_read(table.address_bits, table.bus_bits)) for table in config.tables},
+        })
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        cfg, core = self.config, self.core
+        reset = Signal(name="run_reset")
+        m.domains += ClockDomain("run")
+        m.d.comb += [ClockSignal("run").eq(ClockSignal()), ResetSignal("run").eq(ResetSignal() | reset)]
+        m.submodules.core = DomainRenamer("run")(core)
+        m.submodules.gate = gate = DomainRenamer("run")(PacketGate(cfg.gate))
+        ended_layout = data.StructLayout({"error": 1, "start": WORD_BITS})
+        m.submodules.ended = ended = DomainRenamer("run")(Queue(ended_layout, RESULTS_UNDER_WAY))
+        m.submodules.registers = file = RegisterFile(self.registers)
+        wiring.connect(m, wiring.flipped(self.bus), file.bus)
+
+        wiring.connect(m, wiring.flipped(self.i), gate.i)
+        beat = Cat(gate.o.payload.data, gate.o.payload.mark) if cfg.gate.steps is not None else gate.o.payload.data
+        m.d.comb += [core.i.valid.eq(gate.o.valid), gate.o.ready.eq(core.i.ready),
+                     Value.cast(core.i.payload).eq(beat)]
+        now_q = Signal(WORD_BITS, reset_less=True)
+        start_q = Signal(WORD_BITS, reset_less=True)
+        start = Signal(WORD_BITS)
+        m.d.sync += now_q.eq(now_q + 1)
+        m.d.comb += start.eq(Mux(gate.begins, now_q, start_q))
+        m.d.sync += start_q.eq(start)
+        m.d.comb += [ended.i.valid.eq(gate.done.valid), gate.done.ready.eq(ended.i.ready),
+                     ended.i.payload.error.eq(gate.done.payload.error), ended.i.payload.start.eq(start)]
+
+        # Results.
+        beat_q = Signal(index_shape(cfg.result_beats))
+        last = Signal()
+        offered = Signal()  # a beat of a result is there, with all that belongs to it
+        taken = Signal()
+        discards = Signal()
+        given = Value.cast(core.o.payload)
+        invalid = given[cfg.result_bits] if cfg.tables else 0
+        error = Signal()
+        m.d.comb += [
+            last.eq(beat_q == cfg.result_beats - 1),
+            offered.eq(core.o.valid & (~last | ended.o.valid)),
+            error.eq(last & (ended.o.payload.error | invalid)),
+            self.o.valid.eq(offered & ~discards), self.o.payload.data.eq(given[:cfg.result_bits]),
+            self.o.payload.last.eq(last), self.o.payload.error.eq(error),
+            taken.eq(offered & (self.o.ready | discards)),
+            core.o.ready.eq(taken), ended.o.ready.eq(taken & last),
+        ]
+        with m.If(taken):
+            m.d.sync += beat_q.eq(Mux(last, 0, beat_q + 1))
+        with m.If(reset):
+            m.d.sync += beat_q.eq(0)
+
+        # Registers.
+        told_q = Signal()  # this result's cycles have been counted
+        done = Signal()
+        malformed = Signal()
+        m.d.comb += [done.eq(taken & last & ~discards), malformed.eq(gate.early | gate.late)]
+        m.d.sync += told_q.eq(offered & last & ~taken)
+        with m.If(offered & last & ~told_q):
+            m.d.sync += file.cycles__value.eq(now_q - ended.o.payload.start)
+        with m.If(done):
+            m.d.sync += [file.result__error.eq(error), file.results__value.eq(file.results__value + 1)]
+            if cfg.gives_class:
+                m.d.sync += file.result__class_index.eq(given)
+        m.d.sync += file.malformed__value.eq(file.malformed__value + malformed)
+        memory_error = core.status.any() if cfg.tables else 0
+        m.d.comb += [
+            gate.enable.eq(file.control__enable), file.status__busy.eq(gate.busy | ended.o.valid),
+            file.events__done.eq(done), file.events__early.eq(gate.early), file.events__late.eq(gate.late),
+            file.events__memory.eq(memory_error), file.events__error.eq(malformed | memory_error),
+            self.irq.eq((file.events__done__is & file.interrupt_enable__done)
+                              | (file.events__error__is & file.interrupt_enable__error)),
+        ]
+        if not cfg.tables:
+            m.d.comb += reset.eq(file.control__soft_reset)
+            return m
+        aborts_q = Signal()
+        m.d.comb += [gate.abort.eq(aborts_q), discards.eq(aborts_q),
+                     reset.eq(aborts_q & ~gate.busy & ~ended.o.valid),
+                     # Level and event: what the core keeps until it is cleared is an event here.
+                     core.clear.eq(memory_error)]
+        m.d.sync += aborts_q.eq(file.control__soft_reset | (aborts_q & ~reset))
+        for index, table in enumerate(cfg.tables):
+            wiring.connect(m, getattr(core, f"axi_{table.layer}"), wiring.flipped(getattr(self, f"axi_{table.layer}")))
+            names = base_registers(index, table.address_bits).values()
+            m.d.comb += getattr(core, f"base_{table.layer}").eq(Cat(getattr(file, f"{name}__value") for name in names))
+        return m

@@ -1,0 +1,217 @@
+"""AXI tops under Verilator, with cocotbext-axi on every port: random pauses, malformed packets, registers, resets."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from support.networks import input_beats, random_network
+
+from spikeloom.cosim.build_folder import BuildFolder
+from spikeloom.cosim.runner import compile_program, run_program
+from spikeloom.cosim.verilator import lint
+from spikeloom.gen.build import build
+from spikeloom.gen.bus_top import packet_core
+from spikeloom.gen.cycles import count_cycles
+from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.manifest import read_build
+from spikeloom.gen.plan import Plan, make_plan
+from spikeloom.gen.testbench import expected_results, random_samples
+from spikeloom.model import golden
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network, Readout
+from spikeloom.model.samples import NO_STEP, run_lengths
+
+
+@dataclass
+class Case:
+    """A network and a fold of it."""
+
+    network: Network
+    fold: Fold
+
+
+def case_of(kind: str) -> Case:
+    rng = np.random.default_rng(11)
+    layers = (LayerFold(lanes=4, inputs_per_cycle=1), LayerFold(lanes=3))
+    static = random_network(rng, sizes=(12, 9, 5), static=True, steps=4)
+    spiking = random_network(rng, sizes=(12, 9, 5), static=False, steps=6)
+    if kind == "static":
+        return Case(static, Fold(layers=layers, input_per_beat=4))
+    if kind == "one beat":
+        return Case(static, Fold(layers=layers, input_per_beat=12))
+    if kind == "windows":
+        return Case(spiking, Fold(layers=layers, input_per_beat=3, window_steps=2))
+    if kind == "raster":
+        return Case(replace(spiking, readout=Readout(kind="raster")),
+                    Fold(layers=layers, input_per_beat=3, window_steps=2))
+    if kind == "marked":
+        return Case(replace(spiking, length="marked", readout=Readout.count()), Fold(layers=layers, input_per_beat=3))
+    if kind == "early exit":
+        return Case(replace(spiking, readout=Readout(kind="first_spike", early_exit=True)),
+                    Fold(layers=layers, input_per_beat=3, window_steps=1))
+    assert kind == "external"
+    external = (LayerFold(lanes=4, external_bus_bits=64), LayerFold(lanes=3, external_bus_bits=32))
+    return Case(static, Fold(layers=external, input_per_beat=4))
+
+
+def packets_of(plan: Plan, samples: npt.NDArray[np.uint8]) -> list[list[int]]:
+    """Beats of each sample, without marks."""
+    network = plan.network
+    bits = plan.channels[0].units * plan.input_bits
+    out = []
+    for sample in samples:
+        beats = input_beats(plan, sample[None])
+        if network.marked:
+            beats = beats[:int(run_lengths(network, sample[None])[0]) * plan.channels[0].beats]
+        out.append([beat & ((1 << bits) - 1) for beat in beats])
+    return out
+
+
+def cut(plan: Plan, sample: npt.NDArray[np.uint8], kept: int) -> npt.NDArray[np.uint8]:
+    """The sample of whose beats the first ``kept`` came; the rest is zero, or, in a marked run, was never there."""
+    network, order = plan.network, plan.channels[0]
+    out = sample.copy()
+    steps = 1 if network.takes_values else plan.window_steps
+    flat = out.reshape(1 if network.takes_values else network.steps, -1)
+    for beat in range(kept, plan.input_windows * order.beats):
+        window, place = divmod(beat, order.beats)
+        channels = order.index[place]
+        flat[window * steps:(window + 1) * steps, channels[channels >= 0]] = 0
+    if network.marked:
+        out[-(-kept // order.beats):] = NO_STEP
+    return out
+
+
+def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: float, stall: float, isolated: bool,
+               disturbs: bool = True) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
+    """The bench's case, the results that it must see, and how many packets are too short and too long."""
+    rng, network = random.Random(seed), plan.network
+    print(f"seed {seed}")
+    samples = random_samples(network, count, seed)
+    packets, errors, faults = packets_of(plan, samples), [], {"early": 0, "late": 0}
+    whole = plan.input_windows * plan.channels[0].beats
+    for k, beats in enumerate(packets):
+        wrong = k > 0 and rng.random() < malformed
+        per_step = plan.channels[0].beats
+        if wrong and rng.random() < 0.5 and (per_step if network.marked else len(beats)) > 1:
+            kept = rng.randint(1, len(beats) - 1)
+            if network.marked and not kept % per_step:
+                kept += 1
+            samples[k] = cut(plan, samples[k], kept)
+            packets[k], wrong = beats[:kept], True
+            faults["early"] += 1
+        elif wrong and (not network.marked or len(beats) == whole):
+            packets[k] = beats + [rng.getrandbits(3) for _ in range(rng.randint(1, 9))]
+            faults["late"] += 1
+        else:
+            wrong = False
+        errors.append(int(wrong))
+    results = expected_results(plan, golden.run(network, samples))
+    each = len(results) // count
+    expected = [{"data": results[k * each:(k + 1) * each], "error": error} for k, error in enumerate(errors)]
+    core = packet_core(plan, plan.accelerator())
+    config, registers = core.config, core.registers.registers
+    tables = [{"layer": table.layer, "base": 0x4000 * (k + 1), "low": f"weights{k}_base_low",
+               "contents": (folder / table.file).read_bytes().hex()} for k, table in enumerate(plan.tables)]
+    busy = packets_of(plan, np.full_like(samples[:1], 255 if network.takes_values else 1))[0]
+    case = {
+        "seed": seed, "stall": stall, "isolated": isolated, "disturbs": disturbs, "packets": packets, "tables": tables,
+        "registers": {r.name: r.offset for r in registers},
+        "unknown": 4 * len(registers) if 4 * len(registers) < core.registers.bytes else None,
+        "beat_bytes": -(-config.gate.bits // 8), "result_bytes": -(-config.result_bits // 8), "first": expected[0],
+        "soft_resets": 8, "reset_within": 300, "busy": busy}
+    path = folder.parent / "case.json"
+    path.write_text(json.dumps(case))
+    return path, expected, faults
+
+
+def run(folder: Path, path: Path, test: str) -> dict[str, Any]:
+    built = BuildFolder.load(folder)
+    bus = json.loads(read_build(folder).text("interface.json"))["bus"]
+    ports = [bus["clock"], bus["reset"].split()[0], *(port["name"] for port in bus["ports"])]
+    lines = [f'public_flat_rw -module "{bus["top"]}" -var "{port}"' for port in ports]
+    public = "\n".join(["`verilator_config", *lines, ""])
+    program = compile_program({**built.sources, **built.bus_sources, "public.vlt": public}, bus["top"])
+    run_dir = folder.parent / "run"
+    run_dir.mkdir(exist_ok=True)
+    for name, content in built.memories.items():
+        (run_dir / name).write_bytes(content)
+    support = Path(__file__).parent.parent
+    run_program(program, "support.axi_top_bench", run_dir, environment={
+        "CASE": str(path), "PYTHONPATH": str(support), "COCOTB_TEST_FILTER": f"{test}$"})
+    trace = run_dir / "trace.json"
+    return dict(json.loads(trace.read_text())) if trace.exists() else {}
+
+
+def made(kind: str, tmp_path: Path) -> tuple[Plan, Path]:
+    case = case_of(kind)
+    plan = make_plan(case.network, case.fold)
+    build(plan, tmp_path / "build", interface="axi")
+    lint(tmp_path / "build")
+    return plan, tmp_path / "build"
+
+
+KINDS = ("static", "one beat", "windows", "raster", "marked", "early exit", "external")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packets_under_pauses(kind: str, tmp_path: Path) -> None:
+    plan, folder = made(kind, tmp_path)
+    path, expected, faults = write_case(plan, folder, count=150, seed=5, malformed=0.3, stall=0.4, isolated=False)
+    trace = run(folder, path, "packets")
+    assert trace["results"] == expected
+    registers = trace["registers"]
+    assert sum(faults.values()) > 10 or kind == "one beat"
+    assert registers["results"] == len(expected)
+    assert registers["malformed"] == sum(faults.values())
+    assert registers["events"] & 0b1111 == (
+        1 | bool(sum(faults.values())) << 1 | bool(faults["early"]) << 2 | bool(faults["late"]) << 3)
+    assert registers["status"] == 0
+    assert registers["identity"] == 0x534E4E31
+    assert f"{registers['hash0']:08x}{registers['hash1']:08x}" == plan.network.hash[:16]
+    if plan.readout is not None:
+        assert registers["result"] == expected[-1]["data"][0] | expected[-1]["error"] << 31
+    assert trace["reads"] > 20
+
+
+@pytest.mark.parametrize("kind", ["static", "windows", "marked"])
+def test_cycles_are_those_of_the_bare_top(kind: str, tmp_path: Path) -> None:
+    plan, folder = made(kind, tmp_path)
+    path, expected, _ = write_case(plan, folder, count=20, seed=6, malformed=0.0, stall=0.0, isolated=True,
+                                   disturbs=False)
+    trace = run(folder, path, "packets")
+    assert trace["results"] == expected
+    samples = random_samples(plan.network, 20, 6)
+    assert trace["cycles"] == count_cycles(plan, samples).latency.tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_control(kind: str, tmp_path: Path) -> None:
+    plan, folder = made(kind, tmp_path)
+    path, _, _ = write_case(plan, folder, count=1, seed=7, malformed=0.0, stall=0.2, isolated=False)
+    run(folder, path, "control")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["static", "external"])
+def test_ten_thousand(kind: str, tmp_path: Path) -> None:
+    plan, folder = made(kind, tmp_path)
+    path, expected, faults = write_case(plan, folder, count=10_000, seed=8, malformed=0.2, stall=0.3, isolated=False)
+    trace = run(folder, path, "packets")
+    assert trace["results"] == expected
+    assert trace["registers"]["malformed"] == sum(faults.values())
+
+
+def test_a_run_of_unknown_length_as_a_raster_is_refused(tmp_path: Path) -> None:
+    case = case_of("marked")
+    network = replace(case.network, readout=Readout(kind="raster"))
+    with pytest.raises(SpikeloomError, match="interface must be 'stream' where runs are marked"):
+        build(make_plan(network, case.fold), tmp_path / "build", interface="axi")
+    assert not (tmp_path / "build").exists()

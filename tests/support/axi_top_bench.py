@@ -1,0 +1,214 @@
+"""cocotb bench of an AXI top: packets, results and registers by cocotbext-axi. Runs inside the simulator.
+
+The environment variable ``CASE`` names a JSON file; what happened is written to ``trace.json``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiRamRead,
+    AxiReadBus,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSink,
+    AxiStreamSource,
+)
+
+CASE = json.loads(Path(os.environ["CASE"]).read_text())
+REGISTERS = CASE["registers"]
+PATIENCE_STEPS = 2 * 4_000_000
+
+
+def pauses(rng: random.Random) -> Iterator[bool]:
+    """Now and then, for a while."""
+    while True:
+        yield from itertools.repeat(rng.random() < CASE["stall"], rng.randint(1, 6))
+
+
+class FaultyRam(AxiRamRead):
+    """Answers SLVERR while it is told to."""
+
+    fails = False
+
+    async def _read(self, address: int, length: int) -> bytes:
+        if FaultyRam.fails:
+            raise ValueError("asked for")
+        data: bytes = await super()._read(address, length)
+        return data
+
+
+class Top:
+    """The device under test with all that is connected to it."""
+
+    def __init__(self, dut: Any) -> None:
+        rng = random.Random(CASE["seed"])
+        self.dut, self.rng = dut, rng
+        clock = {"clock": dut.aclk, "reset": dut.aresetn, "reset_active_level": False}
+        self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), **clock)
+        self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), **clock)
+        self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), **clock)
+        for table in CASE["tables"]:
+            ram = FaultyRam(AxiReadBus.from_prefix(dut, f"m_axi_{table['layer']}"), size=1 << 32, **clock)
+            ram.write(table["base"], bytes.fromhex(table["contents"]))
+            ram.ar_channel.set_pause_generator(pauses(rng))
+            ram.r_channel.set_pause_generator(pauses(rng))
+        self.source.set_pause_generator(pauses(rng))
+        self.sink.set_pause_generator(pauses(rng))
+        channels = (self.lite.write_if.aw_channel, self.lite.write_if.w_channel, self.lite.write_if.b_channel,
+                    self.lite.read_if.ar_channel, self.lite.read_if.r_channel)
+        for channel in channels:
+            channel.set_pause_generator(pauses(rng))
+
+    async def start(self) -> None:
+        self.dut.aresetn.value = 0
+        Clock(self.dut.aclk, 2, unit="step").start()
+        await ClockCycles(self.dut.aclk, 3)
+        self.dut.aresetn.value = 1
+        await RisingEdge(self.dut.aclk)
+        for table in CASE["tables"]:
+            await self.write(table["low"], table["base"] & 0xFFFFFFFF)
+
+    async def read(self, register: str) -> int:
+        return int(await self.lite.read_dword(REGISTERS[register]))
+
+    async def write(self, register: str, value: int) -> None:
+        await self.lite.write_dword(REGISTERS[register], value)
+
+    async def send(self, beats: list[int]) -> None:
+        size = CASE["beat_bytes"]
+        await self.source.send(AxiStreamFrame(b"".join(beat.to_bytes(size, "little") for beat in beats)))
+
+    async def result(self) -> dict[str, Any]:
+        frame = await with_timeout(self.sink.recv(compact=False), PATIENCE_STEPS, "step")
+        size = CASE["result_bytes"]
+        data = bytes(frame.tdata)
+        user = frame.tuser if isinstance(frame.tuser, list) else [frame.tuser]
+        return {"data": [int.from_bytes(data[at:at + size], "little") for at in range(0, len(data), size)],
+                "error": int(user[-1])}
+
+
+@cocotb.test()
+async def packets(dut: Any) -> None:
+    """Send all packets, while registers are read; write down all results, and the registers at the end."""
+    top = Top(dut)
+    await top.start()
+    reads = 0
+    done = False
+
+    async def disturb() -> None:
+        nonlocal reads
+        while not done:
+            await top.read(top.rng.choice(list(REGISTERS)))
+            reads += 1
+            await ClockCycles(dut.aclk, top.rng.randint(1, 50))
+
+    watcher = cocotb.start_soon(disturb()) if CASE["disturbs"] else None
+    results, cycles = [], []
+    for index, beats in enumerate(CASE["packets"]):
+        await top.send(beats)
+        if CASE["isolated"]:
+            results.append(await top.result())
+            cycles.append(await top.read("cycles"))
+        elif index >= 40:  # some are under way at any time
+            results.append(await top.result())
+    while len(results) < len(CASE["packets"]):
+        results.append(await top.result())
+    done = True
+    if watcher is not None:
+        await watcher
+    assert top.sink.empty()
+    registers = {name: await top.read(name) for name in REGISTERS}
+    Path("trace.json").write_text(json.dumps({"results": results, "cycles": cycles, "registers": registers,
+                                              "reads": reads}))
+
+
+@cocotb.test()
+async def control(dut: Any) -> None:
+    """Enable, interrupts, soft resets in the middle, addresses without a register, a memory that fails."""
+    top = Top(dut)
+    await top.start()
+    good = CASE["packets"][0]
+    first = CASE["first"]
+
+    await top.write("control", 0)
+    await top.send(good)
+    await ClockCycles(dut.aclk, 200)
+    assert top.sink.empty()
+    assert await top.read("status") == 0
+    assert await top.read("results") == 0
+    await top.write("control", 1)
+    assert await top.result() == first
+
+    assert dut.irq.value == 0
+    assert await top.read("events") == 1
+    await top.write("interrupt_enable", 3)
+    await ClockCycles(dut.aclk, 2)
+    assert dut.irq.value == 1
+    await top.write("events", 0x1F)
+    await ClockCycles(dut.aclk, 2)
+    assert dut.irq.value == 0
+    assert await top.read("events") == 0
+
+    await top.send(good[:-1] if len(good) > 1 else [*good, 0])
+    assert (await top.result())["error"] == 1
+    assert dut.irq.value == 1
+    assert await top.read("events") == (7 if len(good) > 1 else 11)
+    assert await top.read("malformed") == 1
+    await top.write("events", 2)  # the others stay
+    assert await top.read("events") == (5 if len(good) > 1 else 9)
+    await top.write("events", 0x1F)
+
+    for _ in range(CASE["soft_resets"]):
+        await top.send(good)
+        await ClockCycles(dut.aclk, top.rng.randint(1, CASE["reset_within"]))
+        top.source.clear()
+        await top.write("control", 3)
+        assert await top.read("control") == 1
+        for _ in range(2_000):  # with external weights what is under way comes to its end
+            if not await top.read("status"):
+                break
+        # What was left of the packet is one that begins in the middle; it ends with the next that is sent.
+        await ClockCycles(dut.aclk, 20)
+        while not top.source.idle():
+            await ClockCycles(dut.aclk, 20)
+        await top.write("control", 3)
+        for _ in range(2_000):
+            if not await top.read("status"):
+                break
+        while not top.sink.empty():
+            top.sink.recv_nowait()
+        await top.send(good)
+        assert await top.result() == first
+
+    if CASE["unknown"] is not None:
+        response = await top.lite.read(CASE["unknown"], 4)
+        assert response.resp == 2
+        assert (await top.lite.write(CASE["unknown"], b"1234")).resp == 2
+    before = await top.read("identity")
+    await top.lite.write(REGISTERS["identity"], b"1234")  # does nothing
+    assert await top.read("identity") == before
+
+    if CASE["tables"]:
+        await top.write("events", 0x1F)
+        FaultyRam.fails = True
+        await top.send(CASE["busy"])
+        assert (await top.result())["error"] == 1
+        FaultyRam.fails = False
+        assert await top.read("events") & 0x12 == 0x12
+        await top.write("events", 0x1F)
+        await top.send(good)
+        assert await top.result() == first
+        assert await top.read("events") == 1
