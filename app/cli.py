@@ -331,8 +331,9 @@ def _shown(key: str, value: Any) -> str:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--top", default="snn_top", show_default=True,
               help="Name of the top module; all other modules and memory files begin with it.")
-@click.option("--interface", type=click.Choice(["stream", "axi"]), default="stream", show_default=True,
-              help="axi: also a module around it, with AXI4-Stream for samples and results, and AXI4-Lite registers.")
+@click.option("--interface", type=click.Choice(["stream", "axi", "wishbone"]), default="stream", show_default=True,
+              help="Not stream: also a module around it, with AXI4-Stream for samples and results, and registers over "
+              "AXI4-Lite or Wishbone.")
 @click.option("--force", is_flag=True, help="Replace an earlier build.")
 @json_option
 def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, top: str, interface: str,

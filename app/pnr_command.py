@@ -57,9 +57,9 @@ def pnr(folder: Path, device: str, seeds: int, clock_mhz: float | None, jobs: in
 
     \b
     Examples:
-      spikeloom pnr build/small --device lfe5u-25f
+      spikeloom pnr build/128 --device lfe5u-25f
+      spikeloom pnr build/128 --device gw2ar-18
       spikeloom pnr build/fast --device lfe5u-85f --seeds 3 --clock-mhz 80 --json
-      spikeloom pnr build/small --device gw2ar-18
     """
     from spikeloom.gen.cycles import count_cycles
     from spikeloom.gen.manifest import read_build

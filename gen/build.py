@@ -115,7 +115,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         New or empty.
     top : str
         Name of the top module; the names of all other modules and of the memory files begin with it.
-    interface : "stream" or "axi"
+    interface : "stream", "axi" or "wishbone"
         A module for a bus is written beside the bare one, with its registers.
     overwrite : bool
         It may also be an earlier build that nobody has touched since.
@@ -135,7 +135,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
     emitted = emit(plan, top, lambda module: tell(f"module {module}"))
-    bus = None if interface == "stream" else bus_top(plan, top, interface, emitted.signature)
+    bus = bus_top(plan, top, interface, emitted.signature) if interface != "stream" else None
     tell("files")
     testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
     described, ports = describe(plan, emitted.memory_bits, top), interface_of(plan, top)
@@ -147,7 +147,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         **testbench,
     }
     if bus is not None:
-        assert interface == "axi"
+        assert interface != "stream"
         described = described.model_copy(update={"bus": BusDescription(interface=interface, top=bus.name,
                                                                        source=f"{bus.name}.v")})
         ports["bus"] = bus.interface

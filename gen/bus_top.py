@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.rtl.axi_top import AxiTop
+from spikeloom.rtl.bus_top import BusTop as BusTopComponent
 from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig, Table
 from spikeloom.rtl.packet_gate import PacketGateConfig
 from spikeloom.rtl.registers import RegisterMap
@@ -20,7 +20,7 @@ from .verilog import check_top, emit_component
 
 __all__ = ["INTERFACES", "BusTop", "Interface", "bus_top", "packet_core"]
 
-Interface = Literal["stream", "axi"]
+Interface = Literal["stream", "axi", "wishbone"]
 INTERFACES: tuple[str, ...] = get_args(Interface)
 
 
@@ -35,6 +35,8 @@ class BusTop:
     verilog : str
         It alone: it instantiates the bare top.
     clock, reset : str
+        The reset is synchronous.
+    reset_active : "low" or "high"
     ports : list of dict
         Name, direction, bits, as ``interface.json`` has them.
     registers : RegisterMap
@@ -44,13 +46,14 @@ class BusTop:
     verilog: str
     clock: str
     reset: str
+    reset_active: Literal["low", "high"]
     ports: list[dict[str, Any]]
     registers: RegisterMap
 
     @property
     def interface(self) -> dict[str, Any]:
         """What ``interface.json`` says of it."""
-        return {"top": self.name, "clock": self.clock, "reset": f"{self.reset} (synchronous, active low)",
+        return {"top": self.name, "clock": self.clock, "reset": self.reset, "reset_active": self.reset_active,
                 "ports": self.ports}
 
 
@@ -100,7 +103,7 @@ def packet_core(plan: Plan, core: wiring.Component) -> PacketCore:
         core)
 
 
-def bus_top(plan: Plan, top: str, interface: Interface, signature: wiring.Signature) -> BusTop:
+def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone"], signature: wiring.Signature) -> BusTop:
     """The top for a bus, around the bare ``top`` with its ``signature``.
 
     Raises
@@ -112,12 +115,13 @@ def bus_top(plan: Plan, top: str, interface: Interface, signature: wiring.Signat
     check_top(name)
     bare = _Bare(top, signature)
     inner = packet_core(plan, bare)
-    component = AxiTop(inner)
+    component = BusTopComponent(inner, interface)
     text = emit_component(component, name, around={top: bare.outputs})
     ports = [{"name": "__".join(map(str, path)), "direction": "in" if member.flow == In else "out",
               "bits": len(Value.cast(value))} for path, member, value in component.signature.flatten(component)]
+    clock, reset = ("aclk", "aresetn") if interface == "axi" else ("clk", "rst")
     return BusTop(name=name, verilog=f"// {interface} top for {top}: yours, no licence is claimed on it.\n{text}",
-                  clock="aclk", reset="aresetn",
+                  clock=clock, reset=reset, reset_active="low" if interface == "axi" else "high",
                   ports=[port for port in ports if port["name"] not in ("aclk", "aresetn")],
                   registers=inner.registers)
 

@@ -125,7 +125,7 @@ class ReadoutDescription(Record):
 class BusDescription(Record):
     """A module around the top, for a bus."""
 
-    interface: Literal["axi"]
+    interface: Literal["axi", "wishbone"]
     top: Identifier
     source: FileName
 

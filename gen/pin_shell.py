@@ -24,7 +24,8 @@ def pin_shell(built: BuiltFiles) -> Shell:
     clock, reset = ".clk(clk)", ".rst(rst)"
     if built.manifest.bus is not None:
         interface = interface["bus"]
-        clock, reset = f".{interface['clock']}(clk)", f".{interface['reset'].partition(' ')[0]}(~rst)"
+        negated = "~" if interface["reset_active"] == "low" else ""
+        clock, reset = f".{interface['clock']}(clk)", f".{interface['reset']}({negated}rst)"
     ports: list[dict[str, Any]] = interface["ports"]
     widths = {way: sum(int(port["bits"]) for port in ports if port["direction"] == way) for way in ("in", "out")}
     first = {"in": 0, "out": 0}

@@ -25,5 +25,5 @@ def register_files(registers: RegisterMap, bus: str) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    """Text inside a string of SystemRDL."""
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    """Text inside a string of SystemRDL, or of Python."""
+    return text.replace('"', '\\"')

@@ -90,6 +90,10 @@ class RegisterMap:
         names, offsets = [r.name for r in self.registers], [r.offset for r in self.registers]
         if len(set(names)) < len(names) or len(set(offsets)) < len(offsets):
             raise ValueError("two registers have the same name or offset")
+        texts = [r.text for r in self.registers] + [f.text for r in self.registers for f in r.fields]
+        for text in (self.text, *texts):
+            if not text.isprintable() or "\\" in text or "*/" in text:  # it stands in comments and strings
+                raise ValueError(f"text must be printable, without \\ and */, not {text!r}")
         for register in self.registers:
             if register.offset < 0 or register.offset % WORD_BYTES:
                 raise ValueError(f"register {register.name}: offset must be a multiple of {WORD_BYTES}, "

@@ -1,4 +1,4 @@
-"""cocotb bench of an AXI top: packets, results and registers by cocotbext-axi. Runs inside the simulator.
+"""cocotb bench of a bus top: packets, results and registers by cocotbext-axi. Runs inside the simulator.
 
 The environment variable ``CASE`` names a JSON file; what happened is written to ``trace.json``.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
+from cocotb.triggers import ClockCycles, Lock, RisingEdge, with_timeout
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -50,16 +50,73 @@ class FaultyRam(AxiRamRead):
         return data
 
 
+class Answer:
+    """As cocotbext-axi's answers."""
+
+    def __init__(self, resp: int, data: bytes = b"") -> None:
+        self.resp, self.data = resp, data
+
+
+class WishboneMaster:
+    """Classic cycles, with pauses between and in front of them; the rules of the specification are checked."""
+
+    def __init__(self, dut: Any, rng: random.Random) -> None:
+        self.dut, self.rng = dut, rng
+        self.turn = Lock()
+        for port in ("cyc", "stb", "we", "adr", "sel", "dat_w"):
+            getattr(dut, f"wb_{port}").value = 0
+
+    async def _cycle(self, address: int, data: bytes | None, sel: int = 15) -> Answer:
+        dut = self.dut
+        async with self.turn:
+            while self.rng.random() < CASE["stall"]:
+                await RisingEdge(dut.clk)
+                assert dut.wb_ack.value == dut.wb_err.value == 0
+            dut.wb_cyc.value = dut.wb_stb.value = 1
+            dut.wb_we.value, dut.wb_adr.value, dut.wb_sel.value = int(data is not None), address, sel
+            if data is not None:
+                dut.wb_dat_w.value = int.from_bytes(data, "little")
+            for _ in range(10):
+                await RisingEdge(dut.clk)
+                if dut.wb_ack.value == 1 or dut.wb_err.value == 1:
+                    break
+            else:
+                raise AssertionError("no answer")
+            assert int(dut.wb_ack.value) + int(dut.wb_err.value) == 1
+            answer = Answer(2 * int(dut.wb_err.value), int(dut.wb_dat_r.value).to_bytes(4, "little"))
+            dut.wb_cyc.value = dut.wb_stb.value = 0
+            await RisingEdge(dut.clk)
+            return answer
+
+    async def read(self, address: int, length: int) -> Answer:
+        assert length == 4
+        return await self._cycle(address, None)
+
+    async def write(self, address: int, data: bytes) -> Answer:
+        return await self._cycle(address, data)
+
+    async def read_dword(self, address: int) -> int:
+        answer = await self.read(address, 4)
+        assert answer.resp == 0
+        return int.from_bytes(answer.data, "little")
+
+    async def write_dword(self, address: int, value: int) -> None:
+        assert (await self.write(address, value.to_bytes(4, "little"))).resp == 0
+
+
 class Top:
     """The device under test with all that is connected to it."""
 
     def __init__(self, dut: Any) -> None:
         rng = random.Random(CASE["seed"])
         self.dut, self.rng = dut, rng
-        clock = {"clock": dut.aclk, "reset": dut.aresetn, "reset_active_level": False}
+        self.axi = CASE["interface"] == "axi"
+        self.clk, self.reset = (dut.aclk, dut.aresetn) if self.axi else (dut.clk, dut.rst)
+        clock = {"clock": self.clk, "reset": self.reset, "reset_active_level": not self.axi}
         self.source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis"), **clock)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), **clock)
-        self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), **clock)
+        self.lite = (AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), **clock) if self.axi
+                     else WishboneMaster(dut, rng))
         for table in CASE["tables"]:
             ram = FaultyRam(AxiReadBus.from_prefix(dut, f"m_axi_{table['layer']}"), size=1 << 32, **clock)
             ram.write(table["base"], bytes.fromhex(table["contents"]))
@@ -67,17 +124,19 @@ class Top:
             ram.r_channel.set_pause_generator(pauses(rng))
         self.source.set_pause_generator(pauses(rng))
         self.sink.set_pause_generator(pauses(rng))
+        if not self.axi:
+            return
         channels = (self.lite.write_if.aw_channel, self.lite.write_if.w_channel, self.lite.write_if.b_channel,
                     self.lite.read_if.ar_channel, self.lite.read_if.r_channel)
         for channel in channels:
             channel.set_pause_generator(pauses(rng))
 
     async def start(self) -> None:
-        self.dut.aresetn.value = 0
-        Clock(self.dut.aclk, 2, unit="step").start()
-        await ClockCycles(self.dut.aclk, 3)
-        self.dut.aresetn.value = 1
-        await RisingEdge(self.dut.aclk)
+        self.reset.value = int(not self.axi)
+        Clock(self.clk, 2, unit="step").start()
+        await ClockCycles(self.clk, 3)
+        self.reset.value = int(self.axi)
+        await RisingEdge(self.clk)
         for table in CASE["tables"]:
             await self.write(table["low"], table["base"] & 0xFFFFFFFF)
 
@@ -113,7 +172,7 @@ async def packets(dut: Any) -> None:
         while not done:
             await top.read(top.rng.choice(list(REGISTERS)))
             reads += 1
-            await ClockCycles(dut.aclk, top.rng.randint(1, 50))
+            await ClockCycles(top.clk, top.rng.randint(1, 50))
 
     watcher = cocotb.start_soon(disturb()) if CASE["disturbs"] else None
     results, cycles = [], []
@@ -145,7 +204,7 @@ async def control(dut: Any) -> None:
 
     await top.write("control", 0)
     await top.send(good)
-    await ClockCycles(dut.aclk, 200)
+    await ClockCycles(top.clk, 200)
     assert top.sink.empty()
     assert await top.read("status") == 0
     assert await top.read("results") == 0
@@ -155,10 +214,10 @@ async def control(dut: Any) -> None:
     assert dut.irq.value == 0
     assert await top.read("events") == 1
     await top.write("interrupt_enable", 3)
-    await ClockCycles(dut.aclk, 2)
+    await ClockCycles(top.clk, 2)
     assert dut.irq.value == 1
     await top.write("events", 0x1F)
-    await ClockCycles(dut.aclk, 2)
+    await ClockCycles(top.clk, 2)
     assert dut.irq.value == 0
     assert await top.read("events") == 0
 
@@ -173,7 +232,7 @@ async def control(dut: Any) -> None:
 
     for _ in range(CASE["soft_resets"]):
         await top.send(good)
-        await ClockCycles(dut.aclk, top.rng.randint(1, CASE["reset_within"]))
+        await ClockCycles(top.clk, top.rng.randint(1, CASE["reset_within"]))
         top.source.clear()
         await top.write("control", 3)
         assert await top.read("control") == 1
@@ -181,9 +240,9 @@ async def control(dut: Any) -> None:
             if not await top.read("status"):
                 break
         # What was left of the packet is one that begins in the middle; it ends with the next that is sent.
-        await ClockCycles(dut.aclk, 20)
+        await ClockCycles(top.clk, 20)
         while not top.source.idle():
-            await ClockCycles(dut.aclk, 20)
+            await ClockCycles(top.clk, 20)
         await top.write("control", 3)
         for _ in range(2_000):
             if not await top.read("status"):

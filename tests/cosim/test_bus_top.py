@@ -1,4 +1,4 @@
-"""AXI tops under Verilator, with cocotbext-axi on every port: random pauses, malformed packets, registers, resets."""
+"""Bus tops under Verilator, with cocotbext-axi on every port: random pauses, malformed packets, registers, resets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from spikeloom.cosim.build_folder import BuildFolder
 from spikeloom.cosim.runner import compile_program, run_program
 from spikeloom.cosim.verilator import lint
 from spikeloom.gen.build import build
-from spikeloom.gen.bus_top import packet_core
+from spikeloom.gen.bus_top import Interface, packet_core
 from spikeloom.gen.cycles import count_cycles
 from spikeloom.gen.fold import Fold, LayerFold
-from spikeloom.gen.manifest import read_build
+from spikeloom.gen.manifest import read_build, read_manifest
 from spikeloom.gen.plan import Plan, make_plan
 from spikeloom.gen.testbench import expected_results, random_samples
 from spikeloom.model import golden
@@ -120,8 +120,11 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     config, registers = core.config, core.registers.registers
     tables = [{"layer": table.layer, "base": 0x4000 * (k + 1), "low": f"weights{k}_base_low",
                "contents": (folder / table.file).read_bytes().hex()} for k, table in enumerate(plan.tables)]
+    bus = read_manifest(folder).bus
+    assert bus is not None
     busy = packets_of(plan, np.full_like(samples[:1], 255 if network.takes_values else 1))[0]
     case = {
+        "interface": bus.interface,
         "seed": seed, "stall": stall, "isolated": isolated, "disturbs": disturbs, "packets": packets, "tables": tables,
         "registers": {r.name: r.offset for r in registers},
         "unknown": 4 * len(registers) if 4 * len(registers) < core.registers.bytes else None,
@@ -135,7 +138,7 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
 def run(folder: Path, path: Path, test: str) -> dict[str, Any]:
     built = BuildFolder.load(folder)
     bus = json.loads(read_build(folder).text("interface.json"))["bus"]
-    ports = [bus["clock"], bus["reset"].split()[0], *(port["name"] for port in bus["ports"])]
+    ports = [bus["clock"], bus["reset"], *(port["name"] for port in bus["ports"])]
     lines = [f'public_flat_rw -module "{bus["top"]}" -var "{port}"' for port in ports]
     public = "\n".join(["`verilator_config", *lines, ""])
     program = compile_program({**built.sources, **built.bus_sources, "public.vlt": public}, bus["top"])
@@ -144,16 +147,16 @@ def run(folder: Path, path: Path, test: str) -> dict[str, Any]:
     for name, content in built.memories.items():
         (run_dir / name).write_bytes(content)
     support = Path(__file__).parent.parent
-    run_program(program, "support.axi_top_bench", run_dir, environment={
+    run_program(program, "support.bus_top_bench", run_dir, environment={
         "CASE": str(path), "PYTHONPATH": str(support), "COCOTB_TEST_FILTER": f"{test}$"})
     trace = run_dir / "trace.json"
     return dict(json.loads(trace.read_text())) if trace.exists() else {}
 
 
-def made(kind: str, tmp_path: Path) -> tuple[Plan, Path]:
+def made(kind: str, tmp_path: Path, interface: Interface = "axi") -> tuple[Plan, Path]:
     case = case_of(kind)
     plan = make_plan(case.network, case.fold)
-    build(plan, tmp_path / "build", interface="axi")
+    build(plan, tmp_path / "build", interface=interface)
     lint(tmp_path / "build")
     return plan, tmp_path / "build"
 
@@ -196,6 +199,16 @@ def test_cycles_are_those_of_the_bare_top(kind: str, tmp_path: Path) -> None:
 def test_control(kind: str, tmp_path: Path) -> None:
     plan, folder = made(kind, tmp_path)
     path, _, _ = write_case(plan, folder, count=1, seed=7, malformed=0.0, stall=0.2, isolated=False)
+    run(folder, path, "control")
+
+
+@pytest.mark.parametrize("kind", ["static", "external"])
+def test_wishbone(kind: str, tmp_path: Path) -> None:
+    plan, folder = made(kind, tmp_path, "wishbone")
+    path, expected, faults = write_case(plan, folder, count=60, seed=9, malformed=0.3, stall=0.3, isolated=False)
+    trace = run(folder, path, "packets")
+    assert trace["results"] == expected
+    assert trace["registers"]["malformed"] == sum(faults.values())
     run(folder, path, "control")
 
 

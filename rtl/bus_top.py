@@ -1,18 +1,18 @@
-"""An accelerator with AXI4-Stream, AXI4-Lite and the names of ports that tools know."""
+"""An accelerator with streams and registers under the names of ports that tools know."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .packet_core import PacketCore
-from .register_bus import AxiLite, axi_lite
+from .register_bus import AxiLite, Wishbone, axi_lite, wishbone
 from .weight_fetch import axi4_read
 
-__all__ = ["AxiTop", "byte_bits"]
+__all__ = ["BusTop", "byte_bits"]
 
 
 def byte_bits(bits: int) -> int:
@@ -20,45 +20,63 @@ def byte_bits(bits: int) -> int:
     return -(-bits // 8) * 8
 
 
-class AxiTop(wiring.Component):
-    """Packets over AXI4-Stream (ARM IHI 0051A), registers over AXI4-Lite.
+class BusTop(wiring.Component):
+    """Packets over AXI4-Stream (ARM IHI 0051A), registers over AXI4-Lite or Wishbone.
 
     A packet of ``s_axis`` is a sample, beat for beat as the bare top takes it, each in whole bytes with zeros above;
     its last beat has TLAST. A packet of ``m_axis`` is a result; TUSER with its last beat says that it is a bad one.
     Latency: that of :class:`.PacketCore`.
 
+    Parameters
+    ----------
+    inner : PacketCore
+    kind : "axi" or "wishbone"
+        How registers are reached.
+
     Members
     -------
-    aclk, aresetn : In(1); the reset is synchronous
+    aclk, aresetn : In(1), with AXI; the reset is synchronous. With Wishbone, clock and reset are those of the design
     s_axis_t*, m_axis_t* : the streams
-    s_axil_* : In(axi_lite)
+    s_axil_* : In(axi_lite), or wb_* : In(wishbone)
     m_axi_<layer>_* : Out(axi4_read), for external weights
     irq : Out(1)
     """
 
-    def __init__(self, inner: PacketCore) -> None:
+    def __init__(self, inner: PacketCore, kind: Literal["axi", "wishbone"]) -> None:
         self.inner = inner
-        self.lite = axi_lite(inner.registers.address_bits)
+        self.kind = kind
+        address_bits = inner.registers.address_bits
+        self.registers = axi_lite(address_bits) if kind == "axi" else wishbone(address_bits)
         self.readers = {table.layer: axi4_read(table.address_bits, table.bus_bits) for table in inner.config.tables}
         super().__init__({
-            "aclk": In(1), "aresetn": In(1),
+            **({"aclk": In(1), "aresetn": In(1)} if kind == "axi" else {}),
             "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tdata": In(byte_bits(inner.config.gate.bits)),
             "s_axis_tlast": In(1),
             "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tdata": Out(byte_bits(inner.config.result_bits)),
             "m_axis_tlast": Out(1), "m_axis_tuser": Out(1),
-            **_flat("s_axil", self.lite, flipped=True),
+            **_flat(self._prefix, self.registers, flipped=True),
             **{name: member for layer, reader in self.readers.items()
                for name, member in _flat(f"m_axi_{layer}", reader, flipped=False).items()},
             "irq": Out(1),
         })
 
+    @property
+    def _prefix(self) -> str:
+        return "s_axil" if self.kind == "axi" else "wb"
+
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.domains += ClockDomain("sync")
-        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.packets = inner = self.inner
-        m.submodules.lite = lite = AxiLite(inner.registers.address_bits)
-        wiring.connect(m, lite.bus, inner.bus)
+        address_bits = inner.registers.address_bits
+        if self.kind == "axi":
+            m.domains += ClockDomain("sync")
+            m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+            m.submodules.bridge = bridge = AxiLite(address_bits)
+            self._connect(m, self._prefix, self.registers, bridge.axi, master=False)
+        else:
+            m.submodules.bridge = bridge = Wishbone(address_bits)
+            self._connect(m, self._prefix, self.registers, bridge.wb, master=False)
+        wiring.connect(m, bridge.bus, inner.bus)
         m.d.comb += [
             inner.i.valid.eq(self.s_axis_tvalid), self.s_axis_tready.eq(inner.i.ready),
             inner.i.payload.data.eq(self.s_axis_tdata), inner.i.payload.last.eq(self.s_axis_tlast),
@@ -66,7 +84,6 @@ class AxiTop(wiring.Component):
             self.m_axis_tdata.eq(inner.o.payload.data), self.m_axis_tlast.eq(inner.o.payload.last),
             self.m_axis_tuser.eq(inner.o.payload.error), self.irq.eq(inner.irq),
         ]
-        self._connect(m, "s_axil", self.lite, lite.axi, master=False)
         for layer, reader in self.readers.items():
             self._connect(m, f"m_axi_{layer}", reader, getattr(inner, f"axi_{layer}"), master=True)
         return m
