@@ -31,6 +31,7 @@ from spikeloom.model.errors import SpikeloomError
 if TYPE_CHECKING:
     from spikeloom.cosim.prove import Proof
     from spikeloom.cosim.simulate import SimResult
+    from spikeloom.gen.explore import Exploration
     from spikeloom.gen.fold import Fold
     from spikeloom.gen.manifest import Manifest
     from spikeloom.gen.place_route import PlaceRouteResult
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from spikeloom.model.train_config import TrainConfig
 
 __version__ = "0.1.0"
-__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "load", "place_and_route", "prove",
-           "quantize", "report", "simulate", "synthesize", "train", "write"]
+__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "explore", "load", "place_and_route",
+           "prove", "quantize", "report", "simulate", "synthesize", "train", "write"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -180,6 +181,15 @@ def compile(network: Network, fold: Fold | str | Path = "balanced", device: str 
     if device is None:
         return make_plan(network, chosen)
     return make_plan(network, fit_to_device(network, chosen, find_device(an(str, device, "device")), bus_bits))
+
+
+@_door
+def explore(network: Network, device: str, samples: Any, **options: Any) -> Exploration:
+    """Folds that are worth having on a device: see :func:`spikeloom.gen.explore.explore`."""
+    from spikeloom.gen.explore import explore as run
+    from spikeloom.model.network import Network
+    from spikeloom.model.system.arguments import an
+    return _passed_on(run, "explore", an(Network, network, "network"), an(str, device, "device"), samples, **options)
 
 
 @_door

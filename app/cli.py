@@ -23,6 +23,7 @@ from spikeloom.data_options import (
     samples_option,
     split_option,
 )
+from spikeloom.explore_command import explore, fold_text
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.paths import shown
 from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, export_nir, import_nir, is_nir, save_spikes
@@ -71,6 +72,7 @@ def main() -> None:
       spikeloom import model.nir --dialect snntorch --data d.npz -o c.snn     or take one from another framework
       spikeloom eval fashion-mnist-400-400                    accuracy of the integer golden model
       spikeloom check fashion-mnist-400-400 --fold fast       what each layer becomes, and its cycles
+      spikeloom explore fashion-mnist-128 --device lfe5u-25f  which folds are worth having
       spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
       spikeloom sim build/fast --samples 1000                 Verilog against golden model
       spikeloom synth build/fast --device lfe5u-85f           LUTs, flip-flops, block RAMs
@@ -83,6 +85,7 @@ main.add_command(train)
 main.add_command(import_nir)
 main.add_command(export_nir)
 main.add_command(pnr)
+main.add_command(explore)
 
 
 @main.command("list")
@@ -325,7 +328,8 @@ def _shown(key: str, value: Any) -> str:
 
 @main.command()
 @network_argument
-@fold_option
+@click.option("--fold", default="balanced", show_default=True,
+              help="small, balanced, fast, full, a fold file (JSON), or auto: the fastest that fits the device.")
 @device_option
 @bus_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
@@ -345,16 +349,29 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
       spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
       spikeloom build my.snn --fold my_fold.json --top my_net -o build/mine --force
       spikeloom build fashion-mnist-128 --fold small --interface axi -o build/axi
+      spikeloom build fashion-mnist-128 --fold auto --device lfe5u-25f -o build/auto
       spikeloom build large.snn --fold balanced --device lfe5u-45f --bus-bits 128 -o build/large
     """
     net = spikeloom.load(network)
-    plan = spikeloom.compile(net, fold, device, bus_bits)
+    plan = _auto(net, device, bus_bits) if fold == "auto" else spikeloom.compile(net, fold, device, bus_bits)
     manifest = _write(plan, output, overwrite=force, top=top, interface=interface)
     value = manifest.to_json() | {"folder": str(output)}
     print_table(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
         ("Verilog", output / f"{manifest.outer_top}.v"), ("memory", f"{manifest.memory_bits:,} bits"),
         ("network hash", net.hash[:16]), ("next", command_line("sim", output)),
     ])
+
+
+def _auto(net: Any, device: str | None, bus_bits: int) -> Any:
+    """A plan of the fold with the fewest cycles that fits the device."""
+    if device is None:
+        raise SpikeloomError("fold auto: name the device that it is to fit by --device")
+    loaded = data_for(net, None, 50, labelled=False)
+    with bar(f"folds for {device}") as advance:
+        chosen = spikeloom.explore(net, device, loaded.images, bus_bits=bus_bits, progress=lambda tried, front: advance(
+            done=tried, what=f"folds for {device}, {front} at the front")).chosen
+    click.echo(f"fold: {fold_text(chosen)}: {chosen.cycles_mean:,.1f} cycles, about {chosen.lut:,} LUTs", err=True)
+    return spikeloom.compile(net, chosen.fold)
 
 
 @main.command()

@@ -88,25 +88,30 @@ class CycleCounts:
 MEMORY = MemoryTiming(latency_cycles=32)  # where nothing else is said: a DDR3 controller, about
 
 
-def count_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY) -> CycleCounts:
+def count_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY, *,
+                 result: golden.GoldenResult | None = None) -> CycleCounts:
     """Cycles of each sample on its own (the next one is sent when the class has been taken).
 
-    ``memory`` is the timing of every external memory.
+    ``memory`` is the timing of every external memory, ``result`` what the golden model makes of the samples, if that is
+    known already.
     """
-    return _replay(plan, _activity(plan, samples), 1, memory, _exit_windows(plan, samples))
+    result = golden.run(plan.network, samples) if result is None else result
+    return _replay(plan, _activity(plan, samples, result), 1, memory, _exit_windows(plan, result))
 
 
-def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY) -> Cycles:
+def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY, *,
+                        result: golden.GoldenResult | None = None) -> Cycles:
     """Cycle in which each sample's class appears when all samples are sent back to back: shape (N,)."""
-    if (ends := _exit_windows(plan, samples)) is not None:
+    result = golden.run(plan.network, samples) if result is None else result
+    if (ends := _exit_windows(plan, result)) is not None:
         # One run after the other: what is left of a run's input goes by, a beat a cycle, and the next one follows.
-        alone = _replay(plan, _activity(plan, samples), 1, memory, ends)
+        alone = _replay(plan, _activity(plan, samples, result), 1, memory, ends)
         taken = alone.waited + alone.latency + alone.left + (not _holds_result(plan))
         starts = np.cumsum(taken) - taken + alone.waited - alone.waited[0]
         finished: Cycles = starts + alone.latency
         return finished
     # One "sample" whose windows are those of all samples, one after the other.
-    activity = [a.reshape(1, -1, *a.shape[2:]) for a in _activity(plan, samples)]
+    activity = [a.reshape(1, -1, *a.shape[2:]) for a in _activity(plan, samples, result)]
     return _replay(plan, activity, len(np.asarray(samples)), memory).latency
 
 
@@ -142,11 +147,11 @@ def predict_latency(network: Network, manifest: Description, samples: npt.NDArra
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _exit_windows(plan: Plan, samples: npt.ArrayLike) -> Cycles | None:
+def _exit_windows(plan: Plan, result: golden.GoldenResult) -> Cycles | None:
     """The window with which each run ends, if it may end early or is marked."""
     if not plan.network.readout.early_exit and not plan.network.marked:
         return None
-    ends: Cycles = golden.run(plan.network, samples).last_steps // plan.window_steps
+    ends: Cycles = result.last_steps // plan.window_steps
     return ends
 
 
@@ -155,10 +160,10 @@ def _holds_result(plan: Plan) -> bool:
     return plan.network.breaks_off and plan.readout is not None
 
 
-def _activity(plan: Plan, samples: npt.ArrayLike) -> list[Active]:
+def _activity(plan: Plan, samples: npt.ArrayLike, result: golden.GoldenResult) -> list[Active]:
     """Which masks in front of each layer's queue are not zero: (N, windows, beats, items)."""
     network = plan.network
-    signals = [encode_input(network, samples), *golden.run(network, samples).spikes]
+    signals = [encode_input(network, samples), *result.spikes]
     lengths = run_lengths(network, samples)
     out = []
     for layer, order in zip(network.layers, plan.orders, strict=True):

@@ -11,9 +11,9 @@ from .devices import Device
 from .fold import Fold
 from .plan import make_plan
 
-__all__ = ["fit_to_device", "weight_memory_bits"]
+__all__ = ["block_bits", "fit_to_device", "weight_memory_bits"]
 
-BLOCK_BITS = {"ecp5": 18 * 1024, "xc7": 18 * 1024, "ice40": 4 * 1024}
+BLOCK_BITS = {"ecp5": 18 * 1024, "xc7": 18 * 1024, "gowin": 18 * 1024, "ice40": 4 * 1024}
 USABLE = 0.8  # of a device's block RAM: memories do not fill their blocks, and others take some too
 
 
@@ -21,6 +21,11 @@ def weight_memory_bits(config: LayerConfig) -> int:
     """Bits of a layer's weight memories on chip."""
     synapse, queue = config.synapse, config.synapse.queue
     return 0 if synapse.external else queue.banks * queue.passes * queue.rows * synapse.lanes * synapse.weight_bits
+
+
+def block_bits(device: Device) -> int:
+    """Bits of a device's block RAM."""
+    return (device.bram or 0) * BLOCK_BITS[device.family]
 
 
 def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 64) -> Fold:
@@ -36,7 +41,7 @@ def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 
     """
     if device.bram is None:
         return fold
-    room = int(USABLE * device.bram * BLOCK_BITS[device.family])
+    room = int(USABLE * block_bits(device))
     sizes = [weight_memory_bits(config) for config in make_plan(network, fold).layers]
     layers = list(fold.layers)
     for index in sorted(range(len(sizes)), key=lambda k: -sizes[k]):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.arguments import real, whole
+from spikeloom.model.system.arguments import called, real, short, whole
 from spikeloom.model.system.cache import cached
 from spikeloom.model.system.processes import cores
 
@@ -204,10 +204,13 @@ def place_and_route(folder: str | Path, device: str = "lfe5u-85f", *, seeds: Seq
     if target_mhz is None:
         target_mhz = flow.target_mhz
     real(target_mhz, "target_mhz", 1e-3, 1e5)
-    if not seeds:
-        raise SpikeloomError("seeds must be one number or more")
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str | bytes) or not 1 <= len(seeds) <= SEEDS_MAX:
+        raise SpikeloomError(f"seeds must be 1 to {SEEDS_MAX} numbers, not {short(seeds)}")
     for seed in seeds:
         whole(seed, "seed", 0, (1 << 31) - 1)
+    if jobs is not None:
+        whole(jobs, "jobs", 1, 1024)
+    called(progress, "progress")
     tool = flow.tool.version()
     built = read_build(folder)
     synthesised, netlist = synthesize_netlist(built, device, progress=progress,

@@ -91,6 +91,11 @@ class Plan:
 
     def accelerator(self) -> Accelerator:
         """The hardware, with its memory contents."""
+        return Accelerator(self.around(), [SpikingLayer(layer, self.weights(k), self.constants(k))
+                                           for k, layer in enumerate(self.layers)])
+
+    def around(self) -> AcceleratorConfig:
+        """How the layers hang together."""
         network, items = self.network, self.channels[0]
         out = self.channels[network.output_index + 1]
         gate: InputGateConfig | MarkGateConfig | None = None
@@ -98,15 +103,13 @@ class Plan:
             gate = InputGateConfig(items=items.units, item_bits=self.input_bits, beats=items.beats * self.input_windows)
         elif network.marked:
             gate = MarkGateConfig(items=items.units, item_bits=self.input_bits, beats=items.beats, steps=network.steps)
-        config = AcceleratorConfig(
+        return AcceleratorConfig(
             input_items=items.units, input_item_bits=self.input_bits, input_beats=items.beats * self.input_windows,
             gate=gate, clears=not network.endless,
             sources=tuple(tuple(source.index for source in layer.sources) for layer in network.layers),
             output=network.output_index, readout=self.readout, encoder=self.encoder, output_beats=(
                 out.units, self.window_steps, out.beats, self.windows),
             late={k: self.channels[k + 1].beats * self.windows for k in network.late_layers})
-        return Accelerator(config, [SpikingLayer(layer, self.weights(k), self.constants(k))
-                                    for k, layer in enumerate(self.layers)])
 
     @property
     def input_bits(self) -> int:

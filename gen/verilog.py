@@ -260,7 +260,7 @@ def _equations(network: Network) -> str:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without garbage collection: of a netlist's millions of small objects none is garbage before its text is written,
     and searching them again and again takes longer than all the rest."""
     enabled = gc.isenabled()
@@ -272,7 +272,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@_uncollected()
+@uncollected()
 def _to_rtlil(component: wiring.Component, name: str, platform: _Platform) -> str:
     """One component, with ``clk`` and ``rst`` ports whether it uses them or not, unless it has a clock of its own."""
     fragment = Fragment.get(component, platform)

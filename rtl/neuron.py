@@ -41,7 +41,7 @@ class NeuronConfig:
     keeps_state : bool
         Whether the registers are kept from window to window.
     endless : bool
-        Whether also from run to run.
+        Whether also from run to run, if there are any.
     gives_potential : bool
         Whether the potential in the window's last step is given beside the mask.
     graph : Graph
@@ -85,7 +85,7 @@ class NeuronConfig:
         """
         program = rotated(program)
         overall, registers = run_bounds(program, total, parameters, None if endless else steps * windows)
-        keeps_state = endless or windows > 1
+        keeps_state = bool(program.registers) and (endless or windows > 1)
         graph = unrolled(program, steps, constant_sum=static, keeps_state=keeps_state)
         if not gives_potential:
             graph = graph.without("potential")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from spikeloom.cosim.simulate import simulate
 from spikeloom.gen.build import build
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import make_plan
-from spikeloom.model.network import Network
+from spikeloom.model.network import Network, Neuron, Readout
+from spikeloom.model.numerics import Shift
 
 SIZES = (24, 64, 10)
 SAMPLES = 200
@@ -52,3 +54,16 @@ def test_static(lanes: int, units: int, inputs: int, pipelined: bool, tmp_path: 
 def test_spikes(window: int, lanes: int, units: int, inputs: int, pipelined: bool, tmp_path: Path) -> None:
     network = random_network(np.random.default_rng(22), sizes=SIZES, static=False, steps=4)
     check(network, fold_of(lanes, units, inputs, pipelined, window), tmp_path / "build")
+
+
+@pytest.mark.parametrize("pipelined", [True, False])
+@pytest.mark.parametrize("static", [True, False])
+def test_neurons_without_registers_in_windows(pipelined: bool, static: bool, tmp_path: Path) -> None:
+    """Nothing is kept between windows: there is no memory of no bits."""
+    network = random_network(np.random.default_rng(23), sizes=(12, 9, 5), static=static, steps=4)
+    bare = tuple(replace(layer, neuron=Neuron(
+        synapse=Shift(0), membrane=Shift(0), fraction_bits=0, reset="zero", compare=">=",
+        threshold=np.full(layer.connection.outputs, 5))) for layer in network.layers)
+    plain = Network.chain(name="bare", layers=bare, input=network.input, steps=4, readout=Readout.count())
+    assert not any(layer.program.registers for layer in plain.layers)
+    check(plain, fold_of(4, 2, 2, pipelined, 2), tmp_path / "build")

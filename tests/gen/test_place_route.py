@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_told_before_it_is_placed(built, cache, own_nextpnr
 @pytest.mark.parametrize(("options", "message"), [
     ({"device": "xc7a35t"}, "device xc7a35t: place and route must be for one of lfe5u-25f"),
     ({"device": "lfe5u"}, "did you mean lfe5u-25f"),
-    ({"seeds": ()}, "seeds must be one number or more"),
+    ({"seeds": ()}, "seeds must be 1 to 1000 numbers"),
     ({"seeds": (-1,)}, "seed must be in 0"),
     ({"target_mhz": 0.0}, "target_mhz"),
     ({"target_mhz": float("nan")}, "target_mhz"),

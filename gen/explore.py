@@ -1,0 +1,313 @@
+"""Folds that are worth having: a search over the exact cycle model and the resource model.
+
+A move changes one field of a fold by one notch. All moves of the folds at the front are tried, again and again, until
+nothing new comes to it. Two folds are told apart at the front if cycles or LUTs differ by some percent; so it stays
+small, and the search ends. The result does not depend on how many processes work at it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from spikeloom.model import golden
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network
+from spikeloom.model.system.arguments import an, called, choice, whole
+from spikeloom.model.system.processes import cores
+
+from .cycles import count_cycles, count_stream_cycles
+from .devices import Device, find_device
+from .external import block_bits, weight_memory_bits
+from .fold import PRESETS, Fold, LayerFold
+from .inventory import Inventory, inventory_of
+from .plan import make_plan
+from .resources import Estimate, estimate
+
+__all__ = ["OBJECTIVES", "Exploration", "Objective", "Point", "explore", "moves"]
+
+Objective = Literal["latency", "throughput", "area"]
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
+
+# Of a device: a design that takes more LUTs is rarely placed, or slow.
+USABLE_LUTS = 0.8
+SAMPLES = 50
+_GRAIN = 1.08  # points of the front differ by as much in cycles or LUTs
+_AT_ONCE = 8  # points whose moves are tried together; not how many processes there are
+_LANES_TIMES_INPUTS = 8192  # adders of a layer, side by side: more has no device, and takes long to count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A fold with what it takes.
+
+    Attributes
+    ----------
+    cycles_mean : float
+        Exact, of the samples: from the first beat to the result; for throughput, from result to result.
+    lut, ff, bram, dsp : int
+        Estimated.
+    fold : Fold
+    """
+
+    cycles_mean: float
+    lut: int
+    ff: int
+    bram: int
+    dsp: int
+    fold: Fold
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self) | {"fold": self.fold.to_dict()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """Result of :func:`explore`.
+
+    Attributes
+    ----------
+    objective, device : str
+    front : tuple of Point
+        None is better than another in both cycles and LUTs; the smallest first.
+    chosen : Point
+        The best for the objective that fits.
+    tried : int
+        Folds that were looked at.
+    samples : int
+    """
+
+    objective: str
+    device: str
+    front: tuple[Point, ...]
+    chosen: Point
+    tried: int
+    samples: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"objective": self.objective, "device": self.device, "tried": self.tried, "samples": self.samples,
+                "chosen": self.chosen.to_json(), "front": [point.to_json() for point in self.front]}
+
+
+def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective: Objective = "latency",
+            max_lut: int | None = None, bus_bits: int = 64, jobs: int | None = None,
+            progress: Callable[[int, int], None] | None = None) -> Exploration:
+    """Search the folds of a network for a device.
+
+    Parameters
+    ----------
+    network : Network
+    device : str
+        A name from :data:`.DEVICES`.
+    samples : array
+        Whose activity the cycles are counted with.
+    objective : "latency", "throughput" or "area"
+        Fewest cycles from sample to result, fewest from result to result, or fewest LUTs.
+    max_lut : int, optional
+        LUTs at most; :data:`USABLE_LUTS` of the device's otherwise.
+    bus_bits : int
+        Width of the buses to external weights, where the device's memory is too small.
+    jobs : int, optional
+        Processes; as many as there are cores otherwise.
+    progress : callable, optional
+        Told how many folds have been tried, and how many are at the front.
+
+    Raises
+    ------
+    SpikeloomError
+        If nothing fits; names what is too much.
+    """
+    an(Network, network, "network")
+    target = find_device(device)
+    choice(objective, "objective", OBJECTIVES)
+    if target.lut is None:
+        raise SpikeloomError(f"device {device}: has no limits that a search could keep to: name a device of its family")
+    limit = int(USABLE_LUTS * target.lut) if max_lut is None else whole(max_lut, "max_lut", 1, 1 << 30)
+    whole(bus_bits, "bus_bits", 32, 512)
+    count = cores() if jobs is None else whole(jobs, "jobs", 1, 1024)
+    called(progress, "progress")
+    task = _Task(network, target, np.asarray(samples), objective, bus_bits)
+    front = _Front(target, limit)
+    tried: set[Fold] = set()
+    with (ProcessPoolExecutor(count, initializer=_begin, initargs=(task,)) if count > 1 else nullcontext()) as pool:
+        if pool is None:
+            _begin(task)
+        ahead: list[Fold] = [preset(network) for preset in PRESETS.values()]
+        weight_bits = sum(weight_memory_bits(layer) for layer in make_plan(network, ahead[0]).layers)
+        # Weights in external memory are slower, and worth a try only where block RAM is scarce.
+        buses = bus_bits if weight_bits > block_bits(target) // 2 else None
+        if buses is not None:
+            ahead += [_outside(fold, buses) for fold in ahead]
+        while ahead:
+            fresh = [fold for fold in dict.fromkeys(ahead) if fold not in tried]
+            tried.update(fresh)
+            for point in _evaluated(pool, fresh):
+                if point is not None:
+                    front.offer(point)
+                if progress is not None:
+                    progress(len(tried), len(front.points))
+            ahead = [fold for point in front.unexpanded() for fold in moves(point.fold, network, buses)]
+    if not front.points:
+        raise SpikeloomError(_nothing_fits(network, target, limit, front.nearest))
+    points = sorted(front.points.values(), key=lambda point: (point.lut, point.cycles_mean))
+    points = [p for k, p in enumerate(points) if all(q.cycles_mean > p.cycles_mean for q in points[:k])]
+    best = points[0] if objective == "area" else points[-1]
+    return Exploration(objective=objective, device=target.name, front=tuple(points), chosen=best, tried=len(tried),
+                       samples=len(task.samples))
+
+
+def _nothing_fits(network: Network, target: Device, limit: int, nearest: Point | None) -> str:
+    if nearest is None:
+        return f"network {network.name}: there is no fold for {target.name}"
+    wants = ", ".join(f"{getattr(nearest, what):,} {what.upper()}s of {most:,}" for what, most in
+                      {**target.capacity(), "lut": limit}.items() if most is not None and getattr(nearest, what) > most)
+    return f"network {network.name}: no fold fits {target.name}: the smallest takes {wants}; what helps: a larger part"
+
+
+class _Front:
+    """The best point in each cell of a grid over cycles and LUTs."""
+
+    def __init__(self, target: Device, limit: int) -> None:
+        self.target, self.limit = target, limit
+        self.points: dict[tuple[int, int], Point] = {}
+        self.nearest: Point | None = None
+        self._expanded: set[Fold] = set()
+
+    def offer(self, point: Point) -> None:
+        """Take it, if nothing at the front is better, and remove what is worse."""
+        most = {**self.target.capacity(), "lut": self.limit}
+        if any(limit is not None and getattr(point, what) > limit for what, limit in most.items()):
+            if self.nearest is None or point.lut < self.nearest.lut:
+                self.nearest = point
+            return
+        cell = self._cell(point)
+        for other, held in self.points.items():
+            if other[0] <= cell[0] and other[1] <= cell[1] and (other != cell or not _better(point, held)):
+                return
+        self.points = {other: held for other, held in self.points.items()
+                       if not (cell[0] <= other[0] and cell[1] <= other[1])}
+        self.points[cell] = point
+
+    def unexpanded(self) -> list[Point]:
+        """Some points whose moves have not been tried, the most efficient ones; they count as tried from now on."""
+        new = [point for point in self.points.values() if point.fold not in self._expanded]
+        new = sorted(new, key=_rank)[:_AT_ONCE]
+        self._expanded.update(point.fold for point in new)
+        return new
+
+    @staticmethod
+    def _cell(point: Point) -> tuple[int, int]:
+        return (math.floor(math.log(max(1.0, point.cycles_mean), _GRAIN)),
+                math.floor(math.log(max(1, point.lut), _GRAIN)))
+
+
+def _better(point: Point, held: Point) -> bool:
+    """Whether it takes the place of another of its cell: small gains are not worth trying all moves again."""
+    return point.cycles_mean * point.lut * math.sqrt(_GRAIN) < held.cycles_mean * held.lut
+
+
+def _rank(point: Point) -> tuple[float, int, int, str]:
+    return point.cycles_mean * point.lut, point.bram, point.ff, repr(point.fold)
+
+
+# What a process knows.
+
+
+@dataclass(frozen=True)
+class _Task:
+    network: Network
+    device: Device
+    samples: npt.NDArray[Any]
+    objective: str
+    bus_bits: int
+
+
+_task: _Task | None = None
+_result: golden.GoldenResult | None = None
+_known: dict[tuple[Any, str], Inventory] = {}
+
+
+def _begin(task: _Task) -> None:
+    global _task, _result
+    _task, _result = task, golden.run(task.network, task.samples)
+    _known.clear()
+
+
+def _evaluated(pool: Executor | None, folds: list[Fold]) -> Iterable[Point | None]:
+    if pool is None:
+        return map(_point, folds)
+    return pool.map(_point, folds, chunksize=1)
+
+
+def _point(fold: Fold) -> Point | None:
+    """None if the fold does not suit the network."""
+    assert _task is not None
+    task = _task
+    try:
+        plan = make_plan(task.network, fold)
+    except SpikeloomError:
+        return None
+    use: Estimate = estimate(inventory_of(plan, _known), task.device.family)
+    if task.objective == "throughput":
+        ends = count_stream_cycles(plan, task.samples, result=_result)
+        cycles = float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
+    else:
+        cycles = float(count_cycles(plan, task.samples, result=_result).latency.mean())
+    return Point(cycles_mean=cycles, fold=replace(fold, name="explored"), **asdict(use))
+
+
+# Moves.
+
+
+def moves(fold: Fold, network: Network, bus_bits: int | None) -> Iterator[Fold]:
+    """Every fold that is one notch away; some do not suit the network. Without ``bus_bits`` all weights stay."""
+    for per_beat in _notches(fold.input_per_beat, network.input.size):
+        yield replace(fold, input_per_beat=per_beat)
+    for index, (layer, own) in enumerate(zip(network.layers, fold.layers, strict=True)):
+        channels = layer.shape[0]
+        changed: list[LayerFold] = [replace(own, lanes=lanes, neuron_units=min(own.neuron_units, lanes))
+                                    for lanes in _lanes(own.lanes, channels, len(layer.shape) == 3)]
+        changed += [replace(own, neuron_units=units) for units in _notches(own.neuron_units, min(own.lanes, channels))]
+        changed.append(replace(own, pipelined=not own.pipelined))
+        if own.external_bus_bits is None:
+            changed += [replace(own, inputs_per_cycle=n) for n in _notches(own.inputs_per_cycle,
+                                                                           layer.connection.inputs)]
+            if bus_bits is not None:
+                changed.append(replace(own, inputs_per_cycle=1, external_bus_bits=bus_bits))
+        else:
+            changed.append(replace(own, external_bus_bits=None))
+        for new in changed:
+            if new.lanes * new.inputs_per_cycle <= _LANES_TIMES_INPUTS:
+                yield replace(fold, layers=(*fold.layers[:index], new, *fold.layers[index + 1:]))
+
+
+def _notches(now: int, most: int) -> list[int]:
+    """Half and twice as much."""
+    return [n for n in (now // 2, 2 * now) if 1 <= n <= most]
+
+
+def _lanes(now: int, channels: int, is_map: bool) -> list[int]:
+    """As many lanes as save or cost a pass, or a fifth of the passes; of a map also several positions."""
+    if now > channels:
+        return [now - channels if now > 2 * channels else channels, now + channels]
+    passes = -(-channels // now)
+    steps = {passes - 1, passes + 1} if passes < 8 else {round(passes * 0.75), math.ceil(passes * 1.3)}
+    lanes = {-(-channels // p) for p in steps if 1 <= p <= channels} - {now}
+    if is_map and now == channels:
+        lanes.add(2 * channels)
+    return sorted(lanes)
+
+
+def _outside(fold: Fold, bus_bits: int) -> Fold:
+    """All weights in external memory."""
+    return replace(fold, layers=tuple(replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits)
+                                      for layer in fold.layers))

@@ -1,0 +1,90 @@
+"""What a plan takes of a device, estimated: in milliseconds, where synthesis takes minutes.
+
+Registers and memories are counted; LUTs are a weighted sum of what the hardware is made of before synthesis
+(:mod:`.inventory`). The weights come from syntheses by Yosys: ``bench/resource_model.py`` fits them, and says how far
+off they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from spikeloom.model.errors import SpikeloomError
+
+from .devices import Device, Family
+from .inventory import FEATURES, Inventory, MemoryShape
+
+__all__ = ["LUT_RAM", "MODEL", "Estimate", "estimate", "memory_use"]
+
+MODEL = "resource_model.json"
+
+# Forms of a block RAM, rows x bits.
+_NARROW = ((16384, 1), (8192, 2), (4096, 4))
+_BLOCKS: dict[Family, tuple[tuple[int, int], ...]] = {
+    "ecp5": (*_NARROW, (2048, 9), (1024, 18), (512, 36)),
+    "xc7": (*_NARROW, (2048, 9), (1024, 18), (512, 36)),
+    "gowin": (*_NARROW, (2048, 9), (1024, 18), (512, 36)),
+    "ice40": ((2048, 2), (1024, 4), (512, 8), (256, 16)),
+}
+# A piece of LUT RAM: rows, bits, LUTs; and how many of them Yosys takes rather than a block RAM.
+LUT_RAM: dict[Family, tuple[int, int, int, int]] = {
+    "ecp5": (16, 4, 6, 31),
+    "xc7": (64, 3, 4, 5),
+    "gowin": (16, 4, 4, 31),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """As :class:`.SynthResult` counts."""
+
+    lut: int
+    ff: int
+    bram: int
+    dsp: int
+
+    def fits(self, device: Device) -> bool:
+        """Whether the device holds all of it."""
+        return all(limit is None or getattr(self, what) <= limit for what, limit in device.capacity().items())
+
+
+def memory_use(memory: MemoryShape, family: Family) -> tuple[int, int, int]:
+    """LUTs, flip-flops and block RAMs that a memory takes."""
+    blocks = min(-(-memory.rows // rows) * -(-memory.bits // bits) for rows, bits in _BLOCKS[family])
+    if not memory.written:
+        return 0, 0, blocks
+    small = LUT_RAM.get(family)
+    if small is None:
+        if memory.clocked:
+            return 0, 0, blocks
+        # A flip-flop for each bit, and a choice of rows.
+        return memory.rows * memory.bits, memory.rows * memory.bits, 0
+    rows, bits, luts, most = small
+    pieces = -(-memory.rows // rows) * -(-memory.bits // bits)
+    if memory.clocked and pieces > most * blocks:
+        return 0, 0, blocks
+    return luts * pieces, memory.bits if memory.clocked else 0, 0
+
+
+@cache
+def _weights(family: Family) -> Mapping[str, float]:
+    values: Mapping[str, Any] = json.loads(resources.files("spikeloom.gen").joinpath(MODEL).read_text(encoding="utf-8"))
+    if family not in values["families"]:
+        raise SpikeloomError(f"family {family}: there is no resource model (but for {', '.join(values['families'])})")
+    return dict(values["families"][family])
+
+
+def estimate(inventory: Inventory, family: Family) -> Estimate:
+    """What an inventory takes of a device of this family."""
+    weights = _weights(family)
+    lut = sum(weights[name] * inventory.counts[name] for name in FEATURES)
+    ff, bram = inventory.counts["register"], 0
+    for memory, count in inventory.memories.items():
+        luts, registers, blocks = memory_use(memory, family)
+        lut, ff, bram = lut + count * luts * weights["lut_ram"], ff + count * registers, bram + count * blocks
+    return Estimate(lut=round(lut), ff=ff, bram=bram, dsp=0)
