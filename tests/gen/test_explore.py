@@ -19,19 +19,24 @@ from spikeloom.gen.inventory import Inventory, MemoryShape, inventory_of
 from spikeloom.gen.plan import Plan, make_plan
 from spikeloom.gen.resources import estimate, memory_use
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.network import Network
+from spikeloom.model.network import Dense, Network
 from spikeloom.rtl import lane_block
 
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return random_network(np.random.default_rng(4), sizes=(24, 12, 5), static=True, steps=4)
+    return random_network(np.random.default_rng(4), sizes=(16, 8, 4), static=True, steps=4)
+
+
+@pytest.fixture(scope="module")
+def single() -> Network:
+    return random_network(np.random.default_rng(4), sizes=(16, 6), static=True, steps=4)
 
 
 @pytest.fixture(scope="module")
 def images() -> Any:
     rng = np.random.default_rng(5)
-    return (rng.integers(0, 256, (20, 24)) * (rng.random((20, 24)) < 0.4)).astype(np.uint8)
+    return (rng.integers(0, 256, (20, 16)) * (rng.random((20, 16)) < 0.4)).astype(np.uint8)
 
 
 def all_points(network: Network, images: Any) -> list[tuple[float, int]]:
@@ -53,6 +58,7 @@ def all_points(network: Network, images: Any) -> list[tuple[float, int]]:
     return points
 
 
+@pytest.mark.slow
 def test_against_all_folds(network: Network, images: Any) -> None:
     points = all_points(network, images)
     assert len(points) > 300
@@ -66,9 +72,10 @@ def test_against_all_folds(network: Network, images: Any) -> None:
     assert area.chosen.lut <= 1.15 * smallest
 
 
-def test_result(network: Network, images: Any) -> None:
+def test_result(single: Network, images: Any) -> None:
     """Exact cycles, folds that are right, nothing worse than another at the front; for any number of workers."""
     reports: list[tuple[int, int]] = []
+    network = single
     found = explore(network, "lfe5u-25f", images, jobs=1, progress=lambda *now: reports.append(now))
     assert found == explore(network, "lfe5u-25f", images, jobs=3)
     assert reports[-1][0] == found.tried
@@ -88,10 +95,15 @@ def test_result(network: Network, images: Any) -> None:
     assert through.cycles_mean == np.diff(count_stream_cycles(make_plan(network, through.fold), images)).mean()
 
 
-def test_weights_move_out_where_they_must(network: Network, images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DEVICES, "lfe5u-25f", dataclasses.replace(DEVICES["lfe5u-25f"], bram=4))
-    found = explore(network, "lfe5u-25f", images, bus_bits=32, jobs=1)
-    assert found.chosen.bram <= 4
+def test_weights_move_out_where_they_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DEVICES, "lfe5u-25f", dataclasses.replace(DEVICES["lfe5u-25f"], bram=7))
+    monkeypatch.setattr("spikeloom.gen.explore.moves", lambda *given: list(moves(*given))[:3])
+    networks = (random_network(np.random.default_rng(seed), sizes=(600, 60, 5), static=True, steps=3)
+                for seed in range(99))
+    large = next(n for n in networks
+                 if isinstance(n.layers[0].connection, Dense) and n.layers[0].connection.weight_bits == 8)
+    found = explore(large, "lfe5u-25f", np.ones((3, 600), np.uint8), bus_bits=32, jobs=1)
+    assert found.chosen.bram <= 7
     assert any(layer.external_bus_bits == 32 for layer in found.chosen.fold.layers)
 
 

@@ -1,0 +1,84 @@
+"""``spikeloom explore`` and ``build --fold auto`` on a small network; tests/gen/test_explore.py has the search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from support.networks import random_network
+
+from spikeloom.gen.explore import moves
+from spikeloom.gen.manifest import read_manifest
+from spikeloom.model.network_file import save_network
+
+if TYPE_CHECKING:
+    from tests.app.conftest import Files
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def snn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A network of one layer, and few moves: a search of seconds."""
+    monkeypatch.setattr("spikeloom.gen.explore.moves", lambda *given: list(moves(*given))[:6])
+    network = random_network(np.random.default_rng(1), sizes=(16, 4), static=True, steps=3)
+    save_network(network, tmp_path / "one.snn")
+    return tmp_path / "one.snn"
+
+
+def test_json_and_file(run: Run, files: Files, snn: Path, tmp_path: Path) -> None:
+    options = ("--device", "lfe5u-25f", "--data", files.data, "--samples", 10, "--jobs", 1)
+    result = run("explore", "one.snn", *options, "-o", "fold.json", "--json")
+    assert result.exit_code == 0, result.output
+    value = json.loads(result.stdout)
+    assert value["format"] == "spikeloom-explore"
+    assert value["device"] == "lfe5u-25f"
+    assert value["samples"] == 10
+    assert {"cycles_mean", "lut", "ff", "bram", "fold"} <= set(value["front"][0])
+    assert value["chosen"] in value["front"]
+    assert value["us_mean"] == value["chosen"]["cycles_mean"] / 100
+    fold = json.loads((tmp_path / "fold.json").read_text())
+    assert fold == value["chosen"]["fold"]
+
+    checked = run("check", "one.snn", "--fold", "fold.json", "--data", files.data, "--samples", 10, "--json")
+    assert json.loads(checked.stdout)["cycles"]["mean"] == value["chosen"]["cycles_mean"]
+    again = run("explore", "one.snn", "--device", "lfe5u-25f", "--data", files.data, "--jobs", 1, "-o", "fold.json")
+    assert again.exit_code == 0, again.output  # its own file is replaced
+    assert "next: spikeloom build one.snn --fold fold.json" in again.stdout
+    (tmp_path / "mine.json").write_text('{"name": "mine"}')
+    refused = run("explore", "one.snn", "--device", "lfe5u-25f", "--data", files.data, "-o", "mine.json")
+    assert refused.exit_code == 2
+    assert "mine.json: exists already" in refused.stderr
+    assert (tmp_path / "mine.json").read_text() == '{"name": "mine"}'
+
+
+def test_table(run: Run, files: Files, snn: Path) -> None:
+    result = run("explore", "one.snn", "--device", "lfe5u-25f", "--data", files.data, "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    assert "chosen for latency" in result.stdout
+    assert "next: spikeloom build one.snn --fold auto --device lfe5u-25f" in result.stdout
+
+
+def test_build_with_fold_auto(run: Run, files: Files, snn: Path, tmp_path: Path) -> None:
+    result = run("build", "one.snn", "--fold", "auto", "--device", "lfe5u-25f", "-o", "auto", "--json")
+    assert result.exit_code == 0, result.output
+    assert "fold: " in result.stderr
+    assert "LUTs" in result.stderr
+    assert read_manifest(tmp_path / "auto").fold["name"] == "explored"
+    refused = run("build", "one.snn", "--fold", "auto", "-o", "b")
+    assert refused.exit_code == 2
+    assert "fold auto: name the device" in refused.stderr
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (("--device", "lfe5u-26f"), "did you mean"), (("--max-lut", 5), "no fold fits"),
+    (("--device", "xc7"), "has no limits"), (("--device", "xc7a35t"), "no resource model")])
+def test_bad_options(run: Run, files: Files, snn: Path, options: Any, message: str) -> None:
+    result = run("explore", "one.snn", "--data", files.data, "--jobs", 1, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
