@@ -33,9 +33,9 @@ _BLOCKS: dict[Family, tuple[tuple[int, int], ...]] = {
 }
 # A piece of LUT RAM: rows, bits, LUTs; and how many of them Yosys takes rather than a block RAM.
 LUT_RAM: dict[Family, tuple[int, int, int, int]] = {
-    "ecp5": (16, 4, 6, 31),
+    "ecp5": (16, 4, 6, 22),
     "xc7": (64, 3, 4, 5),
-    "gowin": (16, 4, 4, 31),
+    "gowin": (16, 4, 4, 22),
 }
 
 
