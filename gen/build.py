@@ -42,6 +42,7 @@ from .manifest import (
     sealed,
 )
 from .plan import Plan
+from .projects import project_files
 from .register_files import register_files
 from .testbench import testbench_files
 from .verilog import TOP, check_top, emit
@@ -93,6 +94,8 @@ lint.vlt        Verilator waivers, each with its reason
 interface.json  ports of {top}: name, direction, width, meaning
 manifest.json   network hash, fold, widths, memories, predicted cycles, versions; SHA-256 of every other file
 network.snn     the network
+*.core, *.f     FuseSoC core, list of the sources
+project_*.tcl   projects of Vivado, Quartus, Radiant, Diamond, Gowin EDA, with a clock (*.sdc): change the part
 
 In this folder:
 
@@ -154,7 +157,9 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         files |= {f"{bus.name}.v": bus.verilog, **register_files(bus.registers, bus.name)}
         files["lint.vlt"] += _BUS_WAIVERS.format(top=bus.name)
         files["README"] += _BUS_READ_ME.format(interface=interface, top=bus.name)
-    files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench)}
+    files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench),
+              **project_files(described, network.hash, [name for name in testbench if name.endswith(".hex")],
+                              "clk" if bus is None else bus.clock)}
 
     manifests = []
 

@@ -19,6 +19,7 @@ from spikeloom.gen.cycles import cycle_bounds
 from spikeloom.gen.fold import PRESETS, Fold, LayerFold, fold_from_dict
 from spikeloom.gen.manifest import read_build, read_manifest
 from spikeloom.gen.plan import Plan, make_plan
+from spikeloom.gen.projects import TOOLS
 from spikeloom.gen.verilog import EmittedVerilog, emit
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
@@ -57,10 +58,11 @@ def test_folder(plan: Plan, tmp_path: Path) -> None:
     assert progress[-1] == "files"
     names = {p.name for p in folder.iterdir()}
     assert {"snn_top.v", "lint.vlt", "interface.json", "manifest.json", "network.snn", "README", "DATASHEET.md",
-            "datasheet.html"} <= names
+            "datasheet.html", "snn_top.core", "snn_top.f", "snn_top.sdc"} <= names
+    assert {name for name in names if name.startswith("project_")} == {f"project_{tool}.tcl" for tool in TOOLS}
     vectors = {"testbench_beats.hex", "testbench_results.hex", "testbench_cycles.hex"}
     assert {name for name in names if name.endswith(".hex")} == set(manifest.memory_files) | vectors
-    assert len(names) == 12 + len(manifest.memory_files)
+    assert len(names) == 15 + len(TOOLS) + len(manifest.memory_files)
     assert "testbench.v" in names
     assert manifest == read_manifest(folder)
     assert load_network(folder / "network.snn").hash == plan.network.hash
