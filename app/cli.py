@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.table import Table
 
 import spikeloom
@@ -356,10 +357,21 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
     plan = _auto(net, device, bus_bits) if fold == "auto" else spikeloom.compile(net, fold, device, bus_bits)
     manifest = _write(plan, output, overwrite=force, top=top, interface=interface)
     value = manifest.to_json() | {"folder": str(output)}
+    chose = click.get_current_context().get_parameter_source("fold") is not ParameterSource.DEFAULT
     print_table(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
         ("Verilog", output / f"{manifest.outer_top}.v"), ("memory", f"{manifest.memory_bits:,} bits"),
+        *([] if chose or as_json else [("cycles, random samples", _against_fast(net, plan))]),
         ("network hash", net.hash[:16]), ("next", command_line("sim", output)),
     ])
+
+
+def _against_fast(net: Any, plan: Any) -> str:
+    """How slow a fold is that nobody chose."""
+    from spikeloom.gen.cycles import count_cycles
+    from spikeloom.gen.testbench import random_samples
+    samples = random_samples(net, 4, seed=1)
+    mine, fast = (count_cycles(each, samples).latency.mean() for each in (plan, spikeloom.compile(net, "fast")))
+    return f"{mine:,.0f}; --fold fast would take {fast:,.0f}, --fold auto --device ... what fits"
 
 
 def _auto(net: Any, device: str | None, bus_bits: int) -> Any:

@@ -135,7 +135,11 @@ def test_build(run: Run, files: Files, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "snn_top.v").is_file()
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     refused(run("build", files.snn, "-o", "out"), "out: exists already")
-    assert run("build", files.snn, "-o", "out", "--force").exit_code == 0
+    said = run("build", files.snn, "-o", "out", "--force")
+    assert said.exit_code == 0
+    assert "--fold fast would take" in " ".join(said.stdout.split())  # of a fold that nobody chose
+    assert "would take" not in run("build", files.snn, "--fold", "small", "-o", "out", "--force").stdout
+    assert run("build", files.snn, "-o", "out", "--force", "--json").exit_code == 0
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["fold"]["name"] == "balanced"
 
 
