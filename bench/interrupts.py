@@ -70,6 +70,8 @@ COMMANDS = {
     "demo": Command(("demo", "--network", "net.snn", *DATA, "--samples", "40", "--fold", "small", "-o", "demo"),
                     "demo"),
     "sim": Command(("sim", "built", *DATA, "--json")),
+    "explore": Command(("explore", "net.snn", *DATA, "--samples", "10", "--max-lut", "1500", "-o", "fold.json"),
+                       "fold.json"),
     "synth": Command(("synth", "built", "--device", "ice40-up5k", "--json")),
     "report": Command(("report", "built", *DATA, "--samples", "40", "-o", "report.html"), "report.html"),
     "train": Command(("train", *DATA, "--validation", "40", "--epochs", "4", "--hidden", "16", "--batch", "20",

@@ -8,9 +8,13 @@ small, and the search ends. The result does not depend on how many processes wor
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -40,6 +44,7 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 USABLE_LUTS = 0.8
 SAMPLES = 50
 _GRAIN = 1.08  # points of the front differ by as much in cycles or LUTs
+_WATCH_S = 0.5
 _AT_ONCE = 8  # points whose moves are tried together; not how many processes there are
 _LANES_TIMES_INPUTS = 8192  # adders of a layer, side by side: more has no device, and takes long to count
 
@@ -138,9 +143,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     task = _Task(network, target, np.asarray(samples), objective, bus_bits)
     front = _Front(target, limit)
     tried: set[Fold] = set()
-    with (ProcessPoolExecutor(count, initializer=_begin, initargs=(task,)) if count > 1 else nullcontext()) as pool:
-        if pool is None:
-            _begin(task)
+    with _workers(count, task) as pool:
         ahead: list[Fold] = [preset(network) for preset in PRESETS.values()]
         weight_bits = sum(weight_memory_bits(layer) for layer in make_plan(network, ahead[0]).layers)
         # Weights in external memory are slower, and worth a try only where block RAM is scarce.
@@ -163,6 +166,22 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     best = points[0] if objective == "area" else points[-1]
     return Exploration(objective=objective, device=target.name, front=tuple(points), chosen=best, tried=len(tried),
                        samples=len(task.samples))
+
+
+@contextmanager
+def _workers(count: int, task: _Task) -> Iterator[Executor | None]:
+    """Processes; None if this one is all. Whatever ends the search ends them."""
+    if count == 1:
+        _begin(task)
+        yield None
+        return
+    pool = ProcessPoolExecutor(count, initializer=_begin_apart, initargs=(task, os.getpid()))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _nothing_fits(network: Network, target: Device, limit: int, nearest: Point | None) -> str:
@@ -240,6 +259,21 @@ def _begin(task: _Task) -> None:
     global _task, _result
     _task, _result = task, golden.run(task.network, task.samples)
     _known.clear()
+
+
+def _begin_apart(task: _Task, parent: int) -> None:
+    """In a process of its own, which ends with the one that asked, however that ends."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    _begin(task)
 
 
 def _evaluated(pool: Executor | None, folds: list[Fold]) -> Iterable[Point | None]:

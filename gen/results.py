@@ -10,7 +10,7 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.json_text import parse_json
 from spikeloom.model.system.paths import shown
 from spikeloom.model.system.reading import MIB, read_bytes
-from spikeloom.model.system.writing import make_parents, write_file
+from spikeloom.model.system.writing import check_file, make_parents, write_file
 
 __all__ = ["RESULTS", "foreign_result", "keep_result"]
 
@@ -29,15 +29,13 @@ def keep_result(folder: Path, name: str, content: str | bytes) -> Path:
     """
     results = folder / RESULTS
     ours = _index(results)
-
-    def is_ours(path: Path) -> bool:
-        return _digest(path) == ours.get(path.name)
-
     data = content.encode() if isinstance(content, str) else content
     make_parents(results / name)
-    write_file(results / name, data, is_own=is_ours)
-    digests = {**ours, name: hashlib.sha256(data).hexdigest()}
-    write_file(results / _INDEX, json.dumps(digests, indent=1) + "\n", is_own=lambda path: _index(results) == ours)
+    check_file(results / name, lambda path: _digest(path) in ours.get(name, ()))
+    # The index knows the file before it is there, and the one before it: nothing is foreign if we are stopped between.
+    known = {**ours, name: [*ours.get(name, ())[-1:], hashlib.sha256(data).hexdigest()]}
+    write_file(results / _INDEX, json.dumps(known, indent=1) + "\n", is_own=lambda path: _index(results) == ours)
+    write_file(results / name, data, is_own=lambda path: _digest(path) in known[name])
     return results / name
 
 
@@ -48,19 +46,21 @@ def foreign_result(folder: Path) -> str | None:
         return f"{shown(results)}: is no folder" if results.exists() or results.is_symlink() else None
     ours = _index(results)
     for path in sorted(results.iterdir()):
-        if path.name != _INDEX and (path.is_symlink() or not path.is_file() or _digest(path) != ours.get(path.name)):
+        if path.name != _INDEX and (path.is_symlink() or not path.is_file()
+                                    or _digest(path) not in ours.get(path.name, ())):
             return f"{shown(path)}: is not a result as it was written"
     return None
 
 
-def _index(results: Path) -> dict[str, str]:
-    """Names and digests; empty if there is no index, or none of ours."""
+def _index(results: Path) -> dict[str, list[str]]:
+    """Names, with the digests that a file may have; empty if there is no index, or none of ours."""
     try:
         values = parse_json(read_bytes(results / _INDEX, MIB), _INDEX)
     except (OSError, SpikeloomError):
         return {}
     pairs = values.items() if isinstance(values, dict) else ()
-    return {name: digest for name, digest in pairs if isinstance(digest, str)}
+    return {name: digests for name, digests in pairs
+            if isinstance(digests, list) and all(isinstance(digest, str) for digest in digests)}
 
 
 def _digest(path: Path) -> str:
