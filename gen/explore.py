@@ -43,7 +43,10 @@ OBJECTIVES: tuple[str, ...] = get_args(Objective)
 # Of a device: a design that takes more LUTs is rarely placed, or slow.
 USABLE_LUTS = 0.8
 SAMPLES = 50
-_GRAIN = 1.08  # points of the front differ by as much in cycles or LUTs
+# Points of the front differ by some percent in cycles or LUTs: so much that there is room for so many at most.
+_POINTS = 40
+_GRAIN_LEAST, _GRAIN_MOST = 1.01, 1.08
+_BEYOND = 1.15  # folds with so many times the LUTs allowed are looked at, since others may lie behind them
 _WATCH_S = 0.5
 _AT_ONCE = 8  # points whose moves are tried together; not how many processes there are
 _LANES_TIMES_INPUTS = 8192  # adders of a layer, side by side: more has no device, and takes long to count
@@ -141,7 +144,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     count = cores() if jobs is None else whole(jobs, "jobs", 1, 1024)
     called(progress, "progress")
     task = _Task(network, target, np.asarray(samples), objective, bus_bits)
-    front = _Front(target, limit)
+    front: _Front | None = None
     tried: set[Fold] = set()
     with _workers(count, task) as pool:
         ahead: list[Fold] = [preset(network) for preset in PRESETS.values()]
@@ -153,15 +156,20 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         while ahead:
             fresh = [fold for fold in dict.fromkeys(ahead) if fold not in tried]
             tried.update(fresh)
+            points = []
             for point in _evaluated(pool, fresh):
-                if point is not None:
-                    front.offer(point)
+                points += [] if point is None else [point]
                 if progress is not None:
-                    progress(len(tried), len(front.points))
+                    progress(len(tried), 0 if front is None else len(front.points))
+            front = front or _Front(target, limit, min((point.lut for point in points), default=limit))
+            for point in points:
+                front.offer(point)
             ahead = [fold for point in front.unexpanded() for fold in moves(point.fold, network, buses)]
-    if not front.points:
+    assert front is not None
+    points = sorted((point for point in front.points.values() if point.lut <= limit),
+                    key=lambda point: (point.lut, point.cycles_mean))
+    if not points:
         raise SpikeloomError(_nothing_fits(network, target, limit, front.nearest))
-    points = sorted(front.points.values(), key=lambda point: (point.lut, point.cycles_mean))
     points = [p for k, p in enumerate(points) if all(q.cycles_mean > p.cycles_mean for q in points[:k])]
     best = points[0] if objective == "area" else points[-1]
     return Exploration(objective=objective, device=target.name, front=tuple(points), chosen=best, tried=len(tried),
@@ -195,22 +203,23 @@ def _nothing_fits(network: Network, target: Device, limit: int, nearest: Point |
 class _Front:
     """The best point in each cell of a grid over cycles and LUTs."""
 
-    def __init__(self, target: Device, limit: int) -> None:
-        self.target, self.limit = target, limit
+    def __init__(self, target: Device, limit: int, smallest: int) -> None:
+        self.limits = {**target.capacity(), "lut": int(_BEYOND * limit)}
+        self.allowed = limit
+        self.grain = min(_GRAIN_MOST, max(_GRAIN_LEAST, (limit / max(1, smallest)) ** (1 / _POINTS)))
         self.points: dict[tuple[int, int], Point] = {}
         self.nearest: Point | None = None
         self._expanded: set[Fold] = set()
 
     def offer(self, point: Point) -> None:
         """Take it, if nothing at the front is better, and remove what is worse."""
-        most = {**self.target.capacity(), "lut": self.limit}
-        if any(limit is not None and getattr(point, what) > limit for what, limit in most.items()):
-            if self.nearest is None or point.lut < self.nearest.lut:
-                self.nearest = point
+        if self.nearest is None or point.lut < self.nearest.lut:
+            self.nearest = point
+        if any(limit is not None and getattr(point, what) > limit for what, limit in self.limits.items()):
             return
         cell = self._cell(point)
         for other, held in self.points.items():
-            if other[0] <= cell[0] and other[1] <= cell[1] and (other != cell or not _better(point, held)):
+            if other[0] <= cell[0] and other[1] <= cell[1] and (other != cell or not self._better(point, held)):
                 return
         self.points = {other: held for other, held in self.points.items()
                        if not (cell[0] <= other[0] and cell[1] <= other[1])}
@@ -223,15 +232,15 @@ class _Front:
         self._expanded.update(point.fold for point in new)
         return new
 
-    @staticmethod
-    def _cell(point: Point) -> tuple[int, int]:
-        return (math.floor(math.log(max(1.0, point.cycles_mean), _GRAIN)),
-                math.floor(math.log(max(1, point.lut), _GRAIN)))
+    def _better(self, point: Point, held: Point) -> bool:
+        """Whether it takes the place of another of its cell: small gains are not worth trying all moves again."""
+        if (point.lut <= self.allowed) != (held.lut <= self.allowed):
+            return point.lut <= self.allowed
+        return point.cycles_mean * point.lut * math.sqrt(self.grain) < held.cycles_mean * held.lut
 
-
-def _better(point: Point, held: Point) -> bool:
-    """Whether it takes the place of another of its cell: small gains are not worth trying all moves again."""
-    return point.cycles_mean * point.lut * math.sqrt(_GRAIN) < held.cycles_mean * held.lut
+    def _cell(self, point: Point) -> tuple[int, int]:
+        return (math.floor(math.log(max(1.0, point.cycles_mean), self.grain)),
+                math.floor(math.log(max(1, point.lut), self.grain)))
 
 
 def _rank(point: Point) -> tuple[float, int, int, str]:
@@ -308,8 +317,11 @@ def moves(fold: Fold, network: Network, bus_bits: int | None) -> Iterator[Fold]:
         yield replace(fold, input_per_beat=per_beat)
     for index, (layer, own) in enumerate(zip(network.layers, fold.layers, strict=True)):
         channels = layer.shape[0]
-        changed: list[LayerFold] = [replace(own, lanes=lanes, neuron_units=min(own.neuron_units, lanes))
-                                    for lanes in _lanes(own.lanes, channels, len(layer.shape) == 3)]
+        # More lanes with as many units as before, or with units in proportion.
+        changed: list[LayerFold] = [replace(own, lanes=lanes, neuron_units=units)
+                                    for lanes in _lanes(own.lanes, channels, len(layer.shape) == 3)
+                                    for units in {min(own.neuron_units, lanes),
+                                                  max(1, min(lanes, channels) * own.neuron_units // own.lanes)}]
         changed += [replace(own, neuron_units=units) for units in _notches(own.neuron_units, min(own.lanes, channels))]
         changed.append(replace(own, pipelined=not own.pipelined))
         if own.external_bus_bits is None:

@@ -31,7 +31,8 @@ HOUSE = Path(__file__).parents[2]
 PAGES = (HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md")), HOUSE / "bench" / "README.md")
 # Minutes of compiling, placing or training each: `make test-all`.
 SLOW = ("train --hidden 128", "train --data my.npz -o", "train --hidden 400-400 -o", "train --hidden 15C5",
-        "synth build/fast", "report build/fast --data", "--waves", "build large.snn", "pnr build/128")
+        "synth build/fast", "report build/fast --data", "--waves", "build large.snn", "pnr build/128",
+        "explore ", "--fold auto")
 # Half an hour and more, for what bench/place_route.py does: their options are right, which is another test's.
 NOT_RUN = ("pnr build/fast",)
 
@@ -85,7 +86,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spikes = (rng.random((3, 20, 4)) < 0.4).astype(np.uint8)
     for name in ("spikes.npz", "d.npz"):
         np.savez(folder / name, images=spikes, labels=np.array([0, 1, 2]))
-    (folder / "my_fold.json").write_text(json.dumps({"layers": [{"lanes": 4}, {"lanes": 5}]}))
+    for name in ("my_fold.json", "fold.json"):
+        (folder / name).write_text(json.dumps({"layers": [{"lanes": 4}, {"lanes": 5}]}))
     save_network(network("large", 784, 700, 10, weight_bits=8), folder / "large.snn")
     for name, shipped, fold in (("fast", "fashion-mnist-400-400", "fast"), ("small", "fashion-mnist-400-400", "small"),
                                 ("128", "fashion-mnist-128", "small")):
