@@ -234,13 +234,12 @@ class _Front:
 
     def _better(self, point: Point, held: Point) -> bool:
         """Whether it takes the place of another of its cell: small gains are not worth trying all moves again."""
-        if (point.lut <= self.allowed) != (held.lut <= self.allowed):
-            return point.lut <= self.allowed
         return point.cycles_mean * point.lut * math.sqrt(self.grain) < held.cycles_mean * held.lut
 
     def _cell(self, point: Point) -> tuple[int, int]:
+        # A cell ends where the LUTs do that are allowed: what takes more must not stand for what does not.
         return (math.floor(math.log(max(1.0, point.cycles_mean), self.grain)),
-                math.floor(math.log(max(1, point.lut), self.grain)))
+                math.floor(math.log(max(1, point.lut) / (self.allowed + 1), self.grain)))
 
 
 def _rank(point: Point) -> tuple[float, int, int, str]:
