@@ -27,6 +27,8 @@ ARGUMENTS = {
     "export": ["small.snn", "-o", "new.nir"],
     "sim": ["build", "--data", "data.npz", "--samples", "1", "--stream"], "lint": ["build"],
     "report": ["build", "--data", "data.npz", "--samples", "2"], "synth": ["build", "--device", "ice40-up5k"],
+    "pnr": ["build", "--device", "ice40-up5k", "--data", "data.npz", "--samples", "2"],
+    "explore": ["small.snn", "--device", "lfe5u-25f", "--data", "data.npz", "--samples", "2", "--jobs", "1"],
     "demo": ["--network", "small.snn", "--data", "data.npz", "--samples", "1", "--fold", "small"],
     "train": ["--data", "data.npz", "--validation", "4", "--epochs", "1", "--hidden", "4", "-o", "run"],
 }
@@ -61,13 +63,14 @@ def here(files: Files, tmp_path: Path, run: Run) -> Path:
 
 
 @pytest.mark.parametrize("command", ARGUMENTS)
-def test_options(run: Run, here: Path, command: str) -> None:
+def test_options(run: Run, here: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeloom.gen.explore.moves", lambda *given: ())  # no search: the presets
     if command == "train":
         pytest.importorskip("torch")
     assert set(ARGUMENTS) == set(main.commands)
     users = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     for param in main.commands[command].params:
-        values = FEW if command in ("sim", "demo", "train") else HOSTILE
+        values = FEW if command in ("sim", "demo", "train", "pnr", "explore") else HOSTILE
         if isinstance(param, click.Option) and not param.is_flag:
             option = next(name for name in reversed(param.opts) if name.startswith("-"))
             for value in values:
