@@ -14,6 +14,7 @@ from results import save
 
 import spikeloom
 from spikeloom.gen.build import build
+from spikeloom.gen.bus_top import Interface
 from spikeloom.gen.cycles import count_cycles
 from spikeloom.gen.fold import load_fold
 from spikeloom.gen.place_route import PlaceRouteResult, place_and_route
@@ -22,10 +23,11 @@ from spikeloom.gen.plan import make_plan
 NETWORK = "fashion-mnist-128"
 SEEDS = (1, 2, 3)
 # Device, fold, interface, layers whose weights lie outside.
-RUNS = (("lfe5u-25f", "small", "stream", ()), ("lfe5u-25f", "balanced", "stream", ()),
-        ("lfe5u-25f", "balanced", "axi", ()), ("lfe5u-25f", "balanced", "wishbone", ()),
-        ("gw2ar-18", "small", "stream", ()), ("gw2ar-18", "balanced", "stream", ()),
-        ("ice40-hx8k", "small", "stream", (0,)), ("ice40-up5k", "small", "stream", (0,)))
+RUNS: tuple[tuple[str, str, Interface, tuple[int, ...]], ...] = (
+    ("lfe5u-25f", "small", "stream", ()), ("lfe5u-25f", "balanced", "stream", ()),
+    ("lfe5u-25f", "balanced", "axi", ()), ("lfe5u-25f", "balanced", "wishbone", ()),
+    ("gw2ar-18", "small", "stream", ()), ("gw2ar-18", "balanced", "stream", ()),
+    ("ice40-hx8k", "small", "stream", (0,)), ("ice40-up5k", "small", "stream", (0,)))
 
 
 def main() -> None:
@@ -40,7 +42,7 @@ def main() -> None:
         plan = make_plan(network, fold)
         cycles = float(count_cycles(plan, images).latency.mean())
         with tempfile.TemporaryDirectory() as folder:
-            build(plan, Path(folder) / "build", interface=interface)  # type: ignore[arg-type]
+            build(plan, Path(folder) / "build", interface=interface)
             result: PlaceRouteResult = place_and_route(Path(folder) / "build", device, seeds=SEEDS)
         clocks = [seed.fmax_mhz for seed in result.seeds]
         rows.append([device, f"{name}{', weights outside' if outside else ''}", interface, f"{result.lut:,}",

@@ -15,7 +15,6 @@ from spikeloom.gen.fold import load_fold
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.synth import count_cells, synthesize
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.cache import cache_dir
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +23,6 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("build") / "small"
     build(make_plan(network, load_fold("small", network)), folder)
     return folder
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    tools = cache_dir() / "tools"  # where Yosys is prepared: half a minute
-    tools.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "tools").symlink_to(tools)
-    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
