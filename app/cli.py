@@ -480,7 +480,7 @@ def synth(folder: Path, device: str, as_json: bool) -> None:
     \b
     Examples:
       spikeloom synth build/fast --device lfe5u-85f
-      spikeloom synth build/small --device ice40-up5k --json
+      spikeloom synth build/128 --device lfe5u-25f --json
     """
     with bar(f"Yosys for {device}") as advance:
         result = spikeloom.synthesize(folder, device, progress=lambda what: advance(1, what=f"Yosys {what}"[:60]))

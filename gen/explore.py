@@ -24,7 +24,7 @@ import numpy.typing as npt
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
-from spikeloom.model.system.arguments import an, called, choice, whole
+from spikeloom.model.system.arguments import an, array, called, choice, whole
 from spikeloom.model.system.processes import cores
 
 from .cycles import count_cycles, count_stream_cycles
@@ -132,7 +132,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     Raises
     ------
     SpikeloomError
-        If nothing fits; names what is too much.
+        If nothing fits (names what is too much), or the samples do not suit the network.
     """
     an(Network, network, "network")
     target = find_device(device)
@@ -143,7 +143,8 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     whole(bus_bits, "bus_bits", 32, 512)
     count = cores() if jobs is None else whole(jobs, "jobs", 1, 1024)
     called(progress, "progress")
-    task = _Task(network, target, np.asarray(samples), objective, bus_bits)
+    given = array(samples, "samples")
+    task = _Task(network, target, given, golden.run(network, given), objective)
     front: _Front | None = None
     tried: set[Fold] = set()
     with _workers(count, task) as pool:
@@ -254,18 +255,17 @@ class _Task:
     network: Network
     device: Device
     samples: npt.NDArray[Any]
+    result: golden.GoldenResult
     objective: str
-    bus_bits: int
 
 
 _task: _Task | None = None
-_result: golden.GoldenResult | None = None
 _known: dict[tuple[Any, str], Inventory] = {}
 
 
 def _begin(task: _Task) -> None:
-    global _task, _result
-    _task, _result = task, golden.run(task.network, task.samples)
+    global _task
+    _task = task
     _known.clear()
 
 
@@ -300,10 +300,10 @@ def _point(fold: Fold) -> Point | None:
         return None
     use: Estimate = estimate(inventory_of(plan, _known), task.device.family)
     if task.objective == "throughput":
-        ends = count_stream_cycles(plan, task.samples, result=_result)
+        ends = count_stream_cycles(plan, task.samples, result=task.result)
         cycles = float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
     else:
-        cycles = float(count_cycles(plan, task.samples, result=_result).latency.mean())
+        cycles = float(count_cycles(plan, task.samples, result=task.result).latency.mean())
     return Point(cycles_mean=cycles, fold=replace(fold, name="explored"), **asdict(use))
 
 

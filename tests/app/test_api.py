@@ -170,6 +170,8 @@ def verbs(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         "compile": {"network": files.network, "fold": "small", "device": None, "bus_bits": 64},
         "write": {"plan": spikeloom.compile(files.network, "small"), "folder": tmp_path / "b", "overwrite": True,
                   "interface": "axi", "progress": None},
+        "explore": {"network": files.network, "device": "lfe5u-25f", "samples": data.images[:4], "objective": "latency",
+                    "max_lut": None, "bus_bits": 64, "jobs": 1, "progress": None},
         "place_and_route": {"folder": files.build, "device": "ice40-up5k", "seeds": (1,), "target_mhz": None,
                             "jobs": 1, "progress": None},
         "simulate": {**simulated, "mode": "isolated", "input_gap": 0.0, "output_stall": 0.0, "output_hold_cycles": 0,
@@ -186,7 +188,8 @@ def verbs(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 
 
 @pytest.mark.parametrize("verb", [name for name in spikeloom.__all__ if name[0].islower()])
-def test_verbs(verbs: dict[str, dict[str, Any]], verb: str) -> None:
+def test_verbs(verbs: dict[str, dict[str, Any]], verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeloom.gen.explore.moves", lambda *given: ())  # no search: the presets
     if verb == "train":
         pytest.importorskip("torch")
     given, call = verbs[verb], getattr(spikeloom, verb)
