@@ -378,7 +378,8 @@ def _auto(net: Any, device: str | None, bus_bits: int) -> Any:
     """A plan of the fold with the fewest cycles that fits the device."""
     if device is None:
         raise SpikeloomError("fold auto: name the device that it is to fit by --device")
-    loaded = data_for(net, None, 50, labelled=False)
+    from spikeloom.gen.explore import SAMPLES
+    loaded = data_for(net, None, SAMPLES, labelled=False)
     with bar(f"folds for {device}") as advance:
         chosen = spikeloom.explore(net, device, loaded.images, bus_bits=bus_bits, progress=lambda tried, front: advance(
             done=tried, what=f"folds for {device}, {front} at the front")).chosen

@@ -25,13 +25,12 @@ def usage_rows(result: Any) -> list[tuple[str, str]]:
     """What a design takes of a device: rows of a table."""
     from spikeloom.gen.devices import find_device
     device = find_device(result.device)
-    units = {"lut": "LUTs", "ff": "flip-flops", "bram": device.bram_unit, "dsp": device.dsp_unit}
 
     def row(name: str) -> str:
         count, holds = getattr(result, name), device.capacity()[name]
         return f"{count:,}" if not holds else f"{count:,} of {holds:,} ({count / holds:.0%})"
 
-    return [(unit, row(name)) for name, unit in units.items()]
+    return [(unit, row(name)) for name, unit in device.units.items()]
 
 
 @click.command()

@@ -124,5 +124,3 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone"], signatu
                   clock=clock, reset=reset, reset_active="low" if interface == "axi" else "high",
                   ports=[port for port in ports if port["name"] not in ("aclk", "aresetn")],
                   registers=inner.registers)
-
-

@@ -56,6 +56,11 @@ class Device:
         return {"ecp5": "MULT18X18D", "ice40": "SB_MAC16", "gowin": "MULT18X18", "xc7": "DSP48E1"}[self.family]
 
     @property
+    def units(self) -> dict[str, str]:
+        """What ``lut``, ``ff``, ``bram`` and ``dsp`` count."""
+        return {"lut": "LUTs", "ff": "flip-flops", "bram": self.bram_unit, "dsp": self.dsp_unit}
+
+    @property
     def synth_command(self) -> str:
         """Yosys's synthesis command."""
         if self.family == "ecp5":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.paths import shown
+
 from .manifest import BuiltFiles
 from .synth import Shell
 
@@ -19,8 +22,20 @@ def pin_shell(built: BuiltFiles) -> Shell:
 
     Whatever the paths from register to register inside the build are, they stay; a LUT and a flip-flop an output and a
     flip-flop an input are added.
+
+    Raises
+    ------
+    SpikeloomError
+        If ``interface.json`` is not one that was built.
     """
-    interface = json.loads(built.text("interface.json"))
+    try:
+        return _shell(built, json.loads(built.text("interface.json")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SpikeloomError(f"{shown(built.path / 'interface.json')}: does not say what ports there are ({error!r}): "
+                             "build again") from error
+
+
+def _shell(built: BuiltFiles, interface: dict[str, Any]) -> Shell:
     clock, reset = ".clk(clk)", ".rst(rst)"
     if built.manifest.bus is not None:
         interface = interface["bus"]

@@ -28,6 +28,8 @@ def keep_result(folder: Path, name: str, content: str | bytes) -> Path:
         If there is a file of that name that is not ours, or nothing can be written there.
     """
     results = folder / RESULTS
+    if results.is_symlink():
+        raise SpikeloomError(f"{shown(results)}: is a link, not a folder of the build: it is left as it is")
     ours = _index(results)
     data = content.encode() if isinstance(content, str) else content
     make_parents(results / name)

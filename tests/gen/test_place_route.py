@@ -169,5 +169,11 @@ def test_results_belong_to_a_build_and_nothing_else_does(built, tmp_path):
     with pytest.raises(SpikeloomError, match=r"pnr_y\.json"):
         keep_result(folder, "pnr_y.json", "3")
     (folder / "results" / "pnr_y.json").unlink()
+    (folder / "results").rename(tmp_path / "elsewhere")
+    (folder / "results").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SpikeloomError, match="is a link"):
+        keep_result(folder, "pnr_z.json", "3")
+    (folder / "results").unlink()
+    (tmp_path / "elsewhere").rename(folder / "results")
     build(plan, folder, overwrite=True)
     assert not (folder / "results").exists()
