@@ -37,7 +37,7 @@ lint: .venv/test
 	touch $@
 
 .venv/test: .venv/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[test,train,pnr]'
+	$(PIP) --editable '.[test,train,pnr,board]'
 	touch $@ .venv/base
 
 clean:

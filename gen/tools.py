@@ -44,12 +44,15 @@ class Tool:
     package : str
         Its package on PyPI.
     function : str
-        What to call in the package's module (the package's name with ``_``) with the arguments.
+        What to call in the package's module (the package's name with ``_``): ``run_...`` with the arguments, anything
+        else as a program's main function.
     program : str or None
         Name of the same program where users have their own, which then is run instead; None: always ours, so that
         its results can be compared.
     purpose, extra : str
         What it is needed for, and what to install.
+    writes_log : bool
+        It takes ``-l`` for that; otherwise what it says is the log.
     """
 
     package: str
@@ -57,6 +60,7 @@ class Tool:
     purpose: str
     extra: str
     program: str | None = None
+    writes_log: bool = True
 
     @property
     def _own(self) -> str | None:
@@ -72,6 +76,8 @@ class Tool:
         """
         own = self._own
         if own is not None:
+            if not self.writes_log:  # a small one, which knows no version
+                return own
             status, said = run([own, "--version"], limit_s=_VERSION_LIMIT_S)
             line = next((line.strip() for line in said.splitlines() if line.strip()), "")
             if status or not line:
@@ -84,7 +90,7 @@ class Tool:
             raise SpikeloomError(f"{self.purpose} needs {self.package}: pip install {self.extra}") from None
 
     def run(self, arguments: Sequence[str], log: Path, read_line: Callable[[str], None] | None = None) -> None:
-        """Run it (it takes ``-l``) in a process of its own, in the folder of its log.
+        """Run it in a process of its own, in the folder of its log.
 
         From WebAssembly it sees ``/tmp`` as a private folder: give it names relative to the log's folder only.
 
@@ -102,10 +108,16 @@ class Tool:
         """
         own = self._own
         module = self.package.replace("-", "_")
-        code = f"import sys, {module}; sys.exit({module}.{self.function}(sys.argv[1:]))"
+        *path, function = f"{module}.{self.function}".split(".")
+        call = f"{function}(sys.argv[1:])" if self.function.startswith("run_") else f"{function}()"
+        code = f"import sys\nfrom {'.'.join(path)} import {function}\nsys.exit({call})"
         command = [own] if own is not None else [sys.executable, "-c", code]
-        status, said = run([*command, "-l", log.name, *arguments], folder=log.parent,
-                           environment=tool_environment(log.parent), read_line=read_line)
+        if self.writes_log:
+            command += ["-l", log.name]
+        status, said = run([*command, *arguments], folder=log.parent, environment=tool_environment(log.parent),
+                           read_line=read_line)
+        if not self.writes_log:
+            log.write_text(said, encoding="utf-8")
         if status:
             check_space(log.parent.parent)
             text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else said

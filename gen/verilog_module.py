@@ -30,6 +30,13 @@ _KEYWORDS = """
     tranif1 tri tri0 tri1 triand trior trireg unsigned use vectored wait wand weak0 weak1 while wire wor xnor xor
     bit byte const do enum export final import int interface logic longint modport new null package packed priority
     program property ref return shortint static string struct super this type typedef union unique var virtual void
+    accept_on alias always_comb always_ff always_latch assert assume before bind bins binsof break chandle checker class
+    clocking constraint context continue cover covergroup coverpoint cross dist endchecker endclass endclocking endgroup
+    endinterface endpackage endprogram endproperty endsequence eventually expect extends extern first_match foreach
+    forkjoin global iff ignore_bins illegal_bins implements implies inside interconnect intersect join_any join_none let
+    local matches nettype nexttime protected pure rand randc randcase randsequence reject_on restrict s_always
+    s_eventually s_nexttime s_until s_until_with sequence soft solve strong sync_accept_on sync_reject_on tagged
+    throughout timeprecision timeunit unique0 until until_with untyped wait_order weak wildcard with within
 """
 
 def legal_name(name: str) -> str:

@@ -8,16 +8,12 @@ from amaranth.hdl import ClockDomain, ClockSignal, Module, ResetSignal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .packet_core import PacketCore
+from .byte_beats import beat_bytes
+from .flat_ports import connect_flat, flat_ports
+from .packet_core import PacketCore, connect_weights, weight_ports
 from .register_bus import AxiLite, Wishbone, axi_lite, wishbone
-from .weight_fetch import axi4_read
 
-__all__ = ["BusTop", "byte_bits"]
-
-
-def byte_bits(bits: int) -> int:
-    """Whole bytes for so many bits."""
-    return -(-bits // 8) * 8
+__all__ = ["BusTop"]
 
 
 class BusTop(wiring.Component):
@@ -47,16 +43,14 @@ class BusTop(wiring.Component):
         self.kind = kind
         address_bits = inner.registers.address_bits
         self.registers = axi_lite(address_bits) if kind == "axi" else wishbone(address_bits)
-        self.readers = {table.layer: axi4_read(table.address_bits, table.bus_bits) for table in inner.config.tables}
         super().__init__({
             **({"aclk": In(1), "aresetn": In(1)} if kind == "axi" else {}),
-            "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tdata": In(byte_bits(inner.config.gate.bits)),
-            "s_axis_tlast": In(1),
-            "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tdata": Out(byte_bits(inner.config.result_bits)),
-            "m_axis_tlast": Out(1), "m_axis_tuser": Out(1),
-            **_flat(self._prefix, self.registers, flipped=True),
-            **{name: member for layer, reader in self.readers.items()
-               for name, member in _flat(f"m_axi_{layer}", reader, flipped=False).items()},
+            "s_axis_tvalid": In(1), "s_axis_tready": Out(1), "s_axis_tlast": In(1),
+            "s_axis_tdata": In(8 * beat_bytes(inner.config.gate.bits)),
+            "m_axis_tvalid": Out(1), "m_axis_tready": In(1), "m_axis_tlast": Out(1), "m_axis_tuser": Out(1),
+            "m_axis_tdata": Out(8 * beat_bytes(inner.config.result_bits)),
+            **flat_ports(self._prefix, self.registers.flip()),
+            **weight_ports(inner),
             "irq": Out(1),
         })
 
@@ -72,10 +66,10 @@ class BusTop(wiring.Component):
             m.domains += ClockDomain("sync")
             m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
             m.submodules.bridge = bridge = AxiLite(address_bits)
-            self._connect(m, self._prefix, self.registers, bridge.axi, master=False)
+            connect_flat(m, self, self._prefix, bridge.axi)
         else:
             m.submodules.bridge = bridge = Wishbone(address_bits)
-            self._connect(m, self._prefix, self.registers, bridge.wb, master=False)
+            connect_flat(m, self, self._prefix, bridge.wb)
         wiring.connect(m, bridge.bus, inner.bus)
         m.d.comb += [
             inner.i.valid.eq(self.s_axis_tvalid), self.s_axis_tready.eq(inner.i.ready),
@@ -84,16 +78,5 @@ class BusTop(wiring.Component):
             self.m_axis_tdata.eq(inner.o.payload.data), self.m_axis_tlast.eq(inner.o.payload.last),
             self.m_axis_tuser.eq(inner.o.payload.error), self.irq.eq(inner.irq),
         ]
-        for layer, reader in self.readers.items():
-            self._connect(m, f"m_axi_{layer}", reader, getattr(inner, f"axi_{layer}"), master=True)
+        connect_weights(m, self, inner)
         return m
-
-    def _connect(self, m: Module, prefix: str, signature: wiring.Signature, port: Any, *, master: bool) -> None:
-        for name, member in signature.members.items():
-            mine, inside = getattr(self, f"{prefix}_{name}"), getattr(port, name)
-            m.d.comb += mine.eq(inside) if (member.flow == Out) == master else inside.eq(mine)
-
-
-def _flat(prefix: str, signature: wiring.Signature, *, flipped: bool) -> dict[str, Any]:
-    """Members with the names that tools know."""
-    return {f"{prefix}_{name}": member.flip() if flipped else member for name, member in signature.members.items()}

@@ -12,13 +12,13 @@ from amaranth.lib.wiring import In, Out
 from .beat import index_shape
 from .control import ControlConfig, base_registers, control_registers
 from .fifo import Queue
+from .flat_ports import connect_flat, flat_ports
 from .packet_gate import PacketGate, PacketGateConfig, packet_layout
 from .registers import WORD_BITS, RegisterFile, register_bus
 from .weight_fetch import axi4_read
 
-__all__ = ["PacketCore", "PacketCoreConfig", "Table", "result_packet_layout"]
+__all__ = ["PacketCore", "PacketCoreConfig", "Table", "connect_weights", "result_packet_layout", "weight_ports"]
 
-RESULTS_UNDER_WAY = 16  # packets that have come in completely, and whose results have not been taken
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class PacketCoreConfig:
     gives_class : bool
         The result is the index of a class.
     tables : tuple of Table
+    results_under_way : int
+        Packets that have come in completely, and whose results have not been taken, at most.
     """
 
     gate: PacketGateConfig
@@ -53,6 +55,7 @@ class PacketCoreConfig:
     network_hash: str
     gives_class: bool
     tables: tuple[Table, ...] = ()
+    results_under_way: int = 16
 
     @property
     def control(self) -> ControlConfig:
@@ -71,9 +74,9 @@ class PacketCore(wiring.Component):
 
     The accelerator gets runs of the right length whatever comes (:class:`.PacketGate`). The last beat of a result waits
     until its packet has come in completely, and says whether that was malformed, or a memory answered with an error.
-    Up to 16 packets are in between.
 
-    Latency: what the accelerator has, and no cycle more. Memory: 16 x 33 bits of LUT RAM, and the registers.
+    Latency: what the accelerator has, and no cycle more. Memory: ``33 * results_under_way`` bits of LUT RAM, and the
+    registers.
 
     A soft reset resets all of it but the registers. With external weights it first ends the packet under way and waits
     for all results, which are thrown away: a transfer that has begun cannot be taken back.
@@ -90,6 +93,8 @@ class PacketCore(wiring.Component):
     o : Out(stream of result_packet_layout)
     bus : In(register_bus)
     irq : Out(1)
+    clears : Out(1), a soft reset begins
+    class_index : Out, of the last result, if there is one
     axi_<layer> : Out(axi4_read), for external weights
     """
 
@@ -100,7 +105,8 @@ class PacketCore(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(packet_layout(config.gate.bits))),
             "o": Out(stream.Signature(result_packet_layout(config.result_bits))),
-            "bus": In(register_bus(self.registers.address_bits)), "irq": Out(1),
+            "bus": In(register_bus(self.registers.address_bits)), "irq": Out(1), "clears": Out(1),
+            **({"class_index": Out(config.result_bits)} if config.gives_class else {}),
             **{f"axi_{table.layer}": Out(axi4_read(table.address_bits, table.bus_bits)) for table in config.tables},
         })
 
@@ -113,7 +119,7 @@ class PacketCore(wiring.Component):
         m.submodules.core = DomainRenamer("run")(core)
         m.submodules.gate = gate = DomainRenamer("run")(PacketGate(cfg.gate))
         ended_layout = data.StructLayout({"error": 1, "start": WORD_BITS})
-        m.submodules.ended = ended = DomainRenamer("run")(Queue(ended_layout, RESULTS_UNDER_WAY))
+        m.submodules.ended = ended = DomainRenamer("run")(Queue(ended_layout, cfg.results_under_way))
         m.submodules.registers = file = RegisterFile(self.registers)
         wiring.connect(m, wiring.flipped(self.bus), file.bus)
 
@@ -174,6 +180,9 @@ class PacketCore(wiring.Component):
             self.irq.eq((file.events__done__is & file.interrupt_enable__done)
                         | (file.events__error__is & file.interrupt_enable__error)),
         ]
+        m.d.comb += self.clears.eq(file.control__soft_reset)
+        if cfg.gives_class:
+            m.d.comb += self.class_index.eq(file.result__class_index)
         if not cfg.tables:
             m.d.comb += reset.eq(file.control__soft_reset)
             return m
@@ -188,3 +197,16 @@ class PacketCore(wiring.Component):
             names = base_registers(index, table.address_bits).values()
             m.d.comb += getattr(core, f"base_{table.layer}").eq(Cat(getattr(file, f"{name}__value") for name in names))
         return m
+
+
+def weight_ports(core: PacketCore) -> dict[str, Any]:
+    """Members of a top around ``core``: ``m_axi_<layer>_*``, Out, for external weights."""
+    return {name: member for table in core.config.tables
+            for name, member in flat_ports(f"m_axi_{table.layer}",
+                                           axi4_read(table.address_bits, table.bus_bits)).items()}
+
+
+def connect_weights(m: Module, top: wiring.Component, core: PacketCore) -> None:
+    """Connect these members."""
+    for table in core.config.tables:
+        connect_flat(m, top, f"m_axi_{table.layer}", getattr(core, f"axi_{table.layer}"))

@@ -188,7 +188,23 @@ def scratch_folder() -> Iterator[Path]:
 @contextmanager
 def _claimed(parent: Path, *, folder: bool) -> Iterator[tuple[Path, int]]:
     _clear(parent)
-    part = parent / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
+    while True:
+        part = parent / f"{_PREFIX}{secrets.token_hex(4)}{_SUFFIX}"
+        try:
+            descriptor = _locked_part(part, folder)
+            break
+        except FileNotFoundError:
+            if not parent.is_dir():
+                raise
+    try:
+        yield part, descriptor
+    finally:
+        _remove(part)
+        os.close(descriptor)
+
+
+def _locked_part(part: Path, folder: bool) -> int:
+    """Descriptor of what is new; raises :class:`FileNotFoundError` if somebody cleared it before it was locked."""
     if folder:
         part.mkdir(mode=0o700)
         descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
@@ -196,11 +212,12 @@ def _claimed(parent: Path, *, folder: bool) -> Iterator[tuple[Path, int]]:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.stat(part)  # somebody may have cleared it before it was locked
-        yield part, descriptor
-    finally:
-        _remove(part)
+        os.stat(part)
+    except BaseException:
         os.close(descriptor)
+        _remove(part)
+        raise
+    return descriptor
 
 
 def _clear(parent: Path) -> None:

@@ -31,6 +31,7 @@ class Files:
     snn: Path
     data: Path
     build: Path
+    board: Path
     samples: int
     accuracy: float
 
@@ -47,8 +48,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     labels[0] = 3  # all four classes
     np.savez(folder / "data.npz", images=images, labels=labels)
     save_network(network, folder / "small.snn")
-    build(make_plan(network, PRESETS["balanced"](network)), folder / "build")
-    return Files(network, folder / "small.snn", folder / "data.npz", folder / "build", 20,
+    plan = make_plan(network, PRESETS["balanced"](network))
+    build(plan, folder / "build")
+    build(plan, folder / "board", interface="uart")
+    return Files(network, folder / "small.snn", folder / "data.npz", folder / "build", folder / "board", 20,
                  float((classes == labels).mean()))
 
 

@@ -32,9 +32,9 @@ PAGES = (HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md")), HOUSE / "b
 # Minutes of compiling, placing or training each: `make test-all`.
 SLOW = ("train --hidden 128", "train --data my.npz -o", "train --hidden 400-400 -o", "train --hidden 15C5",
         "synth build/fast", "report build/fast --data", "--waves", "build large.snn", "pnr build/128",
-        "explore ", "--fold auto")
-# Half an hour and more, for what bench/place_route.py does: their options are right, which is another test's.
-NOT_RUN = ("pnr build/fast",)
+        "explore ", "--fold auto", "pnr build/board")
+# Half an hour and more, for what bench/place_route.py does; a board: their options are right, which is another test's.
+NOT_RUN = ("pnr build/fast", "--port")
 
 
 def in_pages() -> Iterator[str]:
@@ -92,6 +92,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, shipped, fold in (("fast", "fashion-mnist-400-400", "fast"), ("small", "fashion-mnist-400-400", "small"),
                                 ("128", "fashion-mnist-128", "small")):
         spikeloom.write(spikeloom.compile(spikeloom.load(shipped), fold), folder / "build" / name)
+    board = spikeloom.compile(spikeloom.load("fashion-mnist-128"), "small")
+    spikeloom.write(board, folder / "build" / "board", interface="uart")
     for run in ("a", "b", "float"):
         place = folder / "runs" / run
         place.mkdir(parents=True)

@@ -28,6 +28,7 @@ ARGUMENTS = {
     "sim": ["build", "--data", "data.npz", "--samples", "1", "--stream"], "lint": ["build"],
     "report": ["build", "--data", "data.npz", "--samples", "2"], "synth": ["build", "--device", "ice40-up5k"],
     "pnr": ["build", "--device", "ice40-up5k", "--data", "data.npz", "--samples", "2"],
+    "run": ["board", "--simulate", "--data", "data.npz", "--samples", "2"],
     "explore": ["small.snn", "--device", "lfe5u-25f", "--data", "data.npz", "--samples", "2", "--jobs", "1"],
     "demo": ["--network", "small.snn", "--data", "data.npz", "--samples", "1", "--fold", "small"],
     "train": ["--data", "data.npz", "--validation", "4", "--epochs", "1", "--hidden", "4", "-o", "run"],
@@ -58,6 +59,7 @@ def here(files: Files, tmp_path: Path, run: Run) -> Path:
     shutil.copy(files.snn, tmp_path / "small.snn")
     shutil.copy(files.data, tmp_path / "data.npz")
     shutil.copytree(files.build, tmp_path / "build")
+    shutil.copytree(files.board, tmp_path / "board")
     write(tmp_path / "model.nir", *chain(lif=LIF))
     return tmp_path
 
@@ -70,7 +72,7 @@ def test_options(run: Run, here: Path, command: str, monkeypatch: pytest.MonkeyP
     assert set(ARGUMENTS) == set(main.commands)
     users = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     for param in main.commands[command].params:
-        values = FEW if command in ("sim", "demo", "train", "pnr", "explore") else HOSTILE
+        values = FEW if command in ("sim", "demo", "train", "pnr", "explore", "run") else HOSTILE
         if isinstance(param, click.Option) and not param.is_flag:
             option = next(name for name in reversed(param.opts) if name.startswith("-"))
             for value in values:

@@ -17,7 +17,7 @@ from spikeloom.cosim.build_folder import BuildFolder
 from spikeloom.cosim.runner import compile_program, run_program
 from spikeloom.cosim.verilator import lint
 from spikeloom.gen.build import build
-from spikeloom.gen.bus_top import Interface, packet_core
+from spikeloom.gen.bus_top import Interface, packet_config
 from spikeloom.gen.cycles import count_cycles
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.manifest import read_build, read_manifest
@@ -27,6 +27,7 @@ from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, Readout
 from spikeloom.model.samples import NO_STEP, run_lengths
+from spikeloom.rtl.control import control_registers
 
 
 @dataclass
@@ -116,8 +117,8 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     results = expected_results(plan, golden.run(network, samples))
     each = len(results) // count
     expected = [{"data": results[k * each:(k + 1) * each], "error": error} for k, error in enumerate(errors)]
-    core = packet_core(plan, plan.accelerator())
-    config, registers = core.config, core.registers.registers
+    config = packet_config(plan)
+    registers = control_registers(config.control)
     tables = [{"layer": table.layer, "base": 0x4000 * (k + 1), "low": f"weights{k}_base_low",
                "contents": (folder / table.file).read_bytes().hex()} for k, table in enumerate(plan.tables)]
     bus = read_manifest(folder).bus
@@ -126,8 +127,8 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     case = {
         "interface": bus.interface,
         "seed": seed, "stall": stall, "isolated": isolated, "disturbs": disturbs, "packets": packets, "tables": tables,
-        "registers": {r.name: r.offset for r in registers},
-        "unknown": 4 * len(registers) if 4 * len(registers) < core.registers.bytes else None,
+        "registers": {r.name: r.offset for r in registers.registers},
+        "unknown": unknown if (unknown := 4 * len(registers.registers)) < registers.bytes else None,
         "beat_bytes": -(-config.gate.bits // 8), "result_bytes": -(-config.result_bits // 8), "first": expected[0],
         "soft_resets": 8, "reset_within": 300, "busy": busy}
     path = folder.parent / "case.json"

@@ -11,7 +11,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from support.simulation import memory_bits, simulate
 
-from spikeloom.rtl.packet_core import RESULTS_UNDER_WAY, PacketCore, PacketCoreConfig
+from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig
 from spikeloom.rtl.packet_gate import PacketGate, PacketGateConfig
 
 PATIENCE_CYCLES = 20_000
@@ -127,12 +127,13 @@ class _Core(wiring.Component):
         return m
 
 
-def test_results_under_way() -> None:
+@pytest.mark.parametrize("under_way", [2, 16])
+def test_results_under_way(under_way: int) -> None:
     """So many packets come in while no result leaves; the last beat of the next one waits."""
     inner = _Core()
     core = PacketCore(PacketCoreConfig(gate=PacketGateConfig(bits=BITS, beats=2), result_bits=3, result_beats=1,
-                                       network_hash="0" * 64, gives_class=True), inner)
-    assert memory_bits(PacketCore(core.config, _Core())) == RESULTS_UNDER_WAY * 33
+                                       network_hash="0" * 64, gives_class=True, results_under_way=under_way), inner)
+    assert memory_bits(PacketCore(core.config, _Core())) == under_way * 33
 
     async def bench(ctx: Any) -> None:
         ctx.set(core.i.valid, 1)
@@ -142,7 +143,7 @@ def test_results_under_way() -> None:
             taken += ctx.get(core.i.ready)
             await ctx.tick()
             if cycle > 100:
-                assert taken == 2 * RESULTS_UNDER_WAY + 1
+                assert taken == 2 * under_way + 1
         ctx.set(inner.gives, 1)
         ctx.set(core.o.ready, 1)
         await ctx.tick()

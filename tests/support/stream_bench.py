@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import ResetInserter, Signal, Value
+from amaranth.hdl import ClockDomain, Module, ResetInserter, Signal, Value
 from amaranth.sim import Simulator
 
 __all__ = ["Transfer", "run_streams"]
@@ -69,7 +69,10 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
                     record.clear()
             until_reset -= 1
 
-    sim = Simulator(ResetInserter(reset)(dut))
+    m = Module()
+    m.domains.sync = ClockDomain("sync")  # for what has no register of its own, too
+    m.submodules.dut = ResetInserter(reset)(dut)
+    sim = Simulator(m)
     sim.add_clock(1e-6)
     sim.add_testbench(bench)
     for other in background:

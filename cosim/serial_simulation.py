@@ -1,0 +1,79 @@
+"""A board on a simulated serial line: the Verilog from its pins on, under Verilator, behind a pseudo-terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from importlib import resources
+
+from spikeloom.gen.manifest import SerialDescription
+from spikeloom.gen.rendering import rendered
+from spikeloom.model.system.processes import Children, Stopped
+from spikeloom.model.system.writing import scratch_folder
+
+from .build_folder import BuildFolder
+from .runner import Progress, SimulationError, compile_program, run_program
+
+__all__ = ["simulated_line"]
+
+_TOP = "serial_testbench"
+_START_LIMIT_S = 60
+_POLL_S = 0.02
+
+
+@contextmanager
+def simulated_line(build: BuildFolder, serial: SerialDescription, progress: Progress | None = None) -> Iterator[str]:
+    """Name of the port, as long as the context lasts.
+
+    Parameters
+    ----------
+    build : BuildFolder
+        With ``interface="uart"``.
+    serial : SerialDescription
+        Of its manifest.
+    progress : callable, optional
+        Told ``(stage, done, total)`` while something is compiled.
+
+    Raises
+    ------
+    SpikeloomError
+        If there is no usable Verilator or compiler, or no pseudo-terminal.
+    """
+    program = compile_program(_sources(build, serial), _TOP, progress=progress)
+    with scratch_folder() as scratch, ThreadPoolExecutor(1) as pool, Children() as children:
+        for name, contents in build.memories.items():
+            (scratch / name).write_bytes(contents)
+        for table in build.external:
+            (scratch / f"{table.layer}_table.hex").write_text(table.hex())
+        running = pool.submit(run_program, program, "spikeloom.cosim.bench", scratch, children=children)
+        until = time.monotonic() + _START_LIMIT_S
+        while not (scratch / "port.txt").exists():
+            if running.done():
+                running.result()
+                raise SimulationError("the simulation ended before there was a port")
+            if time.monotonic() > until:
+                raise SimulationError(f"the simulation opened no port within {_START_LIMIT_S} s")
+            time.sleep(_POLL_S)
+        try:
+            yield (scratch / "port.txt").read_text().strip()
+        finally:
+            children.end()
+            with suppress(Stopped):
+                running.result()
+
+
+def _sources(build: BuildFolder, serial: SerialDescription) -> dict[str, str]:
+    harness = resources.files("spikeloom.cosim").joinpath("harness")
+    ports = json.loads(build.interface)["bus"]["ports"]
+    files = {**build.sources, **build.bus_sources}
+    if build.external:
+        files["axi_memory.sv"] = harness.joinpath("axi_memory.sv").read_text(encoding="utf-8")
+    bench = rendered("spikeloom.cosim", f"harness/{_TOP}.sv.j2", {
+        "top": build.manifest.outer_top, "bit_cycles": serial.bit_cycles, "external": build.external,
+        "unread": [port["name"] for port in ports if port["direction"] == "out" and port["name"] != "tx"
+                   and not port["name"].startswith("m_axi_")]})
+    return {**files, f"{_TOP}.sv": bench,
+            "pseudo_terminal.cpp": harness.joinpath("pseudo_terminal.cpp").read_text(encoding="utf-8")}

@@ -1,0 +1,73 @@
+"""An accelerator on a serial line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .packet_core import PacketCore, connect_weights, weight_ports
+from .serial_link import SerialLink, SerialLinkConfig
+from .uart import UartReceiver, UartTransmitter
+
+__all__ = ["SerialConfig", "SerialTop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SerialConfig:
+    """Of a serial line.
+
+    Parameters
+    ----------
+    bit_cycles : int
+        Clock cycles a bit.
+    buffer_bytes : int
+        A power of two.
+    """
+
+    bit_cycles: int
+    buffer_bytes: int
+
+
+class SerialTop(wiring.Component):
+    """Frames (:mod:`.frames`) over a UART. Latency: that of :class:`.PacketCore`, and the line's.
+
+    Members
+    -------
+    rx : In(1), tx : Out(1)
+    class_index : Out, of the last result, if there is one
+    irq : Out(1)
+    m_axi_<layer>_* : Out(axi4_read), for external weights
+    """
+
+    def __init__(self, inner: PacketCore, config: SerialConfig) -> None:
+        self.inner = inner
+        self.config = config
+        shape = inner.config
+        self.link = SerialLinkConfig(beat_bits=shape.gate.bits, result_bits=shape.result_bits,
+                                     address_bits=inner.registers.address_bits, buffer_bytes=config.buffer_bytes)
+        super().__init__({
+            "rx": In(1, init=1), "tx": Out(1, init=1), "irq": Out(1),
+            **({"class_index": Out(shape.result_bits)} if shape.gives_class else {}),
+            **weight_ports(inner)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.packets = inner = self.inner
+        m.submodules.receiver = receiver = UartReceiver(self.config.bit_cycles)
+        m.submodules.transmitter = transmitter = UartTransmitter(self.config.bit_cycles)
+        m.submodules.link = link = SerialLink(self.link)
+        wiring.connect(m, receiver.o, link.i)
+        wiring.connect(m, link.o, transmitter.i)
+        wiring.connect(m, link.packets, inner.i)
+        wiring.connect(m, inner.o, link.results)
+        wiring.connect(m, link.bus, inner.bus)
+        m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx), link.clear.eq(inner.clears),
+                     self.irq.eq(inner.irq)]
+        if self.inner.config.gives_class:
+            m.d.comb += self.class_index.eq(inner.class_index)
+        connect_weights(m, self, inner)
+        return m

@@ -1,0 +1,303 @@
+"""Boards on a serial line: the real host program against the whole design, from its pins on, under Verilator."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import serial
+from support.networks import random_network
+
+from spikeloom.cosim.build_folder import BuildFolder
+from spikeloom.cosim.serial_frames import FrameReader, encoded
+from spikeloom.cosim.serial_host import Host, LineError
+from spikeloom.cosim.serial_run import run_on_line
+from spikeloom.cosim.serial_simulation import simulated_line
+from spikeloom.cosim.verilator import lint
+from spikeloom.gen.build import build
+from spikeloom.gen.bus_top import Serial, packet_config
+from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.manifest import SerialDescription
+from spikeloom.gen.plan import Plan, make_plan, plan_of
+from spikeloom.gen.stimulus import packets_of
+from spikeloom.gen.testbench import expected_results, random_samples
+from spikeloom.model import golden
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Readout
+from spikeloom.rtl.control import control_registers
+from spikeloom.rtl.frames import Kind
+
+LINE = Serial(clock_hz=8_000_000, baud=1_000_000)
+KINDS = ["static", "windows", "raster", "marked", "early exit", "long"]
+
+
+def plan_of_kind(kind: str) -> Plan:
+    rng = np.random.default_rng(21)
+    layers = (LayerFold(lanes=4, inputs_per_cycle=1), LayerFold(lanes=3))
+    if kind == "static":
+        network = random_network(rng, sizes=(12, 9, 5), static=True, steps=4)
+        return make_plan(network, Fold(layers=layers, input_per_beat=5))
+    if kind == "long":  # a sample is more than the buffer holds
+        network = random_network(rng, sizes=(400, 6, 5), static=False, steps=90)
+        return make_plan(network, Fold(layers=layers, input_per_beat=4, window_steps=3))
+    network = random_network(rng, sizes=(12, 9, 5), static=False, steps=6)
+    windows: dict[str, Any] = {"input_per_beat": 3, "window_steps": 2}
+    if kind == "raster":
+        network = replace(network, readout=Readout(kind="raster"))
+    if kind == "marked":
+        network, windows = replace(network, length="marked", readout=Readout.count()), {"input_per_beat": 7}
+    if kind == "early exit":
+        network = replace(network, readout=Readout(kind="first_spike", early_exit=True))
+        windows = {"input_per_beat": 3, "window_steps": 1}
+    return make_plan(network, Fold(layers=layers, **windows))
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("serial") / "build"
+    build(plan_of_kind("static"), folder, interface="uart", serial=LINE)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_answers_are_right(kind: str, tmp_path: Path) -> None:
+    plan = plan_of_kind(kind)
+    manifest = build(plan, tmp_path / "build", interface="uart", serial=LINE)
+    lint(tmp_path / "build")
+    samples = random_samples(plan.network, 25 if kind != "long" else 3, 7)
+    told: list[tuple[str, int, int]] = []
+    result = run_on_line(tmp_path / "build", samples, progress=lambda *what: told.append(what))
+    assert (result.samples, result.wrong, result.first_wrong) == (len(samples), 0, None)
+    assert (result.refused, result.garbled, result.restarts) == (0, 0, 0)
+    assert result.simulated
+    assert told[-1] == ("run", len(samples), len(samples))
+    assert manifest.bus is not None
+    assert manifest.bus.serial is not None
+    packet = max(map(len, packets_of(plan.network, plan.channels[0], plan.window_steps, samples)))
+    assert (packet > manifest.bus.serial.buffer_bytes) == (kind == "long")
+    assert result.line_per_s <= 1e5 / packet * 4
+    assert result.core_per_s == pytest.approx(8e6 / result.cycles_mean)
+
+
+class FaultyLine:
+    """Loses and changes some of the bytes that pass, both ways."""
+
+    def __init__(self, line: Any, rng: random.Random, chance: float) -> None:
+        self.line, self.rng, self.chance = line, rng, chance
+        self.faults = 0
+        self.timeout: float | None = None
+
+    @property
+    def in_waiting(self) -> int:
+        return int(self.line.in_waiting)
+
+    def _garbled(self, data: bytes) -> bytes:
+        out = bytearray()
+        for byte in data:
+            draw = self.rng.random()
+            if draw < self.chance:
+                self.faults += 1
+                if draw < self.chance / 2:
+                    continue
+                byte ^= 1 << self.rng.randrange(8)
+            out.append(byte)
+        return bytes(out)
+
+    def read(self, size: int = 1) -> bytes:
+        self.line.timeout = self.timeout
+        return self._garbled(self.line.read(size))
+
+    def write(self, data: bytes) -> int | None:
+        return int(self.line.write(self._garbled(data)) or 0)
+
+
+def host_of(folder: Path, line: Any, patience_s: float) -> tuple[Host, BuildFolder, Plan]:
+    built = BuildFolder.load(folder)
+    plan = plan_of(built.manifest, built.network)
+    registers = control_registers(packet_config(plan).control)
+    return Host(line, registers, serial_of(built).buffer_bytes, patience_s=patience_s), built, plan
+
+
+def serial_of(built: BuildFolder) -> SerialDescription:
+    assert built.manifest.bus is not None
+    assert built.manifest.bus.serial is not None
+    return built.manifest.bus.serial
+
+
+def test_a_bad_line_makes_no_wrong_answer(static: Path) -> None:
+    """Every kind of loss is noticed and repaired; what was under way when a host died is forgotten by the next one."""
+    seed = 3
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    built = BuildFolder.load(static)
+    with simulated_line(built, serial_of(built)) as port, serial.Serial(port, timeout=1) as line:
+        faulty = FaultyLine(line, rng, 0.004)
+        host, built, plan = host_of(static, faulty, 0.4)
+        samples = random_samples(plan.network, 120, 8)
+        packets = packets_of(plan.network, plan.channels[0], plan.window_steps, samples)
+        line.write(encoded(Kind.LAST, b"\0", packets[0])[:5])  # and then the host before us died
+        got = [result.beats[0] for result in host.run(packets)]
+        assert got == expected_results(plan, golden.run(built.network, samples))
+        assert faulty.faults > 5
+        assert host.refused + host.garbled > 0
+        assert host.restarts > 0
+        assert host.read("malformed") == 0
+
+
+def test_reset_in_the_middle(static: Path) -> None:
+    """A second host resets what a first one left under way, and gets its own results."""
+    built = BuildFolder.load(static)
+    with simulated_line(built, serial_of(built)) as port, serial.Serial(port, timeout=1) as line:
+        host, built, plan = host_of(static, line, 20.0)
+        samples = random_samples(plan.network, 12, 9)
+        packets = packets_of(plan.network, plan.channels[0], plan.window_steps, samples)
+        next(host.run(packets))  # more were sent, and their results come
+        again, _, _ = host_of(static, line, 20.0)
+        got = [result.beats[0] for result in again.run(packets)]
+        assert got == expected_results(plan, golden.run(built.network, samples))
+
+
+def test_another_network_answers(static: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(22)
+    other = make_plan(random_network(rng, sizes=(12, 9, 5), static=True, steps=4),
+                      Fold(layers=(LayerFold(), LayerFold())))
+    build(other, tmp_path / "other", interface="uart", serial=LINE)
+    built = BuildFolder.load(static)
+    with (simulated_line(built, serial_of(built)) as port,
+          pytest.raises(LineError, match=f"for another network than .*other: its hash is {built.network.hash[:32]}")):
+        run_on_line(tmp_path / "other", random_samples(other.network, 2, 1), port=port)
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, str]]:
+    """A port, and what is behind it."""
+    master, slave = pty.openpty()
+    yield master, os.ttyname(slave)
+    os.close(slave)
+    with suppress(OSError):
+        os.close(master)
+
+
+def samples_of(folder: Path) -> Any:
+    return random_samples(BuildFolder.load(folder).network, 2, 1)
+
+
+def test_a_silent_port(static: Path, terminal: tuple[int, str]) -> None:
+    with pytest.raises(LineError, match=f"port {terminal[1]}: reading register identity: no answer in 4 x 1"):
+        run_on_line(static, samples_of(static), port=terminal[1])
+
+
+def test_nonsense(static: Path, terminal: tuple[int, str]) -> None:
+    master, port = terminal
+    rng = random.Random(1)
+    ends = threading.Event()
+
+    def babble() -> None:
+        while not ends.wait(0.01):
+            os.write(master, rng.randbytes(40))
+
+    thread = threading.Thread(target=babble)
+    thread.start()
+    try:
+        with pytest.raises(LineError, match="reading register identity: no answer"):
+            run_on_line(static, samples_of(static), port=port)
+    finally:
+        ends.set()
+        thread.join()
+
+
+def test_something_else_answers(static: Path, terminal: tuple[int, str]) -> None:
+    """Its frames are right, and it is not ours."""
+    master, port = terminal
+    reader = FrameReader()
+
+    def answer() -> None:
+        answered = 0
+        while answered < 6:  # identity, version, four words of the hash
+            for _, values in reader.feed(os.read(master, 100)):
+                os.write(master, encoded(Kind.VALUE, values[:2], b"RISC"))
+                answered += 1
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    with pytest.raises(LineError, match="no accelerator of spikeloom: its identity is 0x43534952"):
+        run_on_line(static, samples_of(static), port=port)
+    thread.join(5)
+
+
+def test_unplugged(static: Path, terminal: tuple[int, str]) -> None:
+    master, port = terminal
+
+    def unplug() -> None:
+        time.sleep(0.3)
+        os.close(master)
+
+    thread = threading.Thread(target=unplug)
+    thread.start()
+    with pytest.raises(LineError, match=f"port {port}: (went away|reading register identity)"):
+        run_on_line(static, samples_of(static), port=port)
+    thread.join()
+
+
+@pytest.mark.parametrize(("port", "why"), [
+    ("/dev/nothing", "cannot be opened with 1,000,000 baud: .*No such file"), ("/dev/null", "cannot be opened"),
+    ("/", "cannot be opened"), ("", "cannot be opened"), ("loop\0", "cannot be opened")])
+def test_ports_that_are_none(port: str, why: str, static: Path) -> None:
+    with pytest.raises(SpikeloomError, match=why):
+        run_on_line(static, samples_of(static), port=port)
+
+
+def test_a_busy_port(static: Path, terminal: tuple[int, str]) -> None:
+    with (serial.Serial(terminal[1], exclusive=True),
+          pytest.raises(LineError, match=r"cannot be opened .*[Ll]ock")):
+        run_on_line(static, samples_of(static), port=terminal[1])
+
+
+def test_a_build_without_a_line(tmp_path: Path) -> None:
+    plan = plan_of_kind("static")
+    build(plan, tmp_path / "build")
+    with pytest.raises(SpikeloomError, match="has no serial line: build it with --interface uart"):
+        run_on_line(tmp_path / "build", random_samples(plan.network, 1, 1))
+
+
+def test_wrong_answers_are_found(tmp_path: Path) -> None:
+    """A design with another network's weights says the right hash, and is found out by its answers."""
+    plan = plan_of_kind("static")
+    build(plan, tmp_path / "build", interface="uart", serial=LINE)
+    built = BuildFolder.load(tmp_path / "build")
+    changed = {name: b"".join(line[::-1] + b"\n" for line in content.split()) for name, content
+               in built.memories.items()}
+    damaged = replace(built, memories=changed)
+    from spikeloom.cosim import serial_run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serial_run.BuildFolder, "load", lambda folder: damaged)
+        result = run_on_line(tmp_path / "build", random_samples(plan.network, 40, 2), np.zeros(40, np.int64))
+    assert result.wrong > 0
+    assert result.first_wrong is not None
+    assert not result.ok
+    assert result.accuracy is not None
+
+
+@pytest.mark.parametrize(("clock_hz", "baud", "why"), [
+    (25_000_000, 9_000_000, "baud must be in"), (1_000_000, 115_200, "9 cycles of 1,000,000 Hz are 3.5% less"),
+    (100, 10, "clock_hz must be"), (25_000_000, 100, "baud must be")])
+def test_lines_that_no_clock_makes(clock_hz: int, baud: int, why: str) -> None:
+    with pytest.raises(SpikeloomError, match=why):
+        Serial(clock_hz=clock_hz, baud=baud)
+
+
+def test_a_line_is_for_uarts(tmp_path: Path) -> None:
+    with pytest.raises(SpikeloomError, match="serial must be None with interface 'axi'"):
+        build(plan_of_kind("static"), tmp_path / "build", interface="axi", serial=LINE)
+
+
