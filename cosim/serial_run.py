@@ -210,7 +210,8 @@ def _opened(port: str, serial: SerialDescription) -> Iterator[Line]:
     try:
         line = Serial(port, serial.baud, timeout=_PATIENCE_S, exclusive=True)
     except Exception as error:  # pyserial passes on whatever the system's calls raise
-        raise LineError(f"port {short(port)}: cannot be opened with {serial.baud:,} baud: {error}") from error
+        raise LineError(f"port {short(port)}: cannot be opened with {serial.baud:,} baud: {str(error)[:300]}"
+                        ) from error
     try:
         with line:
             line.reset_input_buffer()
