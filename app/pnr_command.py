@@ -67,11 +67,13 @@ def pnr(folder: Path, device: str | None, board: str | None, seeds: int, clock_m
       spikeloom pnr build/fast --device lfe5u-85f --seeds 3 --clock-mhz 80 --json
       spikeloom pnr build/board --board ulx3s-25f
     """
-    from spikeloom.gen.cycles import count_cycles
+    from spikeloom.gen.cycles import MEMORY, count_cycles
+    from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import read_build
     from spikeloom.gen.place_route import DoesNotFitError
     from spikeloom.gen.plan import plan_of
     from spikeloom.gen.results import keep_result
+    from spikeloom.rtl.weight_ram import LATENCY_CYCLES
     if board is not None and (device is not None or clock_mhz is not None):
         raise SpikeloomError("pnr: --device and --clock-mhz must not be given with --board: the board has the device, "
                              "and the build the clock (build --clock-mhz)")
@@ -86,7 +88,9 @@ def pnr(folder: Path, device: str | None, board: str | None, seeds: int, clock_m
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     loaded = data_for(plan.network, data, samples, labelled=False)
-    cycles_mean = float(count_cycles(plan, loaded.images).latency.mean())
+    bus = built.manifest.bus
+    memory = MEMORY if bus is None or bus.serial is None else MemoryTiming(latency_cycles=LATENCY_CYCLES)
+    cycles_mean = float(count_cycles(plan, loaded.images, memory).latency.mean())
     files = {}
     met: bool | None
     bits = result.bitstream

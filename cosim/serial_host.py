@@ -11,6 +11,7 @@ from typing import Protocol
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.rtl.frames import ADDRESS_BYTES, NUMBERS, RESULT_NUMBERS, Kind, Reason
 from spikeloom.rtl.registers import RegisterMap
+from spikeloom.rtl.weight_loader import HEAD_BYTES, WORD_NUMBER_BYTES
 
 from .serial_frames import FrameReader, encoded
 
@@ -176,7 +177,7 @@ class Host:
         failures = 0
         while done < len(packets):
             try:
-                for result in self._run(packets[done:], under_way):
+                for result in self._exchange(self._pieces(packets[done:]), len(packets) - done, under_way):
                     yield result
                     done, failures = done + 1, 0
             except LineError as error:
@@ -185,17 +186,42 @@ class Host:
                     raise LineError(f"sample {done}: {error}") from error
                 self.restarts += 1
 
-    def _run(self, packets: Sequence[bytes], under_way: int) -> Iterator[Result]:
-        """From a restart on: pieces and results are numbered from 0."""
+    def load(self, table: int, words: bytes, word_bytes: int) -> None:
+        """Fill a weight RAM.
+
+        Parameters
+        ----------
+        table : int
+            Its index.
+        words : bytes
+            Of ``word_bytes`` each, least significant byte first.
+
+        Raises
+        ------
+        LineError
+            As :meth:`run`.
+        """
+        for failures in range(1, _TRIES + 1):
+            try:
+                for _ in self._exchange(self._weights(table, words, word_bytes), 0, 1):
+                    pass
+                return
+            except LineError as error:
+                if failures == _TRIES:
+                    raise LineError(f"weights of table {table}: {error}") from error
+                self.restarts += 1
+
+    def _exchange(self, pieces: Iterator[_Piece], results: int, under_way: int) -> Iterator[Result]:
+        """From a restart on, since pieces and results are numbered from 0 then. Ends with the last result; where there
+        is to be none, when all pieces have been taken."""
         self.restart()
-        pieces = self._pieces(packets)
         waiting: deque[_Piece] = deque()  # those that were sent and have not left the accelerator's buffer
         again: deque[_Piece] = deque()    # those that must be sent once more
         upcoming = next(pieces, None)
         begun: dict[int, float] = {}
         done = 0
         until = time.monotonic() + self.patience_s
-        while done < len(packets):
+        while done < results or (not results and (upcoming or again or waiting)):
             piece = again[0] if again else upcoming
             room = self.buffer_bytes - sum(piece.size for piece in waiting)
             if piece is not None and piece.size <= room and piece.sample < done + under_way:
@@ -221,8 +247,7 @@ class Host:
                 done += 1
                 until = time.monotonic() + self.patience_s  # the caller may have taken its time
             elif kind == Kind.TAKEN and values:
-                left = [piece for piece in waiting if _ahead(values[0], piece.number)]
-                waiting = deque(left)
+                waiting = deque(piece for piece in waiting if _ahead(values[0], piece.number))
             elif kind == Kind.REFUSED and len(values) == 2:
                 self.refused += 1
                 expected = self._after_refusals(values[1])
@@ -239,6 +264,14 @@ class Host:
                 kept.append(got)
         self._frames.extend(kept)
         return expected
+
+    def _weights(self, table: int, words: bytes, word_bytes: int) -> Iterator[_Piece]:
+        most = max(word_bytes, (self.buffer_bytes // 2 - HEAD_BYTES) // word_bytes * word_bytes)
+        for nth, start in enumerate(range(0, len(words), most)):
+            head = bytes([table]) + (start // word_bytes).to_bytes(WORD_NUMBER_BYTES, "little")
+            part = head + words[start:start + most]
+            number = nth % NUMBERS
+            yield _Piece(number, 0, encoded(Kind.WEIGHTS, bytes([number]), part), len(part))
 
     def _pieces(self, packets: Sequence[bytes]) -> Iterator[_Piece]:
         number = 0

@@ -22,7 +22,7 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.arguments import an, called, short
 from spikeloom.model.system.paths import shown
 from spikeloom.rtl.byte_beats import beat_bytes
-from spikeloom.rtl.control import base_registers, control_registers
+from spikeloom.rtl.control import control_registers
 
 from .build_folder import BuildFolder
 from .serial_host import Host, Line, LineError
@@ -139,8 +139,8 @@ def _run(build: BuildFolder, plan: Plan, serial: SerialDescription, line: Line, 
     host = Host(line, control_registers(config.control), serial.buffer_bytes, patience_s=patience_s)
     _check_there(host, build, port)
     for index, table in enumerate(build.external):
-        for low, name in base_registers(index, table.address_bits).items():
-            host.write(name, table.base >> low & 0xFFFFFFFF)
+        tell("weights", index, len(build.external))
+        host.load(index, table.contents, table.bus_bits // 8)
     each, size = len(expected) // len(packets), beat_bytes(config.result_bits)
     wrong: list[int] = []
     answers, cycles, seconds = [], [], []

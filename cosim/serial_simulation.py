@@ -46,8 +46,6 @@ def simulated_line(build: BuildFolder, serial: SerialDescription, progress: Prog
     with scratch_folder() as scratch, ThreadPoolExecutor(1) as pool, Children() as children:
         for name, contents in build.memories.items():
             (scratch / name).write_bytes(contents)
-        for table in build.external:
-            (scratch / f"{table.layer}_table.hex").write_text(table.hex())
         running = pool.submit(run_program, program, "spikeloom.cosim.bench", scratch, children=children)
         until = time.monotonic() + _START_LIMIT_S
         while not (scratch / "port.txt").exists():
@@ -69,11 +67,8 @@ def _sources(build: BuildFolder, serial: SerialDescription) -> dict[str, str]:
     harness = resources.files("spikeloom.cosim").joinpath("harness")
     ports = json.loads(build.interface)["bus"]["ports"]
     files = {**build.sources, **build.bus_sources}
-    if build.external:
-        files["axi_memory.sv"] = harness.joinpath("axi_memory.sv").read_text(encoding="utf-8")
     bench = rendered("spikeloom.cosim", f"harness/{_TOP}.sv.j2", {
-        "top": build.manifest.outer_top, "bit_cycles": serial.bit_cycles, "external": build.external,
-        "unread": [port["name"] for port in ports if port["direction"] == "out" and port["name"] != "tx"
-                   and not port["name"].startswith("m_axi_")]})
+        "top": build.manifest.outer_top, "bit_cycles": serial.bit_cycles,
+        "unread": [port["name"] for port in ports if port["direction"] == "out" and port["name"] != "tx"]})
     return {**files, f"{_TOP}.sv": bench,
             "pseudo_terminal.cpp": harness.joinpath("pseudo_terminal.cpp").read_text(encoding="utf-8")}

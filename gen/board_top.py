@@ -60,17 +60,13 @@ def board_top(built: BuiltFiles, board: Board) -> BoardTop:
     Raises
     ------
     SpikeloomError
-        If the build has no serial line or needs a memory, or the board's PLL cannot make its clock.
+        If the build has no serial line, or the board's PLL cannot make its clock.
     """
     manifest = built.manifest
     bus = manifest.bus
     if bus is None or bus.serial is None:
         raise SpikeloomError(f"{shown(built.path)}: has no serial line, which is how a board is reached: build it with "
                              "--interface uart")
-    if manifest.external:
-        raise SpikeloomError(f"{shown(built.path)}: keeps weights in external memory, and no memory of a board is "
-                             f"connected yet: build it with on-chip weights ({board.device.name} has "
-                             f"{board.device.bram} {board.device.bram_unit})")
     pins = board.pins()
     clock_mhz = bus.serial.clock_hz / 1e6
     pll, text = None, ""

@@ -166,7 +166,8 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"],
     if interface == "uart":
         assert serial is not None
         buffer_bytes = _buffer_bytes(inner.config.gate)
-        component = SerialTop(inner, SerialConfig(bit_cycles=serial.bit_cycles, buffer_bytes=buffer_bytes))
+        component = SerialTop(inner, SerialConfig(bit_cycles=serial.bit_cycles, buffer_bytes=buffer_bytes),
+                              tuple(table.config for table in plan.tables))
     else:
         component = BusTopComponent(inner, interface)
     text = emit_component(component, name, around={top: bare.outputs})

@@ -13,9 +13,6 @@ __all__ = ["rendered"]
 
 def rendered(package: str, file: str, values: Mapping[str, Any]) -> str:
     """A template of a package (``spikeloom.gen``, ...), filled in; a value that is missing is an error."""
-    def text(name: str) -> str:
-        return resources.files(package).joinpath(name).read_text(encoding="utf-8")
-
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True, loader=jinja2.FunctionLoader(text))
-    return environment.get_template(file).render(values)
+                                     keep_trailing_newline=True)
+    return environment.from_string(resources.files(package).joinpath(file).read_text(encoding="utf-8")).render(values)

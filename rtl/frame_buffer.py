@@ -13,14 +13,15 @@ __all__ = ["FrameBuffer", "buffered_byte"]
 
 
 def buffered_byte() -> data.StructLayout:
-    """A byte; whether it is its frame's last, and its packet's, which may be of several frames."""
-    return data.StructLayout({"data": 8, "ends_frame": 1, "ends_packet": 1})
+    """A byte; whether it is its frame's last, and its packet's, which may be of several frames; whether the frame
+    holds weights."""
+    return data.StructLayout({"data": 8, "ends_frame": 1, "ends_packet": 1, "weights": 1})
 
 
 class FrameBuffer(wiring.Component):
     """A queue of bytes that come out when their frame is committed, or never.
 
-    Latency 2 cycles after ``commit``, throughput a byte a cycle, ``10 * depth`` bits of block RAM.
+    Latency 2 cycles after ``commit``, throughput a byte a cycle, ``11 * depth`` bits of block RAM.
 
     Parameters
     ----------

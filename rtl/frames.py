@@ -10,6 +10,8 @@ READ      address (2 bytes)                                      answered by ``V
 WRITE     address (2), data (4)                                  answered by ``WRITTEN``
 PART      number (1), bytes                                      a piece of a sample's packet, not its last
 LAST      number (1), bytes                                      the last piece
+WEIGHTS   number (1), table (1), word (3), words                 words of a weight RAM, from that one on; they are
+                                                                 counted, wait and are taken as pieces are
 ========  =====================================================  ==================================================
 
 Pieces are numbered from 0 on, modulo 256, after a reset or a soft reset; another number than the next is refused.
@@ -45,6 +47,7 @@ class Kind(IntEnum):
     WRITE = 0x02
     PART = 0x03
     LAST = 0x04
+    WEIGHTS = 0x05
     VALUE = 0x81
     WRITTEN = 0x82
     TAKEN = 0x83

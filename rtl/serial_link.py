@@ -38,12 +38,15 @@ class SerialLinkConfig:
         Of the registers.
     buffer_bytes : int
         A power of two.
+    word_bytes : tuple of int
+        Of the words of each weight RAM.
     """
 
     beat_bits: int
     result_bits: int
     address_bits: int
     buffer_bytes: int
+    word_bytes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for field, least in (("beat_bits", 1), ("result_bits", 1), ("address_bits", 2), ("buffer_bytes", 2)):
@@ -56,8 +59,8 @@ class SerialLinkConfig:
 class CommandReader(wiring.Component):
     """What the frames of a host ask for.
 
-    1. Data of a piece with the right number go to ``pieces`` as they come; at its end it is committed if its checksum
-       was right and there was room for it, else dropped.
+    1. Data of a piece, or of weights, with the right number go to ``pieces`` as they come; at its end it is committed
+       if its checksum was right and there was room for it, else dropped.
     2. A read or write of a register is done in the cycle after its frame's end, and answered by ``answered``.
     3. Whatever is not done is refused, with the first of these reasons that holds: the checksum is wrong; the frame has
        no known kind or not its length; there is no such register; not the right number; no room.
@@ -75,7 +78,8 @@ class CommandReader(wiring.Component):
     clear : In(1), numbers begin anew
     """
 
-    def __init__(self, address_bits: int) -> None:
+    def __init__(self, address_bits: int, *, takes_weights: bool) -> None:
+        self.takes_weights = takes_weights
         super().__init__({
             "i": In(checked_byte()), "pieces": Out(stream.Signature(buffered_byte())),
             "commit": Out(1), "drop": Out(1), "bus": Out(register_bus(address_bits)),
@@ -93,7 +97,8 @@ class CommandReader(wiring.Component):
         good_q = Signal()
         right_q = Signal()  # the piece has the number that is expected
         full_q = Signal()
-        piece = (kind_q == Kind.PART) | (kind_q == Kind.LAST)
+        weights = (kind_q == Kind.WEIGHTS) if self.takes_weights else Const(0, 1)
+        piece = (kind_q == Kind.PART) | (kind_q == Kind.LAST) | weights
         byte = self.i.payload
         m.d.sync += [ends_q.eq(self.i.valid & byte.last), good_q.eq(byte.good), length_q.eq(index_q + 1)]
         with m.If(self.i.valid):
@@ -107,6 +112,7 @@ class CommandReader(wiring.Component):
             self.pieces.valid.eq(self.i.valid & piece & right_q & ~full_q & (index_q >= DATA_FROM)),
             self.pieces.payload.data.eq(byte.data), self.pieces.payload.ends_frame.eq(byte.last),
             self.pieces.payload.ends_packet.eq(byte.last & (kind_q == Kind.LAST)),
+            self.pieces.payload.weights.eq(weights),
         ]
         with m.If(self.pieces.valid & ~self.pieces.ready):
             m.d.sync += full_q.eq(1)
@@ -201,7 +207,7 @@ class SerialLink(wiring.Component):
     """Frames (:mod:`.frames`) on a line of bytes, packets and registers on the other side.
 
     A sample's packet goes on piece by piece, each when all of it has come with the right checksum: what the line
-    garbles never reaches the accelerator. Memory: ``10 * buffer_bytes`` bits of block RAM.
+    garbles never reaches the accelerator. Memory: ``11 * buffer_bytes`` bits of block RAM.
 
     Parameters
     ----------
@@ -214,6 +220,7 @@ class SerialLink(wiring.Component):
     packets : Out(stream of packet_layout)
     results : In(stream of result_packet_layout)
     bus : Out(register_bus)
+    weights : Out(byte_packet), for a :class:`.WeightLoader`, if there are weight RAMs
     clear : In(1), a soft reset: pieces that wait are forgotten, their numbers begin anew, and a result that is under
         way ends as a bad one
     """
@@ -224,14 +231,15 @@ class SerialLink(wiring.Component):
             "i": In(received_byte()), "o": Out(stream.Signature(8)),
             "packets": Out(stream.Signature(packet_layout(config.beat_bits))),
             "results": In(stream.Signature(result_packet_layout(config.result_bits))),
-            "bus": Out(register_bus(config.address_bits)), "clear": In(1)})
+            "bus": Out(register_bus(config.address_bits)), "clear": In(1),
+            **({"weights": Out(byte_packet())} if config.word_bytes else {})})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
         m.submodules.slip = slip = SlipDecoder()
         m.submodules.checker = checker = ChecksumChecker()
-        m.submodules.reader = reader = CommandReader(cfg.address_bits)
+        m.submodules.reader = reader = CommandReader(cfg.address_bits, takes_weights=bool(cfg.word_bytes))
         m.submodules.buffer = buffer = FrameBuffer(cfg.buffer_bytes)
         m.submodules.beats = beats = BytesToBeats(cfg.beat_bits)
         m.submodules.replies = replies = Replies()
@@ -250,6 +258,12 @@ class SerialLink(wiring.Component):
             leaves.eq(buffer.o.valid & buffer.o.ready & buffer.o.payload.ends_frame),
             replies.taken.eq(leaves), replies.leaves.eq(leaves_q),
         ]
+        if cfg.word_bytes:
+            m.d.comb += [self.weights.payload.data.eq(buffer.o.payload.data),
+                         self.weights.payload.last.eq(buffer.o.payload.ends_frame)]
+            with m.If(buffer.o.payload.weights):
+                m.d.comb += [beats.i.valid.eq(0), self.weights.valid.eq(buffer.o.valid),
+                             buffer.o.ready.eq(self.weights.ready)]
         m.d.comb += [part.clear.eq(self.clear) for part in (reader, beats, replies)] + [buffer.flush.eq(self.clear)]
         for name in ("answered", "refused", "kind", "address", "value", "reason", "expected"):
             m.d.comb += getattr(replies, name).eq(getattr(reader, name))

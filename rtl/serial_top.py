@@ -9,9 +9,12 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .packet_core import PacketCore, connect_weights, weight_ports
+from .packet_core import PacketCore
 from .serial_link import SerialLink, SerialLinkConfig
 from .uart import UartReceiver, UartTransmitter
+from .weight_fetch import WeightFetchConfig
+from .weight_loader import WeightLoader
+from .weight_ram import WeightRam
 
 __all__ = ["SerialConfig", "SerialTop"]
 
@@ -35,24 +38,34 @@ class SerialConfig:
 class SerialTop(wiring.Component):
     """Frames (:mod:`.frames`) over a UART. Latency: that of :class:`.PacketCore`, and the line's.
 
+    External weights are in RAMs here (:class:`.WeightRam`), which the host fills before it sends samples.
+
+    Parameters
+    ----------
+    inner : PacketCore
+    config : SerialConfig
+    tables : tuple of WeightFetchConfig
+        Of the external weights.
+
     Members
     -------
     rx : In(1), tx : Out(1)
     class_index : Out, of the last result, if there is one
     irq : Out(1)
-    m_axi_<layer>_* : Out(axi4_read), for external weights
     """
 
-    def __init__(self, inner: PacketCore, config: SerialConfig) -> None:
+    def __init__(self, inner: PacketCore, config: SerialConfig, tables: tuple[WeightFetchConfig, ...] = ()) -> None:
         self.inner = inner
         self.config = config
+        self.tables = tables
         shape = inner.config
         self.link = SerialLinkConfig(beat_bits=shape.gate.bits, result_bits=shape.result_bits,
-                                     address_bits=inner.registers.address_bits, buffer_bytes=config.buffer_bytes)
+                                     address_bits=inner.registers.address_bits, buffer_bytes=config.buffer_bytes,
+                                     word_bytes=tuple(table.bus_bytes for table in tables))
         super().__init__({
             "rx": In(1, init=1), "tx": Out(1, init=1), "irq": Out(1),
             **({"class_index": Out(shape.result_bits)} if shape.gives_class else {}),
-            **weight_ports(inner)})
+        })
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -69,5 +82,13 @@ class SerialTop(wiring.Component):
                      self.irq.eq(inner.irq)]
         if self.inner.config.gives_class:
             m.d.comb += self.class_index.eq(inner.class_index)
-        connect_weights(m, self, inner)
+        if not self.tables:
+            return m
+        m.submodules.loader = loader = WeightLoader(self.link.word_bytes)
+        wiring.connect(m, link.weights, loader.i)
+        for n, table in enumerate(self.tables):
+            m.submodules[f"weights_{table.name}"] = ram = WeightRam(table)
+            wiring.connect(m, getattr(inner, f"axi_{table.name}"), ram.axi)
+            m.d.comb += [ram.write.eq(getattr(loader, f"write{n}")), ram.write_word.eq(loader.word),
+                         ram.write_data.eq(loader.data)]
         return m

@@ -26,6 +26,8 @@ from spikeloom.cosim.serial_simulation import simulated_line
 from spikeloom.cosim.verilator import lint
 from spikeloom.gen.build import build
 from spikeloom.gen.bus_top import Serial, packet_config
+from spikeloom.gen.cycles import count_cycles
+from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.manifest import SerialDescription
 from spikeloom.gen.plan import Plan, make_plan, plan_of
@@ -36,9 +38,10 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Readout
 from spikeloom.rtl.control import control_registers
 from spikeloom.rtl.frames import Kind
+from spikeloom.rtl.weight_ram import LATENCY_CYCLES
 
 LINE = Serial(clock_hz=8_000_000, baud=1_000_000)
-KINDS = ["static", "windows", "raster", "marked", "early exit", "long"]
+KINDS = ["static", "external", "windows", "raster", "marked", "early exit", "long"]
 
 
 def plan_of_kind(kind: str) -> Plan:
@@ -47,6 +50,10 @@ def plan_of_kind(kind: str) -> Plan:
     if kind == "static":
         network = random_network(rng, sizes=(12, 9, 5), static=True, steps=4)
         return make_plan(network, Fold(layers=layers, input_per_beat=5))
+    if kind == "external":  # which is a RAM here, that the host fills
+        network = random_network(rng, sizes=(12, 9, 5), static=True, steps=4)
+        return make_plan(network, Fold(input_per_beat=2, layers=(
+            LayerFold(lanes=4, external_bus_bits=64), LayerFold(lanes=3, external_bus_bits=32))))
     if kind == "long":  # a sample is more than the buffer holds
         network = random_network(rng, sizes=(400, 6, 5), static=False, steps=90)
         return make_plan(network, Fold(layers=layers, input_per_beat=4, window_steps=3))
@@ -86,6 +93,9 @@ def test_all_answers_are_right(kind: str, tmp_path: Path) -> None:
     packet = max(map(len, packets_of(plan.network, plan.channels[0], plan.window_steps, samples)))
     assert (packet > manifest.bus.serial.buffer_bytes) == (kind == "long")
     assert result.line_per_s <= 1e5 / packet * 4
+    if kind == "external":  # beats come one a cycle, as in the model
+        memory = MemoryTiming(latency_cycles=LATENCY_CYCLES)
+        assert result.cycles_mean == count_cycles(plan, samples[:10], memory).latency.mean()
     assert result.core_per_s == pytest.approx(8e6 / result.cycles_mean)
 
 

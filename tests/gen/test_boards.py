@@ -19,7 +19,7 @@ from spikeloom.gen.board_top import board_top
 from spikeloom.gen.boards import BOARDS, find_board
 from spikeloom.gen.build import build
 from spikeloom.gen.bus_top import Serial
-from spikeloom.gen.fold import Fold, LayerFold, load_fold
+from spikeloom.gen.fold import load_fold
 from spikeloom.gen.manifest import read_build
 from spikeloom.gen.place_route import place_and_route
 from spikeloom.gen.plan import make_plan
@@ -79,14 +79,10 @@ def test_a_clock_that_the_pll_does_not_make(network: Network, tmp_path: Path) ->
             board_top(built, find_board(name))
 
 
-def test_builds_that_belong_on_no_board(network: Network, tmp_path: Path) -> None:
+def test_a_build_without_a_line(network: Network, tmp_path: Path) -> None:
     build(make_plan(network, load_fold("small", network)), tmp_path / "stream")
     with pytest.raises(SpikeloomError, match=r"has no serial line, .* build it with --interface uart"):
         place_and_route(tmp_path / "stream", board="icebreaker")
-    fold = Fold(layers=(LayerFold(lanes=4, external_bus_bits=32), LayerFold(lanes=3)))
-    build(make_plan(network, fold), tmp_path / "external", interface="uart")
-    with pytest.raises(SpikeloomError, match="keeps weights in external memory"):
-        place_and_route(tmp_path / "external", board="icebreaker")
 
 
 def test_a_board_has_its_device_and_clock(network: Network, tmp_path: Path) -> None:
@@ -105,9 +101,9 @@ def test_missing_pins(network: Network, tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("name", "clock_hz", "head"), [
     ("icebreaker", 24_000_000, bytes.fromhex("7eaa997e")),                       # a synchronisation word
-    pytest.param("ulx3s-25f", 50_000_000, b"LSCC", marks=pytest.mark.slow),     # as Lattice's tools begin
-    pytest.param("orangecrab-25f", 48_000_000, b"LSCC", marks=pytest.mark.slow),
-    pytest.param("ecp5-evn", 24_000_000, b"LSCC", marks=pytest.mark.slow),
+    pytest.param("ulx3s-25f", 50_000_000, b"Part: LFE5U-25F-6CABGA381", marks=pytest.mark.slow),
+    pytest.param("orangecrab-25f", 48_000_000, b"Part: LFE5U-25F-8CSFBGA285", marks=pytest.mark.slow),
+    pytest.param("ecp5-evn", 24_000_000, b"Part: LFE5UM5G-85F-8CABGA381", marks=pytest.mark.slow),
     pytest.param("tang-nano-9k", 27_000_000, b"1111", marks=pytest.mark.slow),  # text
     pytest.param("tang-nano-20k", 54_000_000, b"1111", marks=pytest.mark.slow)])
 def test_bitstream(name: str, clock_hz: int, head: bytes, network: Network, tmp_path: Path) -> None:

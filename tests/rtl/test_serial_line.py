@@ -207,7 +207,7 @@ def test_checker_finds_whole_packets_among_garbage() -> None:
 def test_frame_buffer(depth: int, stall: float) -> None:
     rng = random.Random(depth)
     buffer = FrameBuffer(depth)
-    assert memory_bits(FrameBuffer(depth)) == 10 * depth
+    assert memory_bits(FrameBuffer(depth)) == 11 * depth
     inside: deque[int] = deque()
     waits: list[int] = []
 
@@ -215,12 +215,13 @@ def test_frame_buffer(depth: int, stall: float) -> None:
         taken = put = full = 0
         for _ in range(4000):
             valid = rng.random() < 0.8
-            word = rng.getrandbits(10)
+            word = rng.getrandbits(11)
             commit = not valid and rng.random() < 0.2
             drop = not valid and not commit and rng.random() < 0.05
             flush = rng.random() < 0.002
             ctx.set(buffer.i.valid, valid)
-            ctx.set(buffer.i.payload, {"data": word & 255, "ends_frame": word >> 8 & 1, "ends_packet": word >> 9})
+            ctx.set(buffer.i.payload, {"data": word & 255, "ends_frame": word >> 8 & 1, "ends_packet": word >> 9 & 1,
+                                            "weights": word >> 10})
             ctx.set(buffer.commit, commit)
             ctx.set(buffer.drop, drop)
             ctx.set(buffer.flush, flush)
