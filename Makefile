@@ -3,10 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo bitstream test test-all bench lint clean
 
 demo: .venv/base
 	$(BIN)/spikeloom demo
+
+BOARD ?= ulx3s-25f
+bitstream: .venv/board
+	$(BIN)/spikeloom build fashion-mnist-128 --interface uart --force -o build/$(BOARD)
+	$(BIN)/spikeloom pnr build/$(BOARD) --board $(BOARD)
 
 test: .venv/test lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -18,6 +23,7 @@ test-all: .venv/test lint
 bench: .venv/test
 	for run in spiker_plus.py folds.py test_set.py emit_time.py ties.py \
 	  "convolution.py fashion-mnist-15c5-40c5-300 --sim 200 --synth lfe5u-85f" early_exit.py recurrent.py nir_nmnist.py nir_braille.py mutation.py \
+	  boards.py \
 	  "random_graphs.py --networks 1000" "place_route.py fast 1 2 3"; do $(BIN)/python bench/$$run || exit 1; done
 
 lint: .venv/test
@@ -36,9 +42,13 @@ lint: .venv/test
 	$(PIP) --editable .
 	touch $@
 
+.venv/board: .venv/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[pnr,board]'
+	touch $@ .venv/base
+
 .venv/test: .venv/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[test,train,pnr,board]'
-	touch $@ .venv/base
+	touch $@ .venv/board .venv/base
 
 clean:
 	rm -rf .venv build

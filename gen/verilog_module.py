@@ -36,7 +36,8 @@ _KEYWORDS = """
     forkjoin global iff ignore_bins illegal_bins implements implies inside interconnect intersect join_any join_none let
     local matches nettype nexttime protected pure rand randc randcase randsequence reject_on restrict s_always
     s_eventually s_nexttime s_until s_until_with sequence soft solve strong sync_accept_on sync_reject_on tagged
-    throughout timeprecision timeunit unique0 until until_with untyped wait_order weak wildcard with within
+    shortreal throughout timeprecision timeunit unique0 until until_with untyped uwire wait_order weak wildcard with
+    within
 """
 
 def legal_name(name: str) -> str:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pyslang
 import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
@@ -214,6 +215,17 @@ def test_long_expressions_are_cut() -> None:
 def test_legal_names(name: str, want: str) -> None:
     assert legal_name(name) == want
     assert re.fullmatch(r"[A-Za-z]\w*", want)
+
+
+def test_no_word_of_verilog_is_a_name() -> None:
+    """Of all keywords that slang knows."""
+    kinds = [name.removesuffix("Keyword") for name in dir(pyslang.parsing.TokenKind) if name.endswith("Keyword")]
+    boundaries = (r"(?<!^)(?=[A-Z])", r"(?<=[a-z])(?=[A-Z])", r"(?!)")
+    words = {re.sub(boundary, "_", kind).lower() for kind in kinds for boundary in boundaries}
+    refused = [word for word in words
+               if pyslang.syntax.SyntaxTree.fromText(f"module m; wire {word}; endmodule").diagnostics]
+    assert len(refused) > 200
+    assert [word for word in refused if legal_name(word) == word] == []
 
 
 @pytest.mark.parametrize("text", ["wire width 1 \\x\n", "module \\x\n  what\nend\n", "module \\x\n",
