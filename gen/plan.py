@@ -37,7 +37,7 @@ from .manifest import MANIFEST, Description
 
 __all__ = ["Plan", "Table", "make_plan", "neuron_config", "plan_of"]
 
-SLOT_CREDITS = 16  # slots between a queue and its weight fetch: what one LUT RAM holds in any case
+SLOT_CREDITS_MAX = 16  # slots between a queue and its weight fetch: what one LUT RAM holds in any case
 
 
 @dataclass(frozen=True)
@@ -382,7 +382,8 @@ def _queue(layer: Layer, lf: LayerFold, planes: int, before: QueueOrder,
            after: Channels) -> EventQueueConfig | WindowQueueConfig:
     pool = 1 if layer.sum_pool is None else layer.sum_pool.size
     connection = layer.connection
-    credits = 0 if lf.external_bus_bits is None else SLOT_CREDITS
+    # Where few rows are read ahead, the memory answers soon, and few slots wait.
+    credits = 0 if lf.external_bus_bits is None else min(SLOT_CREDITS_MAX, 2 * lf.prefetch_rows)
     if isinstance(connection, Dense):
         return EventQueueConfig(
             items=before.units, item_bits=planes, beats=before.beats, banks=lf.inputs_per_cycle,
