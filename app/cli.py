@@ -507,8 +507,13 @@ def synth(folder: Path, device: str, as_json: bool) -> None:
       spikeloom synth build/fast --device lfe5u-85f
       spikeloom synth build/128 --device lfe5u-25f --json
     """
-    with bar(f"Yosys for {device}") as advance:
-        result = spikeloom.synthesize(folder, device, progress=lambda what: advance(1, what=f"Yosys {what}"[:60]))
+    from spikeloom.gen.synth import DoesNotFitError
+    try:
+        with bar(f"Yosys for {device}") as advance:
+            result = spikeloom.synthesize(folder, device, progress=lambda what: advance(1, what=f"Yosys {what}"[:60]))
+    except DoesNotFitError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
     too_much = result.too_much()
     print_table(as_json, result.to_json() | {"too_much": too_much}, f"{shown(folder)} on {device}", [
         *usage_rows(result),

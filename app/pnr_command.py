@@ -70,9 +70,9 @@ def pnr(folder: Path, device: str | None, board: str | None, seeds: int, clock_m
     from spikeloom.gen.cycles import MEMORY, count_cycles
     from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import read_build
-    from spikeloom.gen.place_route import DoesNotFitError
     from spikeloom.gen.plan import plan_of
     from spikeloom.gen.results import keep_result
+    from spikeloom.gen.synth import DoesNotFitError
     from spikeloom.rtl.weight_ram import LATENCY_CYCLES
     if board is not None and (device is not None or clock_mhz is not None):
         raise SpikeloomError("pnr: --device and --clock-mhz must not be given with --board: the board has the device, "

@@ -57,8 +57,10 @@ def fold_of(run: Run, network: Network) -> Fold:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("boards", nargs="*", choices=[run.board for run in RUNS], metavar="board")
+    parser.add_argument("boards", nargs="*", metavar="board")
     chosen = parser.parse_args().boards
+    if unknown := set(chosen) - {run.board for run in RUNS}:
+        parser.error(f"{unknown}: must be of {', '.join(run.board for run in RUNS)}")
     rows, results = [], []
     data = spikeloom.dataset("fashion-mnist-demo", IMAGES)
     for run in RUNS:

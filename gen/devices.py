@@ -32,6 +32,8 @@ class Device:
         The maker's name of it, where tools ask for that.
     pins : tuple of str
         Four pins of the package, where tools ask for those: one that takes a clock, and three others.
+    single_port_bits : int
+        RAM that a bitstream cannot fill.
     """
 
     name: str
@@ -44,6 +46,15 @@ class Device:
     speed_grade: str = ""
     part: str = ""
     pins: tuple[str, ...] = ()
+    single_port_bits: int = 0
+
+    @property
+    def ram_bits(self) -> int | None:
+        """Bits of its memories: block RAM, and the single-port RAM of iCE40 UltraPlus; None where only the family is
+        known."""
+        if self.bram is None:
+            return None
+        return self.bram * (4096 if self.family == "ice40" else 18 * 1024) + self.single_port_bits
 
     @property
     def bram_unit(self) -> str:
@@ -83,7 +94,7 @@ DEVICES: dict[str, Device] = {d.name: d for d in (
     Device("lfe5u-45f", "ecp5", 43_848, 43_848, 108, 72, "CABGA554", "6"),
     Device("lfe5u-85f", "ecp5", 83_640, 83_640, 208, 156, "CABGA756", "6"),
     Device("lfe5um5g-85f", "ecp5", 83_640, 83_640, 208, 156, "CABGA381", "8"),
-    Device("ice40-up5k", "ice40", 5_280, 5_280, 30, 8, "sg48"),
+    Device("ice40-up5k", "ice40", 5_280, 5_280, 30, 8, "sg48", single_port_bits=4 * 256 * 1024),
     Device("ice40-hx8k", "ice40", 7_680, 7_680, 32, 0, "ct256"),
     Device("gw1nr-9", "gowin", 8_640, 6_480, 26, 20, "QN88P", "C6/I5", "GW1NR-LV9QN88PC6/I5",
            ("52", "4", "3", "10")),

@@ -13,7 +13,6 @@ from .plan import make_plan
 
 __all__ = ["block_bits", "fit_to_device", "weight_memory_bits"]
 
-BLOCK_BITS = {"ecp5": 18 * 1024, "xc7": 18 * 1024, "gowin": 18 * 1024, "ice40": 4 * 1024}
 USABLE = 0.8  # of a device's block RAM: memories do not fill their blocks, and others take some too
 
 
@@ -25,7 +24,7 @@ def weight_memory_bits(config: LayerConfig) -> int:
 
 def block_bits(device: Device) -> int:
     """Bits of a device's block RAM."""
-    return (device.bram or 0) * BLOCK_BITS[device.family]
+    return (device.ram_bits or 0) - device.single_port_bits
 
 
 def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 64) -> Fold:

@@ -23,18 +23,14 @@ from .boards import Pin, find_board
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
-from .synth import Progress, SynthResult, synthesize_netlist
+from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
 
-__all__ = ["Bitstream", "DoesNotFitError", "PathStep", "PlaceRouteResult", "SeedResult", "place_and_route"]
+__all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and_route"]
 
 SEEDS_MAX = 1000
 _EXTRA = "'spikeloom[pnr]'"
 _PINS = "pins.txt"
-
-
-class DoesNotFitError(SpikeloomError):
-    """The device has too little of something; the message says what helps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -414,8 +410,9 @@ def _place(flow: _Flow, version: str, synthesised: Path, constraints: str, argum
 
 
 def _seed_result(seed: int, report: Mapping[str, Any]) -> SeedResult:
-    (clock,) = report["fmax"].values()
-    path = next(p for p in report["critical_paths"] if p["from"] == p["to"])["path"]
+    # The unused write port of a ROM has a constant for its clock.
+    ((name, clock),) = ((name, clock) for name, clock in report["fmax"].items() if not name.startswith("$PACKER_"))
+    path = next(p for p in report["critical_paths"] if p["from"] == p["to"] == f"posedge {name}")["path"]
     return SeedResult(seed=seed, fmax_mhz=round(clock["achieved"], 1), wall_s=report["wall_s"],
                       critical_path=tuple(_path(path)))
 

@@ -41,7 +41,7 @@ from .manifest import BuiltFiles, Manifest, read_build
 from .output_registers import absorb_output_registers
 from .tools import Tool, log_tail
 
-__all__ = ["Shell", "SynthResult", "count_cells", "synthesize", "synthesize_netlist"]
+__all__ = ["DoesNotFitError", "Shell", "SynthResult", "count_cells", "synthesize", "synthesize_netlist"]
 
 Progress = Callable[[str], None]
 
@@ -82,6 +82,10 @@ _COSTS: dict[Family, dict[str, dict[str, int]]] = {
         "dsp": {"MULT18X18": 1},
     },
 }
+
+
+class DoesNotFitError(SpikeloomError):
+    """The device has too little of something; the message says what helps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +181,8 @@ def synthesize(folder: str | Path, device: str, *, progress: Progress | None = N
 
     Raises
     ------
+    DoesNotFitError
+        If weights that are to be in RAM need more than the device has; all else that is too much is in the result.
     SpikeloomError
         If the folder, the device or the tool does not serve; the message quotes the tool's log.
     """
@@ -191,6 +197,7 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
     """
     target = find_device(device)
     manifest = built.manifest
+    _check_ram(built, target)
     sources = {name: built.files[name] for name in (*manifest.all_sources, *manifest.memory_files)}
     if shell is not None:
         sources[_SHELL] = shell.text.encode()
@@ -215,6 +222,22 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
     folder = cached("synth", key, make, fresh=not cache)
     record = json.loads((folder / "cells.json").read_text())
     return _result(target, record, version, command), folder
+
+
+def _check_ram(built: BuiltFiles, target: Device) -> None:
+    """Weights that are in RAM on the chip, before a tool makes millions of flip-flops of them."""
+    bus, tables = built.manifest.bus, built.manifest.external
+    size = sum(table.bytes for table in tables)
+    if bus is None or bus.serial is None or target.ram_bits is None or 8 * size <= target.ram_bits:
+        return
+    layers = {layer.name: layer for layer in built.manifest.layers}
+    fuller = [f"{table.layer} to {8 * table.row_bytes // layers[table.layer].weight_bits} lanes" for table in tables
+              if layers[table.layer].lanes * layers[table.layer].weight_bits <= 4 * table.row_bytes]
+    raise DoesNotFitError(
+        f"{built.path}: does not fit {target.name}:\n"
+        f"  {size:,} bytes of RAM for weights, {target.name} has {target.ram_bits // 8:,}\n  what helps: "
+        + "; ".join([*([f"lanes that fill the words of the RAM ({', '.join(fuller)})"] if fuller else []),
+                     "fewer bits of weights, a smaller network, a larger part"]))
 
 
 def _commands(target: Device, manifest: Manifest, shell: Shell | None) -> str:

@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 
 import spikeloom
-from spikeloom.gen.place_route import DoesNotFitError, PathStep, PlaceRouteResult, SeedResult
+from spikeloom.gen.place_route import PathStep, PlaceRouteResult, SeedResult
+from spikeloom.gen.synth import DoesNotFitError
 
 if TYPE_CHECKING:
     from tests.app.conftest import Files

@@ -19,12 +19,12 @@ from spikeloom.gen.board_top import board_top
 from spikeloom.gen.boards import BOARDS, find_board
 from spikeloom.gen.build import build
 from spikeloom.gen.bus_top import Serial
-from spikeloom.gen.fold import load_fold
+from spikeloom.gen.fold import Fold, LayerFold, load_fold
 from spikeloom.gen.manifest import read_build
 from spikeloom.gen.place_route import place_and_route
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.stimulus import packets_of
-from spikeloom.gen.synth import synthesize_netlist
+from spikeloom.gen.synth import DoesNotFitError, synthesize, synthesize_netlist
 from spikeloom.gen.testbench import expected_results
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
@@ -213,3 +213,16 @@ def test_contents_matter(network: Network, tmp_path: Path) -> None:
     ones = [sum(bits.count("1") for bits in re.findall(r'"INIT_[0-9A-F]": "([01x]+)"', text))
             for text in (filled, empty)]
     assert ones[0] > 100 > ones[1]
+
+
+def test_weights_for_which_there_is_no_ram(tmp_path: Path) -> None:
+    """Told at once, with the lanes that would help, by every command that would synthesise it."""
+    wide = random_network(np.random.default_rng(3), sizes=(300, 120, 5), static=True, steps=2)
+    fold = Fold(layers=(LayerFold(external_bus_bits=64), LayerFold()))
+    build(make_plan(wide, fold), tmp_path / "build", interface="uart", serial=Serial(clock_hz=12_000_000))
+    lanes = 64 // read_build(tmp_path / "build").manifest.layers[0].weight_bits
+    helps = rf"288,000 bytes of RAM for weights, ice40-up5k has 146,432\n  what helps: .*to {lanes} lanes"
+    with pytest.raises(DoesNotFitError, match=helps):
+        place_and_route(tmp_path / "build", board="icebreaker")
+    with pytest.raises(DoesNotFitError, match=helps):
+        synthesize(tmp_path / "build", "ice40-up5k")

@@ -12,9 +12,10 @@ from spikeloom.gen.build import build
 from spikeloom.gen.devices import DEVICES
 from spikeloom.gen.fold import load_fold
 from spikeloom.gen.manifest import difference
-from spikeloom.gen.place_route import DoesNotFitError, place_and_route
+from spikeloom.gen.place_route import place_and_route
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.results import keep_result
+from spikeloom.gen.synth import DoesNotFitError
 from spikeloom.model.errors import SpikeloomError
 
 
