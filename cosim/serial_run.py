@@ -34,6 +34,7 @@ __all__ = ["RunResult", "run_on_line"]
 _ALONE = 10                 # samples that go one at a time, so that their cycles can be read
 _PATIENCE_S = 1.0
 _SIMULATED_PATIENCE_S = 120.0
+_WRITE_S = 30.0             # for what a line carries in a fraction of a second
 
 Progress = Callable[[str, int, int], None]
 
@@ -208,7 +209,7 @@ def _opened(port: str, serial: SerialDescription) -> Iterator[Line]:
     except ImportError:
         raise SpikeloomError("a serial port needs pyserial: pip install 'spikeloom[board]'") from None
     try:
-        line = Serial(port, serial.baud, timeout=_PATIENCE_S, exclusive=True)
+        line = Serial(port, serial.baud, timeout=_PATIENCE_S, write_timeout=_WRITE_S, exclusive=True)
     except Exception as error:  # pyserial passes on whatever the system's calls raise
         raise LineError(f"port {short(port)}: cannot be opened with {serial.baud:,} baud: {str(error)[:300]}"
                         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,7 @@ from spikeloom.model.numerics import Shift
 
 SAMPLES = 3
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a seed does not get simpler by shrinking
+EACH = 100  # networks at length, in parts that the processes of a test run share
 
 
 def check(seed: int, maker: Callable[[np.random.Generator], Network] = random_network, external: bool = False,
@@ -63,23 +65,9 @@ def test_spikes_classes_and_cycles(seed: int) -> None:
     check(seed)
 
 
-@pytest.mark.slow
-@settings(max_examples=1500, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 10**9))
-def test_spikes_classes_and_cycles_at_length(seed: int) -> None:
-    check(seed)
-
-
 @settings(max_examples=25, deadline=None, derandomize=True, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**9))
 def test_convolutions(seed: int) -> None:
-    check(seed, random_conv_network)
-
-
-@pytest.mark.slow
-@settings(max_examples=1000, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 10**9))
-def test_convolutions_at_length(seed: int) -> None:
     check(seed, random_conv_network)
 
 
@@ -96,11 +84,14 @@ def test_graphs_of_maps(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("maker", [random_graph, random_map_graph])
-@settings(max_examples=1000, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 10**9))
-def test_graphs_at_length(seed: int, maker: Callable[[np.random.Generator], Network]) -> None:
-    check(seed, maker)
+@pytest.mark.parametrize("part", range(5))
+@pytest.mark.parametrize("maker", [random_network, random_conv_network, random_graph, random_map_graph])
+def test_at_length(maker: Callable[[np.random.Generator], Network], part: int) -> None:
+    """2,000 networks, others in each run."""
+    first = secrets.randbelow(10**9)
+    print(f"seeds from {first}")
+    for seed in range(first, first + EACH):
+        check(seed, maker)
 
 
 @pytest.mark.parametrize("options", [{}, {"isolated": False}, {"isolated": False, "gap": 0.3, "stall": 0.5}])
