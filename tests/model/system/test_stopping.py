@@ -23,7 +23,9 @@ WORK = {
     "code that swallows it": "while True:\n  try: time.sleep(60)\n  except BaseException: pass",
 }
 
-COMMAND = """\
+# A shell that runs the tests in its background has them ignore the signal.
+HEEDS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+COMMAND = HEEDS + """\
 import pathlib, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from spikeloom.model.system.processes import Children, run
@@ -66,7 +68,7 @@ def test_other_signals(tmp_path: Path, number: signal.Signals, code: int) -> Non
 
 
 def test_without_a_signal_nothing_changes() -> None:
-    code = ("import signal, sys; from spikeloom.model.system.stopping import stoppable\n"
+    code = (HEEDS + "import sys; from spikeloom.model.system.stopping import stoppable\n"
             "try:\n  with stoppable(): sys.exit(3)\n"
             "finally: assert signal.getsignal(signal.SIGINT) is signal.default_int_handler")
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 3
