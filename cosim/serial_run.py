@@ -134,7 +134,7 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
 
 def _run(build: BuildFolder, plan: Plan, serial: SerialDescription, line: Line, packets: list[bytes],
          expected: list[int], labels: npt.NDArray[Any] | None, port: str, simulated: bool, tell: Progress) -> RunResult:
-    config = packet_config(plan)
+    config = packet_config(plan, "uart")
     patience_s = _SIMULATED_PATIENCE_S if simulated else _PATIENCE_S + 4 * (
         10 * max(map(len, packets)) / serial.baud + _cycles_at_most(build, plan) / serial.clock_hz)
     host = Host(line, control_registers(config.control), serial.buffer_bytes, patience_s=patience_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
@@ -26,7 +26,6 @@ __all__ = ["INTERFACES", "BusTop", "Interface", "Serial", "bus_top", "packet_con
 
 Interface = Literal["stream", "axi", "wishbone", "uart"]
 INTERFACES: tuple[str, ...] = get_args(Interface)
-RESULTS_UNDER_WAY = 2
 BUFFER_BYTES = range(64, 4096 + 1)
 BAUD_TOLERANCE = 0.02  # of a receiver that looks at the middle of ten bits, half is left for the other side
 
@@ -120,8 +119,11 @@ class _Bare(wiring.Component):
         return Instance(self.top, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
 
 
-def packet_config(plan: Plan) -> PacketCoreConfig:
+def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
     """Shape of packets and registers for a plan's accelerator.
+
+    The host of a serial line waits anyway, and the parts on small boards have no LUT RAM: few results are under way.
+    Its weight tables have RAMs of their own, where they begin at address 0.
 
     Raises
     ------
@@ -139,8 +141,10 @@ def packet_config(plan: Plan) -> PacketCoreConfig:
                             steps=network.steps if marked else None)
     result_bits = (out.units * plan.window_steps if plan.readout is None
                    else max(1, (max(2, network.classes) - 1).bit_length()))
+    options: dict[str, Any] = {"has_bases": False, "results_under_way": 2} if interface == "uart" else {}
     return PacketCoreConfig(
-        gate=gate, result_bits=result_bits, result_beats=1 if plan.readout is not None else out.beats * plan.windows,
+        **options, gate=gate, result_bits=result_bits,
+        result_beats=1 if plan.readout is not None else out.beats * plan.windows,
         network_hash=network.hash, gives_class=plan.readout is not None,
         tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
@@ -157,10 +161,7 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"],
     name = f"{top}_{interface}"
     check_top(name)
     bare = _Bare(top, signature)
-    config = packet_config(plan)
-    if interface == "uart":  # whose host waits anyway; the parts on small boards have no LUT RAM
-        config = replace(config, results_under_way=RESULTS_UNDER_WAY)
-    inner = PacketCore(config, bare)
+    inner = PacketCore(packet_config(plan, interface), bare)
     buffer_bytes = None
     component: wiring.Component
     if interface == "uart":

@@ -45,6 +45,8 @@ class PacketCoreConfig:
     gives_class : bool
         The result is the index of a class.
     tables : tuple of Table
+    has_bases : bool
+        Registers say where the tables lie; without, at address 0.
     results_under_way : int
         Packets that have come in completely, and whose results have not been taken, at most.
     """
@@ -55,13 +57,15 @@ class PacketCoreConfig:
     network_hash: str
     gives_class: bool
     tables: tuple[Table, ...] = ()
+    has_bases: bool = True
     results_under_way: int = 16
 
     @property
     def control(self) -> ControlConfig:
         """What the registers depend on."""
         return ControlConfig(network_hash=self.network_hash, class_bits=self.result_bits if self.gives_class else 0,
-                             tables=tuple((table.layer, table.address_bits) for table in self.tables))
+                             tables=tuple((table.layer, table.address_bits) for table in self.tables
+                                          if self.has_bases))
 
 
 def result_packet_layout(bits: int) -> data.StructLayout:
@@ -194,8 +198,10 @@ class PacketCore(wiring.Component):
         m.d.sync += aborts_q.eq(file.control__soft_reset | (aborts_q & ~reset))
         for index, table in enumerate(cfg.tables):
             wiring.connect(m, getattr(core, f"axi_{table.layer}"), wiring.flipped(getattr(self, f"axi_{table.layer}")))
-            names = base_registers(index, table.address_bits).values()
-            m.d.comb += getattr(core, f"base_{table.layer}").eq(Cat(getattr(file, f"{name}__value") for name in names))
+            if cfg.has_bases:
+                names = base_registers(index, table.address_bits).values()
+                m.d.comb += getattr(core, f"base_{table.layer}").eq(Cat(getattr(file, f"{name}__value")
+                                                                        for name in names))
         return m
 
 

@@ -117,7 +117,7 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     results = expected_results(plan, golden.run(network, samples))
     each = len(results) // count
     expected = [{"data": results[k * each:(k + 1) * each], "error": error} for k, error in enumerate(errors)]
-    config = packet_config(plan)
+    config = packet_config(plan, "axi")
     registers = control_registers(config.control)
     tables = [{"layer": table.layer, "base": 0x4000 * (k + 1), "low": f"weights{k}_base_low",
                "contents": (folder / table.file).read_bytes().hex()} for k, table in enumerate(plan.tables)]

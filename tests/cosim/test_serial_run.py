@@ -134,7 +134,7 @@ class FaultyLine:
 def host_of(folder: Path, line: Any, patience_s: float) -> tuple[Host, BuildFolder, Plan]:
     built = BuildFolder.load(folder)
     plan = plan_of(built.manifest, built.network)
-    registers = control_registers(packet_config(plan).control)
+    registers = control_registers(packet_config(plan, "uart").control)
     return Host(line, registers, serial_of(built).buffer_bytes, patience_s=patience_s), built, plan
 
 
@@ -152,7 +152,7 @@ def test_a_bad_line_makes_no_wrong_answer(static: Path) -> None:
     built = BuildFolder.load(static)
     with simulated_line(built, serial_of(built)) as port, serial.Serial(port, timeout=1) as line:
         faulty = FaultyLine(line, rng, 0.004)
-        host, built, plan = host_of(static, faulty, 0.4)
+        host, built, plan = host_of(static, faulty, 1.0)
         samples = random_samples(plan.network, 120, 8)
         packets = packets_of(plan.network, plan.channels[0], plan.window_steps, samples)
         line.write(encoded(Kind.LAST, b"\0", packets[0])[:5])  # and then the host before us died
