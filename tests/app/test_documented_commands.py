@@ -23,6 +23,7 @@ from support.nir_files import LIF, chain, write
 
 import spikeloom
 from spikeloom.cli import main
+from spikeloom.gen.bus_top import Serial
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, StaticInput
 from spikeloom.model.network_file import save_network
 from spikeloom.model.numerics import Shift
@@ -32,7 +33,7 @@ PAGES = (HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md")), HOUSE / "b
 # Minutes of compiling, placing or training each: `make test-all`.
 SLOW = ("train --hidden 128", "train --data my.npz -o", "train --hidden 400-400 -o", "train --hidden 15C5",
         "synth build/fast", "report build/fast --data", "--waves", "build large.snn", "pnr build/128",
-        "explore ", "--fold auto", "pnr build/board")
+        "explore ", "--fold auto", "pnr build/board", "pnr build/icebreaker")
 # Half an hour and more, for what bench/place_route.py does; a board: their options are right, which is another test's.
 NOT_RUN = ("pnr build/fast", "--port")
 
@@ -94,6 +95,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         spikeloom.write(spikeloom.compile(spikeloom.load(shipped), fold), folder / "build" / name)
     board = spikeloom.compile(spikeloom.load("fashion-mnist-128"), "small")
     spikeloom.write(board, folder / "build" / "board", interface="uart")
+    shutil.copytree(HOUSE / "examples", folder / "examples")
+    few = spikeloom.compile(spikeloom.load("fashion-mnist-128"), folder / "examples" / "icebreaker-fold.json")
+    spikeloom.write(few, folder / "build" / "icebreaker", interface="uart", serial=Serial(clock_hz=24_000_000))
     for run in ("a", "b", "float"):
         place = folder / "runs" / run
         place.mkdir(parents=True)
