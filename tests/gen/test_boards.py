@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from support.networks import random_network
 from support.serial_host import frame_bytes, unslip
 from support.simulators import icarus_program
 
+from spikeloom.cosim.verilator import find_verilator
 from spikeloom.gen.board_top import board_top
 from spikeloom.gen.boards import BOARDS, find_board
 from spikeloom.gen.build import build
@@ -56,6 +58,21 @@ def test_pins(name: str) -> None:
     assert pins.clock_hz in (12e6, 25e6, 27e6, 48e6)
     assert "{file}" in board.load
     assert board.device.package
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_board_top_is_lint_clean(name: str, network: Network, tmp_path: Path) -> None:
+    board = find_board(name)
+    folder = built_for(network, tmp_path / "build", round(board.pins().clock_hz))
+    built = read_build(folder)
+    top = board_top(built, board)
+    (folder / "board.v").write_text(top.shell.text)
+    tool = find_verilator()
+    command = [str(tool.executable), "--lint-only", "-Wall", "--top-module", top.shell.top, "lint.vlt", "board.v"]
+    run = subprocess.run([*command, *built.manifest.all_sources], cwd=folder, env={**os.environ, **tool.environment},
+                         capture_output=True, text=True, timeout=LIMIT_S)
+    assert run.stderr == ""
+    assert run.returncode == 0
 
 
 @pytest.mark.parametrize("name", BOARDS)
