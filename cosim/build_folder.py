@@ -78,7 +78,7 @@ class BuildFolder:
     bus_sources : dict of str to str
         The module for a bus, if there is one.
     interface : str
-        ``interface.json``.
+        ``interface.json``, if there is a module for a bus.
     memories : dict of str to bytes
         The files that the Verilog reads by ``$readmemh``.
     window_steps, windows : int
@@ -152,7 +152,7 @@ class BuildFolder:
             path=built.path, manifest=manifest, network=network, top=manifest.top,
             sources={name: built.text(name) for name in (*waivers, *manifest.sources)},
             bus_sources={manifest.bus.source: built.text(manifest.bus.source)} if manifest.bus is not None else {},
-            interface=built.text("interface.json"),
+            interface=built.text("interface.json") if manifest.bus is not None else "",
             memories={name: built.files[name] for name in manifest.memory_files},
             window_steps=manifest.window_steps, windows=manifest.windows,
             items_per_beat=manifest.input.items_per_beat, item_bits=manifest.input.item_bits,
