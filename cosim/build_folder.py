@@ -77,8 +77,6 @@ class BuildFolder:
         Names and contents of Verilator waivers (``lint.vlt``) and Verilog files.
     bus_sources : dict of str to str
         The module for a bus, if there is one.
-    interface : str
-        ``interface.json``, if there is a module for a bus.
     memories : dict of str to bytes
         The files that the Verilog reads by ``$readmemh``.
     window_steps, windows : int
@@ -97,7 +95,6 @@ class BuildFolder:
     top: str
     sources: Mapping[str, str]
     bus_sources: Mapping[str, str]
-    interface: str
     memories: Mapping[str, bytes]
     window_steps: int
     windows: int
@@ -152,7 +149,6 @@ class BuildFolder:
             path=built.path, manifest=manifest, network=network, top=manifest.top,
             sources={name: built.text(name) for name in (*waivers, *manifest.sources)},
             bus_sources={manifest.bus.source: built.text(manifest.bus.source)} if manifest.bus is not None else {},
-            interface=built.text("interface.json") if manifest.bus is not None else "",
             memories={name: built.files[name] for name in manifest.memory_files},
             window_steps=manifest.window_steps, windows=manifest.windows,
             items_per_beat=manifest.input.items_per_beat, item_bits=manifest.input.item_bits,

@@ -5,20 +5,22 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterator
 
+from spikeloom.rtl.checksum import CHECKSUM_BYTES
 from spikeloom.rtl.frames import Kind
+from spikeloom.rtl.slip import END, ESC, ESC_END, ESC_ESC
 
 __all__ = ["FrameReader", "encoded"]
 
-_END, _ESC = b"\xc0", b"\xdb"  # RFC 1055
-_CHECKSUM_BYTES = 2
+_END, _ESC = bytes([END]), bytes([ESC])
+_INSTEAD_OF_END, _INSTEAD_OF_ESC = bytes([ESC, ESC_END]), bytes([ESC, ESC_ESC])
 _MAX_BYTES = 1 << 24  # of a packet; who sends more between two ends does not send frames
 
 
 def encoded(kind: Kind, *values: bytes) -> bytes:
     """A frame as it goes over the line."""
     body = bytes([kind]) + b"".join(values)
-    whole = body + binascii.crc_hqx(body, 0).to_bytes(_CHECKSUM_BYTES, "big")
-    return _END + whole.replace(_ESC, b"\xdb\xdd").replace(_END, b"\xdb\xdc") + _END
+    whole = body + binascii.crc_hqx(body, 0).to_bytes(CHECKSUM_BYTES, "big")
+    return _END + whole.replace(_ESC, _INSTEAD_OF_ESC).replace(_END, _INSTEAD_OF_END) + _END
 
 
 class FrameReader:
@@ -47,10 +49,10 @@ class FrameReader:
 
 
 def _frame(packet: bytes) -> tuple[Kind, bytes] | None:
-    whole = packet.replace(b"\xdb\xdc", _END).replace(b"\xdb\xdd", _ESC)
-    if len(whole) <= _CHECKSUM_BYTES or binascii.crc_hqx(whole, 0):
+    whole = packet.replace(_INSTEAD_OF_END, _END).replace(_INSTEAD_OF_ESC, _ESC)
+    if len(whole) <= CHECKSUM_BYTES or binascii.crc_hqx(whole, 0):
         return None
     try:
-        return Kind(whole[0]), whole[1:-_CHECKSUM_BYTES]
+        return Kind(whole[0]), whole[1:-CHECKSUM_BYTES]
     except ValueError:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,10 +64,9 @@ def simulated_line(build: BuildFolder, serial: SerialDescription, progress: Prog
 
 def _sources(build: BuildFolder, serial: SerialDescription) -> dict[str, str]:
     harness = resources.files("spikeloom.cosim").joinpath("harness")
-    ports = json.loads(build.interface)["bus"]["ports"]
     files = {**build.sources, **build.bus_sources}
     bench = rendered("spikeloom.cosim", f"harness/{_TOP}.sv.j2", {
         "top": build.manifest.outer_top, "bit_cycles": serial.bit_cycles,
-        "unread": [port["name"] for port in ports if port["direction"] == "out" and port["name"] != "tx"]})
+        "unread": ["irq", *(["class_index"] if build.network.readout.kind != "raster" else [])]})
     return {**files, f"{_TOP}.sv": bench,
             "pseudo_terminal.cpp": harness.joinpath("pseudo_terminal.cpp").read_text(encoding="utf-8")}

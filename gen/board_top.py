@@ -74,7 +74,7 @@ def board_top(built: BuiltFiles, board: Board) -> BoardTop:
         text, its_input, its_output = _pll(board, pins.clock_hz / 1e6, clock_mhz)
         pll = {"module": f"{_TOP}_pll", "input": its_input, "output": its_output}
     values: dict[str, Any] = {
-        "top": _TOP, "name": manifest.network.name, "title": board.title, "core": bus.top, "pll": pll,
+        "top": _TOP, "title": board.title, "core": bus.top, "pll": pll,
         "clock_mhz": clock_mhz, "baud": bus.serial.baud, "leds": [led.inverted for led in pins.leds],
         "class_bits": manifest.class_bits if manifest.readout.kind != "raster" else 0}
     return BoardTop(shell=Shell(top=_TOP, text=rendered("spikeloom.gen", "templates/board.v.j2", values) + text,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.arguments import an, short
 
-from .devices import DEVICES, Device
+from .devices import DEVICES, Device, find_named
 
 __all__ = ["BOARDS", "Board", "Pin", "Pins", "find_board"]
 
@@ -179,10 +177,4 @@ def find_board(name: str) -> Board:
     SpikeloomError
         If it is not known; suggests names.
     """
-    board = BOARDS.get(an(str, name, "board").lower())
-    if board is None:
-        near = ([known for known in BOARDS if name.lower() in known]
-                or difflib.get_close_matches(name.lower(), BOARDS, n=1))
-        hint = f", did you mean {near[0]}?" if near else ""
-        raise SpikeloomError(f"board {short(name)} is not known{hint} (known: {', '.join(BOARDS)})")
-    return board
+    return find_named("board", name, BOARDS)

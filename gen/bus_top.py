@@ -18,6 +18,7 @@ from spikeloom.rtl.packet_gate import PacketGateConfig
 from spikeloom.rtl.registers import RegisterMap
 from spikeloom.rtl.serial_top import SerialConfig, SerialTop
 from spikeloom.rtl.uart import BIT_CYCLES_MIN
+from spikeloom.rtl.weight_loader import WORD_NUMBER_BYTES
 
 from .plan import Plan
 from .verilog import check_top, emit_component
@@ -166,6 +167,12 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"],
     component: wiring.Component
     if interface == "uart":
         assert serial is not None
+        most = 1 << 8 * WORD_NUMBER_BYTES
+        for index, table in enumerate(plan.tables):
+            words = table.config.table_bytes // table.config.bus_bytes
+            if index > 255 or words > most:
+                raise SpikeloomError(f"fold {plan.fold.name}: layer {table.layer}: weights behind a serial line must "
+                                     f"be at most 256 tables of {most:,} words, not {words:,} in number {index}")
         buffer_bytes = _buffer_bytes(inner.config.gate)
         component = SerialTop(inner, SerialConfig(bit_cycles=serial.bit_cycles, buffer_bytes=buffer_bytes),
                               tuple(table.config for table in plan.tables))

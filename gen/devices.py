@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.arguments import an, short
 
-__all__ = ["DEVICES", "Device", "Family", "find_device"]
+__all__ = ["DEVICES", "Device", "Family", "find_device", "find_named"]
+
+T = TypeVar("T")
 
 Family = Literal["ecp5", "ice40", "gowin", "xc7"]
 
@@ -115,10 +118,20 @@ def find_device(name: str) -> Device:
     SpikeloomError
         If it is not known; suggests names.
     """
-    device = DEVICES.get(an(str, name, "device").lower())
-    if device is None:
-        near = ([known for known in DEVICES if name.lower() in known]
-                or difflib.get_close_matches(name.lower(), DEVICES, n=1))
+    return find_named("device", name, DEVICES)
+
+
+def find_named(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """An entry of a catalogue by its name in lower case.
+
+    Raises
+    ------
+    SpikeloomError
+        If it is not known; suggests names.
+    """
+    found = known.get(an(str, name, kind).lower())
+    if found is None:
+        near = [each for each in known if name.lower() in each] or difflib.get_close_matches(name.lower(), known, n=1)
         hint = f", did you mean {near[0]}?" if near else ""
-        raise SpikeloomError(f"device {short(name)} is not known{hint} (known: {', '.join(DEVICES)})")
-    return device
+        raise SpikeloomError(f"{kind} {short(name)} is not known{hint} (known: {', '.join(known)})")
+    return found

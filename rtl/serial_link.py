@@ -153,8 +153,6 @@ class CommandReader(wiring.Component):
 class Replies(wiring.Component):
     """Frames that the link has to say by itself. Of each kind one can wait: a later one takes its place.
 
-    Latency 1 cycle, throughput a byte a cycle and one cycle between two frames.
-
     Members
     -------
     answered, refused, taken : In(1)
@@ -291,7 +289,7 @@ class SerialLink(wiring.Component):
 
 
 class ResultFrames(wiring.Component):
-    """Results as frames: the kind, the beats in whole bytes, the status. Latency 1 cycle; two bytes more.
+    """Results as frames: the kind, the beats in whole bytes, the status.
 
     Members
     -------

@@ -20,8 +20,7 @@ HEAD_BYTES = 1 + WORD_NUMBER_BYTES
 class WeightLoader(wiring.Component):
     """Packets of a table's index, the number of a word (3 bytes, least significant first) and words from there on.
 
-    A word is written in the cycle after its last byte. What is left of a word that is broken off is forgotten. Latency
-    1 cycle, throughput a byte a cycle.
+    What is left of a word that is broken off is forgotten. Throughput a byte a cycle.
 
     Parameters
     ----------

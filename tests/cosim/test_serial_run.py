@@ -96,7 +96,7 @@ def test_all_answers_are_right(kind: str, tmp_path: Path) -> None:
     if kind == "external":  # beats come one a cycle, as in the model
         memory = MemoryTiming(latency_cycles=LATENCY_CYCLES)
         assert result.cycles_mean == count_cycles(plan, samples[:10], memory).latency.mean()
-    assert result.core_per_s == pytest.approx(8e6 / result.cycles_mean)
+    assert result.core_per_s == LINE.clock_hz / result.cycles_mean
 
 
 class FaultyLine:
@@ -311,3 +311,10 @@ def test_a_line_is_for_uarts(tmp_path: Path) -> None:
         build(plan_of_kind("static"), tmp_path / "build", interface="axi", serial=LINE)
 
 
+
+
+def test_a_table_whose_words_have_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spikeloom.gen.bus_top.WORD_NUMBER_BYTES", 0)
+    with pytest.raises(SpikeloomError, match=r"layer0: .* must be at most 256 tables of 1 words"):
+        build(plan_of_kind("external"), tmp_path / "build", interface="uart", serial=LINE)
+    assert not (tmp_path / "build").exists()
