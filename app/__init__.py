@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from spikeloom.model.datasets import Dataset
     from spikeloom.model.float_network import FloatNetwork
     from spikeloom.model.network import Network
+    from spikeloom.model.recipe import Recipe
     from spikeloom.model.train import TrainResult
     from spikeloom.model.train_config import TrainConfig
 
@@ -107,12 +108,17 @@ def dataset(name_or_path: str | Path, samples: int | None = None, *, split: Any 
 
 
 @_door
-def train(config: TrainConfig, data: Dataset, out_dir: str | Path, **options: Any) -> TrainResult:
-    """Train a network: see :func:`spikeloom.model.train.train`. Needs PyTorch."""
+def train(config: TrainConfig | Recipe, data: Dataset, out_dir: str | Path, **options: Any) -> TrainResult:
+    """Train a network: see :func:`spikeloom.model.train.train`, and for a recipe
+    :func:`spikeloom.model.train_recipe.train_by_recipe`. Needs PyTorch."""
     from spikeloom.model.datasets import Dataset
+    from spikeloom.model.recipe import Recipe
     from spikeloom.model.system.arguments import an
     from spikeloom.model.train import train as run
+    from spikeloom.model.train_recipe import train_by_recipe
     an(Dataset, data, "data")
+    if isinstance(config, Recipe):
+        return _passed_on(train_by_recipe, "train", config, data, out_dir, **options)
     return _passed_on(run, "train", config, data.images, data.labels, out_dir, **options)
 
 

@@ -11,7 +11,8 @@ import click
 import spikeloom
 from spikeloom.console import bar, command_line, print_table
 from spikeloom.data_options import json_option, load_data, samples_option
-from spikeloom.model.train_config import LEAST_STEPS, Setting, TrainConfig, config_for, read_settings, settings
+from spikeloom.model.recipe import Recipe, Stage, read_recipe
+from spikeloom.model.train_config import LEAST_STEPS, Setting, TrainConfig, settings
 
 __all__ = ["train"]
 
@@ -39,10 +40,11 @@ def _option(one: Setting) -> Callable[[F], F]:
 
 @click.command()
 @click.option("--data", help="A data set's name, or files: .npz with images and labels, IDX, ...  "
-              "[default: fashion-mnist]")
+              "[default: the recipe's, or fashion-mnist]")
 @samples_option
 @click.option("--config", type=click.Path(path_type=Path), help="A JSON file of any of the settings below, as "
-              '{"hidden": "128", "weight_bits": 4}; options on the command line come first.')
+              '{"hidden": "128", "weight_bits": 4}, or a recipe of several stages (docs/training.md); options on the '
+              "command line come first.")
 @_options
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for network and log.")
@@ -52,51 +54,66 @@ def train(data: str | None, samples: int | None, config: Path | None, resume: bo
     """Train a TSSL-BP network, quantised from the start; needs the `train` extra (PyTorch).
 
     The data are a known set's training images; or those of a file of your own, of which a fifth is left out for
-    testing unless it says itself which. An interrupted training goes on with --resume.
+    testing unless it says itself which. An interrupted training goes on with --resume. A recipe trains a teacher, or
+    weights to start from, before the network itself; those of the shipped networks are in recipes/.
 
     \b
     Examples:
       spikeloom train --hidden 400-400 --epochs 100 -o runs/a
       spikeloom train --data my.npz -o runs/mine
       spikeloom train --hidden 15C5-P2-40C5-P2-300 --fused -o runs/conv
+      spikeloom train --config recipes/fashion-mnist-400-400.json -o runs/400-400
       spikeloom train --hidden 128 --weight-bits 0 -o runs/float      # then: spikeloom quantize
     """
-    from spikeloom.model.train import EpochMetrics, check_output, plot_metrics
-    check_output(output, resume)
-    given = read_settings(config) if config else {}
-    given |= {key: value for key, value in options.items() if value is not None}
+    from spikeloom.model.train_recipe import settled
+    from spikeloom.model.training_files import EpochMetrics, check_output, plot_metrics
+    recipe = read_recipe(config) if config else Recipe((Stage("spikes", {}),), {})
+    stages = len(recipe.stages)
+    check_output(output, resume, folders=stages > 1)
+    given = {key: value for key, value in options.items() if value is not None}
     if given.get("weight_bits") == 0:
         given["weight_bits"] = None
-    TrainConfig(**given)  # what is wrong is told before any data are fetched
-    source = data or "fashion-mnist"
+    recipe = recipe.with_settings(given)
+    for index in range(stages):
+        TrainConfig(**recipe.settings(index))  # what is wrong is told before any data are fetched
+    source = data or recipe.data or "fashion-mnist"
     loaded = load_data(source, samples, "train")
-    settled = config_for(loaded.images, len(loaded.classes), given)
-    epochs = settled.epochs
-    batches = -(-max(1, len(loaded) - settled.validation) // settled.batch)
+    configs = settled(recipe, loaded)
+    last = configs[-1]
+    kept = max(1, len(loaded) - last.validation)
+    epochs = sum(c.epochs for c, stage in zip(configs, recipe.stages, strict=True) if stage.kind == "spikes")
+    batches = -(-kept // last.batch)
     if 0 < batches * epochs < LEAST_STEPS:
         click.echo(f"warning: {batches * epochs:,} steps are few, networks like this one want {LEAST_STEPS:,}: "
                    "more --epochs, or a smaller --batch", err=True)
-    said = "starting"
+    said, stage, of_stage, total = "starting", "", 1, 1
 
     with bar("training") as advance:
+        def on_stage(index: int, kind: str, stage_epochs: int) -> None:
+            nonlocal said, stage, of_stage, total
+            chosen = recipe.stages[index]
+            batch = chosen.config.batch if kind == "teacher" else configs[index].batch
+            said, of_stage, total = "starting", stage_epochs, stage_epochs * -(-kept // batch)
+            stage = f"stage {index + 1}/{stages} ({kind}) " if stages > 1 else ""
+
         def on_batch(epoch: int, done: int, loss: float) -> None:
-            advance(done=done, total=batches * epochs, what=f"epoch {epoch}/{epochs} loss {loss:.3f} {said}")
+            advance(done=done, total=total, what=f"{stage}epoch {epoch}/{of_stage} loss {loss:.3f} {said}")
 
         def on_epoch(metrics: EpochMetrics) -> None:
             nonlocal said
             best = metrics.validation_accuracy
             said = f"validation {best:.2%}" if best is not None else f"train {metrics.train_accuracy:.2%}"
 
-        result = spikeloom.train(settled, loaded, output, resume=resume, source=source, progress=on_batch,
-                                 on_epoch=on_epoch)
+        result = spikeloom.train(recipe, loaded, output, resume=resume, source=source, progress=on_batch,
+                                 on_epoch=on_epoch, on_stage=on_stage)
     plot_metrics(result.metrics, output / "metrics.png")
-    last = result.metrics[-1]
-    value = {"network": str(result.path), "epochs": len(result.metrics), "train_accuracy": last.train_accuracy,
-             "validation_accuracy": last.validation_accuracy}
+    end = result.metrics[-1]
+    value = {"network": str(result.path), "epochs": len(result.metrics), "train_accuracy": end.train_accuracy,
+             "validation_accuracy": end.validation_accuracy}
     rows = [("network", result.path), ("epochs", len(result.metrics)),
-            ("accuracy, training", f"{last.train_accuracy:.2%} (with dropout)")]
-    if last.validation_accuracy is not None:
-        rows.append(("accuracy, validation", f"{last.validation_accuracy:.2%}"))
-    follows = (command_line("eval", result.path) if settled.weight_bits else
+            ("accuracy, training", f"{end.train_accuracy:.2%} (with dropout)")]
+    if end.validation_accuracy is not None:
+        rows.append(("accuracy, validation", f"{end.validation_accuracy:.2%}"))
+    follows = (command_line("eval", result.path) if last.weight_bits else
                command_line("quantize", result.path, "-o", output / "network.snn"))
-    print_table(as_json, value, f"{settled.name}: {result.path}", [*rows, ("next", follows)])
+    print_table(as_json, value, f"{last.name}: {result.path}", [*rows, ("next", follows)])

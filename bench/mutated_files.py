@@ -47,8 +47,9 @@ from spikeloom.model.network import Network
 from spikeloom.model.network_file import save_network
 from spikeloom.model.quantize import quantize
 from spikeloom.model.system.cache import cached, found
-from spikeloom.model.train import read_metrics, train
+from spikeloom.model.train import train
 from spikeloom.model.train_config import TrainConfig
+from spikeloom.model.training_files import read_metrics
 
 SEED = 10
 LIMIT_S, LIMIT_BYTES, LONGEST = 10, 2 << 30, 2000

@@ -7,20 +7,18 @@ spikes of an evaluation here and of :func:`.golden.run` on the exported network 
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from . import container, float_network, network_file, tsslbp  # tsslbp says clearly that torch is missing
+from . import tsslbp  # says clearly that torch is missing
 from .datasets import check_labels
 from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork, save_float_network
@@ -40,52 +38,21 @@ from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
 from .system.arguments import an, array, called, choice, short
 from .system.cache import cache_dir
-from .system.paths import path_of, shown
-from .system.reading import MIB, open_regular, read_bytes, read_text
-from .system.records import STRICT, read_dataclass
-from .system.writing import check_file, make_parents, write_file
+from .system.paths import shown as shown_path
+from .system.writing import make_parents
 from .topology import LayerShape, read_topology
 from .train_config import TrainConfig
+from .training_files import Checkpoint, EpochMetrics, check_output
 
 import torch  # isort: skip
 from torch import Tensor  # isort: skip
 from torch.nn import functional  # isort: skip
 
-__all__ = ["EpochMetrics", "TrainResult", "check_output", "plot_metrics", "read_metrics", "train"]
+from .augment import mirrored, shifted  # isort: skip
+
+__all__ = ["TrainResult", "train"]
 
 _EXACT = 1 << 24  # float32 holds every integer below
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One line of the log.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    loss, train_accuracy : float
-        Means over the epoch, dropout included; accuracy is a fraction.
-    validation_accuracy : float or None
-        Of the averaged, quantised network; None without a validation split.
-    active : list of float
-        Per layer, fraction of neurons that spike at all in a sample; of the averaged network on the validation split,
-        or else on 1,000 training images.
-    lr : float
-        At the end of the epoch.
-    seconds : float
-        Training only, without validation.
-    """
-
-    __pydantic_config__: ClassVar[Any] = STRICT
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    validation_accuracy: float | None
-    active: list[float]
-    lr: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -356,18 +323,22 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     torch.set_num_threads(config.threads)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "torch"))
 
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.seed))
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.split_seed))
     held_back, kept = order[:config.validation], order[config.validation:]
     decayed = [p for n, p in model.named_parameters() if n.endswith(".weight")]
     others = [p for n, p in model.named_parameters() if not n.endswith(".weight") and p.requires_grad]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": config.weight_decay},
                                    {"params": others, "weight_decay": 0.0}], lr=config.lr, fused=True)
-    metrics: list[EpochMetrics] = []
-    if resume and (out / CHECKPOINT).exists():
-        metrics = _load_checkpoint(out / CHECKPOINT, config, model, average, optimiser, images.shape[1:])
-        _write_metrics(out / "metrics.jsonl", metrics)  # whoever was killed between the two has a line less there
+    checkpoint = Checkpoint(out, asdict(config), {"model": model, "average": average, "optimiser": optimiser},
+                            may_grow=("epochs",) if config.schedule == "constant" else ())
+    metrics = checkpoint.load() if resume else []
+    if metrics:
+        try:
+            _export(config, average, images.shape[1:], None)
+        except SpikeloomError as error:
+            raise SpikeloomError(f"{shown_path(checkpoint.path)}: {error}: damaged") from error
 
-    batches, saved = math.ceil(len(kept) / config.batch), 0.0
+    batches = math.ceil(len(kept) / config.batch)
     for epoch in range(len(metrics), config.epochs):
         started = time.perf_counter()
         # Seeded by the epoch, so that no generator's state needs to be kept for a resumed training.
@@ -379,9 +350,10 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
             for group in optimiser.param_groups:
                 group["lr"] = _learning_rate(config, step / (config.epochs * batches))
             shown = pixels[chosen]
+            if config.shift:
+                shown = shifted(shown, config.shift, generator)
             if config.mirror:
-                mirrored = torch.rand(len(shown), generator=generator) < 0.5
-                shown = torch.where(mirrored[:, None, None, None], shown.flip(-1), shown)
+                shown = mirrored(shown, generator)
             spikes, potential = model(shown, generator)
             loss = _loss(config, spikes[-1], potential, target_labels[chosen], None if soft is None else soft[chosen])
             if config.activity:
@@ -406,18 +378,14 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         metrics.append(EpochMetrics(
             epoch + 1, total / len(kept), correct / len(kept), accuracy if len(held_back) else None,
             active, optimiser.param_groups[0]["lr"], round(seconds, 2)))
-        if not saved or time.monotonic() > saved + SAVE_EVERY_S or epoch + 1 == config.epochs:
-            make_parents(out / CHECKPOINT)
-            _save_checkpoint(out / CHECKPOINT, config, model, average, optimiser, metrics)
-            _write_metrics(out / "metrics.jsonl", metrics)
-            saved = time.monotonic()
+        checkpoint.save(metrics, last=epoch + 1 == config.epochs)
         if on_epoch is not None:
             on_epoch(metrics[-1])
     reached = metrics[-1].validation_accuracy if metrics else None
     if not metrics and len(held_back):
         reached, _ = _evaluate(config, average, pixels[held_back], target_labels[held_back])
     network = _export(config, average, images.shape[1:], reached, source)
-    make_parents(out / CHECKPOINT)
+    make_parents(checkpoint.path)
     if isinstance(network, Network):
         path = out / "network.snn"
         save_network(network, path)
@@ -427,100 +395,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     return TrainResult(network, path, metrics)
 
 
-CHECKPOINT = "checkpoint.pt"
-MAX_CHECKPOINT_BYTES = 1 << 32
-MAX_LOG_BYTES = 64 * MIB
-SAVE_EVERY_S = 2.0  # epochs of few images take milliseconds
 MAX_WEIGHTS = 1 << 27  # four copies, with the optimiser's, take 2 GiB
-_FILES = (CHECKPOINT, "metrics.jsonl", "metrics.png", "network.snn", "network.fsnn")
-
-
-def check_output(folder: str | Path, resume: bool) -> Path:
-    """The folder for a training's files.
-
-    Raises
-    ------
-    SpikeloomError
-        If such files are there already, and are not those of a training that is to go on; nothing has been touched
-        then.
-    """
-    out = path_of(folder, "output folder")
-    if out.exists() and not out.is_dir():
-        raise SpikeloomError(f"{shown(out)}: is not a folder")
-    there = [name for name in _FILES if os.path.lexists(out / name)]
-    if there and not (resume and CHECKPOINT in there):
-        raise SpikeloomError(f"{shown(out)}: has {there[0]} already: go on with it by --resume, or choose another "
-                             "folder")
-    for name in there:
-        check_file(out / name, _is_own)
-    return out
-
-
-def _is_own(path: Path) -> bool:
-    """Whether a file is one that a training writes, by its content."""
-    if path.suffix in (".snn", ".fsnn"):
-        return container.is_kind(path, network_file.KIND if path.suffix == ".snn" else float_network.KIND)
-    with open_regular(path) as file:
-        start = file.read(_HEAD_BYTES)
-    if path.suffix == ".jsonl":
-        try:
-            read_dataclass(EpochMetrics, start.partition(b"\n")[0], path.name)
-        except SpikeloomError:
-            return not start
-        return True
-    return (start.startswith(b"\x89PNG") and _AUTHOR.encode() in start if path.suffix == ".png"
-            else start.startswith(b"PK"))  # a checkpoint is read, and refused by its content, later
-
-
-_AUTHOR = "spikeloom train"
-_HEAD_BYTES = 1 << 16  # a line of the log is as long as the network has layers
-
-
-def read_metrics(path: str | Path) -> list[EpochMetrics]:
-    """The log of a training; raises :class:`.SpikeloomError` if it is missing or no such log."""
-    file = path_of(path, "training log")
-    lines = read_text(file, MAX_LOG_BYTES).splitlines()
-    return [read_dataclass(EpochMetrics, line, f"{shown(file)}: line {k + 1}") for k, line in enumerate(lines)]
-
-
-def plot_metrics(metrics: list[EpochMetrics], path: str | Path) -> None:
-    """Draw loss, accuracies and activity over the epochs to a picture (type by its suffix, e.g. ``.png``, ``.svg``).
-
-    Raises
-    ------
-    SpikeloomError
-        If there are no epochs, or the picture cannot be written.
-    """
-    from matplotlib.figure import Figure  # slow to import, and never a window: no pyplot
-
-    if not metrics:
-        raise SpikeloomError("training log: no epochs to draw")
-    epochs = [m.epoch for m in metrics]
-    figure = Figure(figsize=(12, 3.5), layout="constrained")
-    loss, accuracy, activity = figure.subplots(1, 3)
-    loss.plot(epochs, [m.loss for m in metrics])
-    loss.set_title("training loss")
-    accuracy.plot(epochs, [100 * m.train_accuracy for m in metrics], label="training (with dropout)")
-    held_back = [m for m in metrics if m.validation_accuracy is not None]
-    if held_back:
-        accuracy.plot([m.epoch for m in held_back], [100 * (m.validation_accuracy or 0) for m in held_back],
-                      label="validation (averaged weights)")
-    accuracy.set_title("accuracy / %")
-    accuracy.legend()
-    for layer, values in enumerate(zip(*(m.active for m in metrics), strict=True)):
-        activity.plot(epochs, [100 * v for v in values], label=f"layer {layer + 1}")
-    activity.set_title("neurons that spike in a sample / %")
-    activity.legend()
-    for axes in (loss, accuracy, activity):
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-    picture = io.BytesIO()
-    try:
-        kind = Path(path).suffix.removeprefix(".") or "png"
-        figure.savefig(picture, format=kind, metadata={"Author": _AUTHOR} if kind == "png" else None)
-    except ValueError as error:
-        raise SpikeloomError(f"{path}: cannot be written: {error}") from error
-    _replace(path_of(path, "picture"), picture.getvalue())
 
 
 def _check_size(config: TrainConfig, shape: tuple[int, ...]) -> None:
@@ -656,56 +531,3 @@ def _export(config: TrainConfig, model: _Model, shape: tuple[int, ...], accuracy
     return Network.chain(name=config.name, input=StaticInput(shape=shape, bits=config.input_bits), steps=config.steps,
                    layers=tuple(layer.export() for layer in layers), metadata=metadata,
                    readout=_readout(config))
-
-
-def _write_metrics(path: Path, metrics: list[EpochMetrics]) -> None:
-    _replace(path, "".join(json.dumps(asdict(m)) + "\n" for m in metrics))
-
-
-def _save_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model, optimiser: torch.optim.Optimizer,
-                     metrics: list[EpochMetrics]) -> None:
-    state = {"config": json.dumps(asdict(config)), "metrics": json.dumps([asdict(m) for m in metrics]),
-             "model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
-    _replace(path, lambda file: torch.save(state, file))
-
-
-def _replace(path: Path, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
-    """Write a file of this training, as a whole."""
-    try:
-        write_file(path, content, is_own=_is_own)
-    except RuntimeError as error:  # torch reports a full disk so
-        raise SpikeloomError(f"{shown(path)}: cannot be written: {error}") from error
-
-
-def _load_checkpoint(path: Path, config: TrainConfig, model: _Model, average: _Model,
-                     optimiser: torch.optim.Optimizer, shape: tuple[int, ...]) -> list[EpochMetrics]:
-    saved_bytes = read_bytes(path, MAX_CHECKPOINT_BYTES)
-    try:
-        # Tensors and plain values: runs no code from the file.
-        state = torch.load(io.BytesIO(saved_bytes), weights_only=True)
-        saved = json.loads(state["config"])
-        metrics = [read_dataclass(EpochMetrics, json.dumps(m), f"{shown(path)}: epoch {k + 1}")
-                   for k, m in enumerate(json.loads(state["metrics"]))]
-        get = saved.get
-    except SpikeloomError:
-        raise
-    except Exception as error:  # torch raises what it finds: RuntimeError, UnpicklingError, EOFError, KeyError, ...
-        raise SpikeloomError(f"{shown(path)}: not a checkpoint of this training, or damaged: {short(error)}") from error
-    wanted = json.loads(json.dumps(asdict(config)))
-    for f in fields(config):
-        if get(f.name) != wanted[f.name] and not (f.name == "epochs" and config.schedule == "constant"):
-            raise SpikeloomError(f"{shown(path)}: was made with {f.name}={short(get(f.name))}, not {wanted[f.name]!r}; "
-                                 "resume with the same configuration, or start anew in another folder")
-    try:
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-    except Exception as error:  # of values of another type, too
-        raise SpikeloomError(f"{shown(path)}: does not fit the images: {short(error)}") from error
-    if not all(bool(torch.isfinite(p).all()) for net in (model, average) for p in net.parameters()):
-        raise SpikeloomError(f"{shown(path)}: holds numbers that are not finite: damaged")
-    try:
-        _export(config, average, shape, None)
-    except SpikeloomError as error:
-        raise SpikeloomError(f"{shown(path)}: {error}: damaged") from error
-    return metrics

@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
-from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -19,17 +18,15 @@ import numpy.typing as npt
 from .errors import SpikeloomError
 from .network import ALLOWED_WEIGHT_BITS, MAX_STEPS, NETWORK_NAME
 from .system.arguments import choice, real, short, whole
-from .system.json_text import parse_json
-from .system.paths import path_of, shown
-from .system.reading import MIB, read_bytes
 
-__all__ = ["LEAST_STEPS", "Setting", "TrainConfig", "config_for", "read_settings", "settings"]
+__all__ = ["LEAST_STEPS", "RatesConfig", "Setting", "TeacherConfig", "TrainConfig", "config_for", "settings"]
 
 LEAST_STEPS = 3000  # of the optimiser: fewer leave a network like ours undertrained
 SMALLEST_BATCH = 20
 MOST_VALIDATION = 5000
 
 _TINY, _HUGE = 1e-38, 1e38  # what float32 holds
+_LARGEST_SEED = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
@@ -112,8 +109,17 @@ def _hidden(value: Any, what: str) -> str:
     return value
 
 
+class _Settings:
+    """Checks of every field, by its setting."""
+
+    def __post_init__(self) -> None:
+        for one in settings(type(self)):
+            value = one.check(getattr(self, one.name), f"training: {one.name}")
+            object.__setattr__(self, one.name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(_Settings):
     """Everything that determines a training, but the data: each field's ``metadata`` says what it means.
 
     Raises
@@ -176,11 +182,13 @@ class TrainConfig:
     dropout: float = _fraction(0.1, "Probability that a hidden dense neuron's PSC is left out for a whole sample.")
     conv_dropout: float = _fraction(0.0, "The same of convolutions.")
     mirror: bool = _flag(False, "Show every other image mirrored, left to right, drawn anew in every epoch.")
+    shift: int = _integer(0, 0, 64, "Show every image moved by up to so many pixels, drawn anew in every epoch.")
     ema: float = _fraction(0.999, "Decay per step of the moving average of the weights, which is what is evaluated and "
                            "exported; 0: off.")
-    validation: int = _integer(5000, 0, 1 << 31, "Training images, drawn by the seed, that are held back to measure "
+    validation: int = _integer(5000, 0, 1 << 31, "Training images, drawn by split_seed, that are held back to measure "
                                "the accuracy.", f"a tenth, at most {MOST_VALIDATION:,}")
-    seed: int = _integer(0, 0, (1 << 32) - 1, "Of everything random.")
+    split_seed: int = _integer(0, 0, _LARGEST_SEED, "Of the choice of the images that are held back.")
+    seed: int = _integer(0, 0, _LARGEST_SEED, "Of everything else that is random.")
     fused: bool = _flag(False, "Let torch.compile fuse elementwise operations: a third faster, needs a C++ compiler.")
     threads: int = _integer(2, 1, 1024, "Of PyTorch. Results are identical for equal seeds and threads.")
 
@@ -192,44 +200,60 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
-        for one in settings():
-            value = one.check(getattr(self, one.name), f"training: {one.name}")
-            object.__setattr__(self, one.name, value)
+        super().__post_init__()
         for name, holds, allowed in self._RULES:
             if not holds(self):
                 raise SpikeloomError(f"training: {name} must be {allowed}, not {getattr(self, name)!r}")
 
 
-def settings() -> tuple[Setting, ...]:
-    """All settings, in their order."""
-    return tuple(_of(one) for one in fields(TrainConfig))
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig(_Settings):
+    """Settings of a teacher, :mod:`.teacher`; the split of the images is that of the training.
+
+    Raises
+    ------
+    SpikeloomError
+        If a value is out of range; the message names the field.
+    """
+
+    epochs: int = _integer(26, 1, 1_000_000, "Times that all images are shown.")
+    batch: int = _integer(128, 1, 1 << 20, "Images a step.")
+    lr: float = _positive(4e-3, "Highest learning rate of AdamW: it rises and falls once.")
+    weight_decay: float = _number(0.02, 0, _HUGE, "at least 0", "Of all parameters.")
+    label_smoothing: float = _fraction(0.02, "Of the target.")
+    shift: int = _integer(2, 0, 64, "Show every image moved by up to so many pixels.")
+    mirror: bool = _flag(True, "Show every other image mirrored, left to right.")
+    bfloat16: bool = _flag(True, "Multiply in bfloat16: twice as fast on processors that can.")
+    seed: int = _integer(0, 0, _LARGEST_SEED, "Of everything random.")
+    threads: int = _integer(2, 1, 1024, "Of PyTorch.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesConfig(_Settings):
+    """Settings of a training on spike rates, :mod:`.rates`; the rest are those of the training that follows.
+
+    Raises
+    ------
+    SpikeloomError
+        If a value is out of range; the message names the field.
+    """
+
+    epochs: int = _integer(20, 1, 1_000_000, "Times that all images are shown.")
+    lr: float = _positive(3e-3, "Highest learning rate of AdamW: it rises and falls once.")
+    gain: float = _positive(4.0, "Factor on the outputs' drives in the softmax.")
+    temperature: float = _positive(2.0, "Makes the teacher's probabilities less sure.")
+    dropout: float = _fraction(0.2, "Probability that a hidden dense neuron's rate is left out.")
+
+
+def settings(of: type = TrainConfig) -> tuple[Setting, ...]:
+    """All settings of a configuration, in their order."""
+    return tuple(_of(one) for one in fields(of))
 
 
 def _of(one: Field[Any]) -> Setting:
     assert one.default is not MISSING
     told = cast("dict[str, Any]", dict(one.metadata))
     return Setting(one.name, one.default, **told)
-
-
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """A configuration file: a JSON object of some of the settings, by their names.
-
-    Raises
-    ------
-    SpikeloomError
-        If it is no such file, or a setting is unknown or out of range; the message names file and setting.
-    """
-    file = path_of(path, "configuration")
-    where = shown(file)
-    given = parse_json(read_bytes(file, MIB), where)
-    if not isinstance(given, dict):
-        raise SpikeloomError(f"{where}: must be a JSON object of settings, not {short(given)}")
-    known = {one.name: one for one in settings()}
-    for name, value in given.items():
-        if name not in known:
-            raise SpikeloomError(f"{where}: setting {short(name)} is unknown; allowed are {', '.join(known)}")
-        known[name].check(value, f"{where}: {name}")
-    return given
 
 
 def config_for(images: npt.NDArray[np.uint8], classes: int, given: dict[str, Any]) -> TrainConfig:

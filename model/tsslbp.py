@@ -39,7 +39,7 @@ from torch.nn import functional
 
 from .neurons.tensors import spikes_and_potentials
 
-__all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "mse_loss", "psc", "psc_sum",
+__all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "maybe_fused", "mse_loss", "psc", "psc_sum",
            "softmax_loss", "spike", "spike_and_potential", "sum_pool"]
 
 _SURROGATE_WIDTH = 0.2
@@ -47,7 +47,7 @@ _ARCTAN_GAIN = math.pi  # slope of a spike 1 at the threshold, 1/2 where the pot
 _LARGEST_SLOPE = 8.0  # 1/du, "how much earlier a spike comes for more current", grows without bound near threshold
 
 
-def _maybe_fused(function: Callable[..., Any], fused: bool) -> Callable[..., Any]:
+def maybe_fused(function: Callable[..., Any], fused: bool) -> Callable[..., Any]:
     """``function``, its elementwise operations fused into one loop by ``torch.compile`` where that is wanted."""
     return _compiled(function) if fused else function
 
@@ -118,7 +118,7 @@ class _Spike(torch.autograd.Function):
         fused = dynamics.fused and ctx.needs_input_grad[0]  # one compilation, for the batches of the training
         states: Tensor
         spikes: Tensor
-        states, spikes = _maybe_fused(_forward, fused)(drive, threshold, dynamics)
+        states, spikes = maybe_fused(_forward, fused)(drive, threshold, dynamics)
         ctx.save_for_backward(states, spikes, threshold)
         ctx.set_materialize_grads(False)
         ctx.dynamics = dynamics
@@ -132,7 +132,7 @@ class _Spike(torch.autograd.Function):
         grad = torch.zeros_like(states)
         if of_spikes is not None:
             rule = _surrogate_backward if dynamics.surrogate else _backward
-            grad = _maybe_fused(rule, dynamics.fused)(of_spikes, states, spikes, threshold, dynamics)
+            grad = maybe_fused(rule, dynamics.fused)(of_spikes, states, spikes, threshold, dynamics)
         if of_potential is not None:
             grad = grad + _potential_backward(of_potential, spikes, threshold, dynamics)
         return grad, None, None
@@ -313,7 +313,7 @@ def _decided(score: Tensor, decides: Tensor | None) -> Tensor:
 
 def sum_pool(x: Tensor, size: int, fused: bool = False) -> Tensor:
     """Sums (..., H / size, W / size) over windows of maps (..., H, W)."""
-    out: Tensor = _maybe_fused(_sum_pool, fused)(x, size)
+    out: Tensor = maybe_fused(_sum_pool, fused)(x, size)
     return out
 
 
@@ -329,13 +329,13 @@ class _Lsq(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, scale: Tensor, low: int, high: int, fused: bool) -> Tensor:
         ctx.save_for_backward(weight, scale)
         ctx.options = low, high, fused
-        whole: Tensor = _maybe_fused(_round, fused and ctx.needs_input_grad[0])(weight, scale, low, high)
+        whole: Tensor = maybe_fused(_round, fused and ctx.needs_input_grad[0])(weight, scale, low, high)
         return whole
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         low, high, fused = ctx.options
-        weight, scale = _maybe_fused(_round_backward, fused)(grads[0], *ctx.saved_tensors, low, high)
+        weight, scale = maybe_fused(_round_backward, fused)(grads[0], *ctx.saved_tensors, low, high)
         return weight, scale, None, None, None
 
 

@@ -14,6 +14,10 @@ MODULES = sorted({f"{package}.{module.name}" for package in ("spikeloom", *PACKA
                   for module in pkgutil.iter_modules(importlib.import_module(package).__path__)} - set(PACKAGES))
 
 
+NEED_TORCH = {f"spikeloom.model.{name}" for name in ("augment", "rates", "teacher", "train", "train_recipe",
+                                                     "training_files", "tsslbp")}
+
+
 def test_modules_are_found() -> None:
     some = {"spikeloom.cli", "spikeloom.model.golden", "spikeloom.rtl.accelerator", "spikeloom.gen.build",
             "spikeloom.cosim.simulate"}
@@ -24,7 +28,7 @@ def test_modules_are_found() -> None:
 def test_all(name: str) -> None:
     if name == "spikeloom.cosim.bench":
         pytest.skip("is imported by the simulator")
-    if name in ("spikeloom.model.train", "spikeloom.model.tsslbp"):
+    if name in NEED_TORCH:
         pytest.importorskip("torch")
     module = importlib.import_module(name)
     assert module.__doc__

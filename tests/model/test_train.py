@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 
 from support.layers import thresholds  # noqa: E402
 
-from spikeloom.model import float_network, golden, network_file, train  # noqa: E402
+from spikeloom.model import float_network, golden, network_file, train, training_files  # noqa: E402
 from spikeloom.model.errors import SpikeloomError  # noqa: E402
 from spikeloom.model.train_config import TrainConfig  # noqa: E402
 
@@ -112,7 +112,7 @@ def test_it_learns_and_writes_the_network(data, tmp_path, changes):
     assert accuracy == result.metrics[-1].validation_accuracy
     assert accuracy > 0.9
     assert json.loads(json.dumps(dict(network.metadata)))["training"]["weight_bits"] == config.weight_bits
-    assert train.read_metrics(tmp_path / "metrics.jsonl") == result.metrics
+    assert training_files.read_metrics(tmp_path / "metrics.jsonl") == result.metrics
     assert all(0 < a < 1 for a in result.metrics[-1].active)
 
 
@@ -125,7 +125,7 @@ def test_same_seed_same_network(data, tmp_path):
 @pytest.mark.parametrize(("every_s", "again"), [(0.0, [3]), (1e9, [2, 3])])
 @pytest.mark.parametrize("changes", [{}, {"weight_bits": None, "dropout": 0.0}], ids=str)
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(data, tmp_path, monkeypatch, changes, every_s, again):
-    monkeypatch.setattr(train, "SAVE_EVERY_S", every_s)
+    monkeypatch.setattr(training_files, "SAVE_EVERY_S", every_s)
     config = replace(SMALL, **changes)
     whole = train.train(config, *data, tmp_path / "whole")
 
@@ -140,7 +140,8 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(data, tmp_path, mo
     parts = train.train(config, *data, tmp_path / "parts", resume=True, on_epoch=seen.append)
     assert [m.epoch for m in seen] == again
     assert without_time(parts.metrics) == without_time(whole.metrics)
-    assert without_time(train.read_metrics(tmp_path / "parts" / "metrics.jsonl")) == without_time(whole.metrics)
+    log = training_files.read_metrics(tmp_path / "parts" / "metrics.jsonl")
+    assert without_time(log) == without_time(whole.metrics)
     # Other times stand in the metadata of neither: the files are equal.
     assert parts.path.read_bytes() == whole.path.read_bytes()
 
@@ -150,7 +151,7 @@ def test_a_log_that_lacks_the_last_epoch_is_completed(data, tmp_path):
     log = tmp_path / "metrics.jsonl"
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
     train.train(SMALL, *data, tmp_path, resume=True)
-    assert train.read_metrics(log) == whole.metrics
+    assert training_files.read_metrics(log) == whole.metrics
 
 
 def test_a_constant_schedule_can_be_prolonged(data, tmp_path):
@@ -287,17 +288,17 @@ def test_log_is_drawn(data, tmp_path):
     for validation in (0, 100):
         config = replace(SMALL, epochs=2, validation=validation)
         metrics = train.train(config, *data, tmp_path / str(validation)).metrics
-        train.plot_metrics(metrics, tmp_path / "log.png")
+        training_files.plot_metrics(metrics, tmp_path / "log.png")
         assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SpikeloomError, match="no epochs"):
-        train.plot_metrics([], tmp_path / "log.png")
+        training_files.plot_metrics([], tmp_path / "log.png")
     with pytest.raises(SpikeloomError, match=r"folder .*none does not exist"):
-        train.plot_metrics(metrics, tmp_path / "none" / "log.png")
+        training_files.plot_metrics(metrics, tmp_path / "none" / "log.png")
     (tmp_path / "log").write_text('{"epoch": 1}\n')
     with pytest.raises(SpikeloomError, match="log: line 1: field loss is missing"):
-        train.read_metrics(tmp_path / "log")
+        training_files.read_metrics(tmp_path / "log")
     with pytest.raises(SpikeloomError, match="no such file"):
-        train.read_metrics(tmp_path / "none")
+        training_files.read_metrics(tmp_path / "none")
 
 
 def test_without_torch_the_message_says_what_to_install():

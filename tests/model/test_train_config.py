@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 import numpy as np
-import pytest
 
 from spikeloom.cli import main
-from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.train_config import TrainConfig, config_for, read_settings, settings
+from spikeloom.model.train_config import config_for, settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "training.md"
 
@@ -32,21 +28,6 @@ def test_every_setting_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \|$", DOCS.read_text(), re.MULTILINE)
     assert rows == [(one.name, one.follows_data or ("none" if one.default is None else str(one.default)), one.allowed,
                      one.help) for one in settings()]
-
-
-def test_configuration_files(tmp_path: Path) -> None:
-    config = TrainConfig(hidden="12", weight_bits=None, epochs=3, ties="lowest_index")
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(asdict(config)))
-    assert TrainConfig(**read_settings(path)) == config
-    for content, message in (
-            ({"hiden": "1"}, "config.json: setting 'hiden' is unknown; allowed are name, hidden"),
-            ({"lr": -1}, r"config.json: lr must be a number above 0, not -1"),
-            ({"bias": 1}, "config.json: bias must be True or False, not 1"),
-            ([], "config.json: must be a JSON object of settings"),):
-        path.write_text(json.dumps(content))
-        with pytest.raises(SpikeloomError, match=message):
-            read_settings(path)
 
 
 def test_what_follows_the_data() -> None:
