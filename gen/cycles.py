@@ -290,10 +290,14 @@ class _EventQueue:
         if self.beat == 0:
             self.counts = _events_per_beat(queue, self.active[:, self.window])
             self.free = np.zeros((self.n, queue.banks), np.int64)
+            self.arrived: list[Cycles] = []
         taken = np.maximum(np.maximum(offered, self.accepted + 1), self.open_from)
+        self.arrived.append(taken)
         # First pass: each bank works off its entries as they arrive.
         c = self.counts[:, self.beat]
-        if self.fetch is None:
+        if queue.in_turn:
+            pass
+        elif self.fetch is None:
             self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
         else:
             for n in map(int, np.flatnonzero(c[:, 0])):
@@ -301,7 +305,7 @@ class _EventQueue:
         self.accepted = taken
         self.beat += 1
         if self.beat == queue.beats:
-            self._passes()
+            (self._turns if queue.in_turn else self._passes)()
             self.window, self.beat = self.window + 1, 0
         return taken
 
@@ -326,6 +330,40 @@ class _EventQueue:
                 self.busy += ended - before
         self.open_from = ended + 1
         self.end = ended
+
+
+    def _turns(self) -> None:
+        """Slots one after the other, each for all groups; then the ends of all groups."""
+        queue, banks = self.queue, self.queue.banks
+        arrived, total = np.stack(self.arrived, axis=1), self.counts.sum(axis=1)  # (N, beats); (N, banks)
+        # When each bank's events are there, one after the other; never, behind the last.
+        ready = np.full((self.n, banks, int(total.max(initial=0)) + 1), _NEVER)
+        for n in range(self.n):
+            for bank in range(banks):
+                times = np.repeat(arrived[n], self.counts[n, :, bank]) + 3
+                ready[n, bank, :len(times)] = times
+        samples, lanes = np.arange(self.n)[:, None], np.arange(banks)[None, :]
+        given = np.zeros((self.n, banks), np.int64)  # events
+        last = np.full(self.n, -queue.passes)
+        while True:
+            there = ready[samples, lanes, given]
+            first = there.min(axis=1)
+            some = first < _NEVER
+            if not some.any():
+                break
+            last = np.where(some, np.maximum(last + queue.passes, first), last)
+            self.busy += np.where(some, queue.passes, 0)
+            given += some[:, None] & (there <= last[:, None])
+        ended = np.maximum(self.accepted + 2, last + queue.passes)
+        for group in range(queue.passes):
+            ended = np.maximum(ended + 2 if group else ended, self.neurons.room_from)
+            self.neurons.drain(ended + 1)
+        self.busy += queue.passes
+        self.open_from = ended + 1
+        self.end = ended
+
+
+_NEVER = 1 << 60
 
 
 def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
@@ -367,7 +405,7 @@ class _WindowQueue:
         queue = self.queue
         if self.beat == 0:
             active = self.active[:, self.window]
-            self.counts = np.maximum(active.sum(axis=2, dtype=np.int64), 1)
+            self.counts = np.maximum(-(-active.sum(axis=2, dtype=np.int64) // queue.writes), 1)
             cells = active.reshape(self.n, queue.height, queue.cells, -1).sum(axis=3, dtype=np.int64)
             lengths = cells.cumsum(axis=2)
             self.lengths = np.concatenate([np.zeros_like(lengths[:, :, :1]), lengths], axis=2)  # (N, row, boundary)

@@ -323,11 +323,13 @@ def moves(fold: Fold, network: Network, bus_bits: int | None) -> Iterator[Fold]:
                                                   max(1, min(lanes, channels) * own.neuron_units // own.lanes)}]
         changed += [replace(own, neuron_units=units) for units in _notches(own.neuron_units, min(own.lanes, channels))]
         changed.append(replace(own, pipelined=not own.pipelined))
+        if own.external_bus_bits is None and own.lanes < channels == layer.outputs:
+            changed.append(replace(own, outer="groups" if own.outer == "events" else "events"))
         if own.external_bus_bits is None:
             changed += [replace(own, inputs_per_cycle=n) for n in _notches(own.inputs_per_cycle,
                                                                            layer.connection.inputs)]
             if bus_bits is not None:
-                changed.append(replace(own, inputs_per_cycle=1, external_bus_bits=bus_bits))
+                changed.append(replace(own, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups"))
         else:
             changed.append(replace(own, external_bus_bits=None))
         for new in changed:
@@ -354,5 +356,5 @@ def _lanes(now: int, channels: int, is_map: bool) -> list[int]:
 
 def _outside(fold: Fold, bus_bits: int) -> Fold:
     """All weights in external memory."""
-    return replace(fold, layers=tuple(replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits)
+    return replace(fold, layers=tuple(replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups")
                                       for layer in fold.layers))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import Shape, as_map
@@ -44,6 +44,10 @@ class LayerFold:
         Takes one input per cycle at most.
     prefetch_rows : int
         Weight rows that are read ahead of their use, at least 2; for external weights only.
+    outer : "groups" or "events"
+        The outer loop of a dense layer, where it has fewer lanes than neurons. ``groups``: a group of lanes works off
+        all events of a window, then they are replayed for the next group. ``events``: each event is added to all
+        groups in turn as it comes, and their sums lie in LUT RAM; on-chip weights only.
     """
 
     __pydantic_config__ = STRICT
@@ -54,6 +58,7 @@ class LayerFold:
     pipelined: bool = True
     external_bus_bits: int | None = None
     prefetch_rows: int = 32
+    outer: Literal["groups", "events"] = "groups"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +137,9 @@ def check_fold(network: Network, fold: Fold) -> None:
         if not isinstance(lf.pipelined, bool):
             raise SpikeloomError(f"{where} pipelined must be true or false, not {short(lf.pipelined)}")
         _check_external(where, lf)
+        choice(lf.outer, f"{where} outer", ("groups", "events"))
+        if lf.outer == "events" and isinstance(layer.connection, Conv2d):
+            raise SpikeloomError(f"{where} outer must be 'groups' in a convolution, not 'events'")
         if len(layer.shape) == 3:
             _check_map(where, layer.shape, lf)
     for layer, lf in zip(network.layers, fold.layers, strict=True):
@@ -157,6 +165,8 @@ def _check_external(where: str, lf: LayerFold) -> None:
     if lf.external_bus_bits is None:
         return
     choice(lf.external_bus_bits, f"{where} external_bus_bits", (32, 64, 128, 256, 512))
+    if lf.outer != "groups":
+        raise SpikeloomError(f"{where} outer must be 'groups' with external weights, not {short(lf.outer)}")
     if lf.inputs_per_cycle != 1:
         raise SpikeloomError(f"{where} inputs_per_cycle must be 1 with external weights, not {lf.inputs_per_cycle}")
 
@@ -205,18 +215,27 @@ def _small(network: Network) -> Fold:
     return Fold(name="small", layers=(LayerFold(pipelined=False),) * len(network.layers))
 
 
+FIRST_INPUTS = 2  # of a first convolution
+
+
 def _fast(network: Network) -> Fold:
     """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F.
 
-    Convolutions: all channels, up to 64 of them. The first one works on two positions at once, since its windows of a
-    few pixels are too small to share among several inputs per cycle; or on no more channels than keep up with the next.
+    Convolutions: all channels, up to 64 of them, 16 inputs a cycle. The first one, whose windows of a few pixels are
+    too small for that, works on several positions at once, as far as it takes to keep up with the next. A dense layer
+    behind a map adds each event to all its groups as it comes: else it would start to replay when the map is done.
     """
+    def after_map(layer: Layer) -> bool:
+        return layer.sources[0].index > 0 and len(layer.sources[0].shape) == 3
+
     layers: list[LayerFold] = []
     for index, layer in enumerate(network.layers):
         if len(layer.shape) == 3:
             lanes = (_first_lanes(network) if index == 0 and isinstance(layer.connection, Conv2d)
                      else _largest_divisor(layer.shape[0], 64))
-            fold = LayerFold(lanes=lanes, neuron_units=_largest_divisor(min(lanes, layer.shape[0]), 8 if index else 16))
+            fold = LayerFold(lanes=lanes, neuron_units=_largest_divisor(min(lanes, layer.shape[0]), 4 if index else 16))
+        elif after_map(layer) and layer.outputs >= 64:
+            fold = LayerFold(lanes=-(-layer.outputs // 10), neuron_units=4, outer="events")
         else:
             passes = max(5, -(-layer.outputs // 100))
             fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8) if layer.outputs >= 64
@@ -226,10 +245,9 @@ def _fast(network: Network) -> Fold:
         network, 16 if network.input.size >= 64 else 1))
 
     def banks(index: int, layer: Layer) -> int:
-        after_map = layer.sources[0].index > 0 and len(layer.sources[0].shape) == 3
-        many = (8 if network.static else 4) if index == 0 else 4 if after_map else 2
+        many = (8 if network.static else 4) if index == 0 else 4 if after_map(layer) else 2
         if isinstance(layer.connection, Conv2d):
-            return 1 if index == 0 else _banks(layer, _items(layer, done)[0], 8)
+            return _banks(layer, _items(layer, done)[0], FIRST_INPUTS if index == 0 else 16)
         return _banks(layer, _items(layer, done)[0], many) if layer.connection.inputs >= 64 else 1
 
     return replace(done, layers=tuple(replace(fold, inputs_per_cycle=banks(index, layer)) for index, (layer, fold)
@@ -237,7 +255,7 @@ def _fast(network: Network) -> Fold:
 
 
 def _first_lanes(network: Network) -> int:
-    """Lanes of a first layer that is a convolution: the fewest that keep up with eight inputs a cycle of the next."""
+    """Lanes of a first layer that is a convolution: the fewest that keep up with 16 inputs a cycle of the next."""
     def additions(layer: Layer, activity: float) -> float:
         assert isinstance(layer.connection, Conv2d)
         pooled = layer.pool.size**2 if layer.pool is not None else 1
@@ -247,14 +265,13 @@ def _first_lanes(network: Network) -> int:
     assert isinstance(first.connection, Conv2d)
     channels, _, width = first.connection.geometry.output_shape
     choices = [n for n in range(1, min(channels, 64) + 1) if channels % n == 0]
-    if channels <= 32 and width % 2 == 0:
-        choices.append(2 * channels)
+    choices += [n * channels for n in range(2, 64 // channels + 1) if width % n == 0]
     follower = network.layers[1] if len(network.layers) > 1 else None
     if follower is None or not isinstance(follower.connection, Conv2d):
         return choices[-1]
-    # Half of the pixels and a quarter of the neurons are active.
-    time = additions(follower, 1 / 4) / (8 * _largest_divisor(follower.connection.channels, 64))
-    enough = [n for n in choices if additions(first, 1 / 2) / n <= time]
+    # Half of the pixels and a quarter of the neurons are active; half of the first layer's adders have work.
+    time = additions(follower, 1 / 4) / (16 * _largest_divisor(follower.connection.channels, 64))
+    enough = [n for n in choices if 2 * additions(first, 1 / 2) / (FIRST_INPUTS * n) <= time]
     return enough[0] if enough else choices[-1]
 
 

@@ -387,8 +387,8 @@ def _queue(layer: Layer, lf: LayerFold, planes: int, before: QueueOrder,
     if isinstance(connection, Dense):
         return EventQueueConfig(
             items=before.units, item_bits=planes, beats=before.beats, banks=lf.inputs_per_cycle,
-            passes=after.groups, slot_credits=credits, pool=pool, cell_beats=before.position_beats if pool > 1 else 1,
-            width=before.shape[2] if pool > 1 else 1)
+            passes=after.groups, in_turn=lf.outer == "events" and after.groups > 1, slot_credits=credits,
+            pool=pool, cell_beats=before.position_beats if pool > 1 else 1, width=before.shape[2] if pool > 1 else 1)
     geometry = connection.geometry
     _, tile_rows, columns = geometry.output_shape
     return WindowQueueConfig(

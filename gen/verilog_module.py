@@ -541,6 +541,9 @@ class ModuleWriter:
                 conditions = [self._fits(each.value, pattern) for pattern in case.patterns]
                 if not inner and case is each.cases[-1]:
                     break
+                if not conditions and word == "if":  # what Amaranth assigns behind a switch
+                    lines += inner
+                    break
                 lines += _block(f"{word} ({' || '.join(conditions)})" if conditions else "else", inner, "")
                 word = "else if"
         return lines

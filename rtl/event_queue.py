@@ -37,7 +37,10 @@ class EventQueueConfig:
     banks : int
         Events per cycle; divides ``items`` or is a multiple of it.
     passes : int
-        How often each window is replayed: the groups of output neurons.
+        Groups of output neurons, each of which takes every event.
+    in_turn : bool
+        Each event is given to all groups in turn. Else a group takes all events of a window, which are replayed for the
+        next one.
     slot_credits : int
         Slots that can be given before the consumer has taken the first of them; 0: a consumer that never waits.
     pool, cell_beats, width : int
@@ -50,6 +53,7 @@ class EventQueueConfig:
     beats: int
     banks: int
     passes: int
+    in_turn: bool = False
     slot_credits: int = 0
     pool: int = 1
     cell_beats: int = 1
@@ -61,6 +65,8 @@ class EventQueueConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
         if self.items % self.banks and self.banks % self.items:
             raise ValueError(f"banks must divide items or be a multiple of it, not {self.banks} for {self.items}")
+        if self.in_turn and (self.passes == 1 or self.slot_credits):
+            raise ValueError("in_turn takes several passes, and a consumer that does not wait")
         if self.pool > 1 and self.items % self.banks:
             raise ValueError(f"banks must divide items where maps are pooled, not {self.banks} for {self.items}")
 
@@ -106,6 +112,11 @@ class EventQueueConfig:
         """Bits of a row number."""
         return max(1, int(ceil_log2(self.rows)))
 
+    @property
+    def turns(self) -> int:
+        """Groups to which each event is given in turn."""
+        return self.passes if self.in_turn else 1
+
 
 class EventSource(Protocol):
     """What lanes need to know of the queue that their events come from."""
@@ -122,13 +133,21 @@ class EventSource(Protocol):
     def row_bits(self) -> int:
         """Bits of a row number."""
 
+    @property
+    def turns(self) -> int:
+        """Groups to which each event is given in turn."""
+
 
 def slot_layout(config: EventSource) -> data.StructLayout:
-    """What a queue says in one cycle: one event per bank (mask 0 is none), and whether a pass ends with it."""
+    """What a queue says in one cycle: one event per bank (mask 0 is none), and whether a pass ends with it.
+
+    Where groups take turns, also whose turn it is, and whether the group's sum begins with this slot.
+    """
     return data.StructLayout({
         "row": FlatArray(config.row_bits, config.banks),
         "mask": FlatArray(config.item_bits, config.banks),
         "end": 1,
+        **({"group": index_shape(config.turns), "first": 1} if config.turns > 1 else {}),
     })
 
 
@@ -160,6 +179,12 @@ class EventQueue(wiring.Component):
     ``P_g`` (seen on ``o`` in ``P_g + 1``), the first cycle that is two or more after the last beat and the last event
     of all banks, and in which ``room`` is set. The next pass begins at once: its events are given from ``P_g + 1`` on,
     ``P_{g+1} >= P_g + 2 + max_j c_j``. The next window's first beat is taken from ``P_{passes-1} + 1`` on.
+
+    With ``in_turn`` a slot stays on ``o`` for ``passes`` cycles, in which ``group`` counts from 0; the next one is
+    given ``passes`` cycles later or more, with the events of all banks that are there by then. The end of group 0 is
+    given two cycles or more after the last beat, and ``passes`` or more after the last slot; those of the other groups
+    two cycles or more after one another, each when ``room`` is set. The next window's first beat is taken after the
+    last of them.
 
     Memory: ``banks * depth * (positions * item_bits + row_bits + (positions if positions > 1 else 0))`` bits.
 
@@ -215,7 +240,8 @@ class EventQueue(wiring.Component):
         through_q = Signal()
         pass_q = Signal(index_shape(cfg.passes))
         replay_q = Signal()  # the window is complete, and this pass is not its last
-        go = slot_credit(m, cfg.slot_credits, given.any() | end, self)
+        go = (self._turn(m, given.any(), end, pass_q) if cfg.in_turn
+              else slot_credit(m, cfg.slot_credits, given.any() | end, self))
         m.d.comb += end.eq(through_q & self.room & go)
         m.d.sync += [through_q.eq(full_q & idle.all() & ~end), self.o.end.eq(end)]
         with m.If(complete):
@@ -228,11 +254,29 @@ class EventQueue(wiring.Component):
             with m.If(~replay_q):
                 m.d.sync += [pass_q.eq(0), full_q.eq(0)]
 
-        again = replay_q | complete if cfg.passes > 1 else Const(0)
+        last = full_q if cfg.in_turn else full_q & ~replay_q
+        again = replay_q | complete if cfg.passes > 1 and not cfg.in_turn else Const(0)
         for bank in range(cfg.banks):
             mine = turn_q == bank // cfg.items if cfg.interleave > 1 else Const(1)
-            self._bank(m, bank, take & mine, base_q, again, full_q & ~replay_q, end, idle[bank], go, given[bank])
+            self._bank(m, bank, take & mine, base_q, again, last, end, idle[bank], go, given[bank])
         return m
+
+    def _turn(self, m: Module, given: Any, end: Signal, pass_q: Signal) -> Signal:
+        """Whose turn it is; returns whether a new slot may be given."""
+        cfg = self.config
+        left_q = Signal(index_shape(cfg.passes))
+        go_q = Signal(init=1)
+        fresh_q = Signal(init=1)  # no slot of this window has been given
+        m.d.sync += [left_q.eq(Mux(given, cfg.passes - 1, left_q - left_q.any())), go_q.eq(~given & (left_q <= 1))]
+        with m.If(go_q):
+            m.d.sync += [self.o.group.eq(Mux(end, pass_q, 0)), self.o.first.eq(fresh_q)]
+        with m.Else():
+            m.d.sync += self.o.group.eq(self.o.group + 1)
+        with m.If(given):
+            m.d.sync += fresh_q.eq(0)
+        with m.If(end & (pass_q == cfg.passes - 1)):
+            m.d.sync += fresh_q.eq(1)
+        return go_q
 
     def _pool(self, m: Module, take: Signal, base_q: Signal) -> None:
         """Let the base return to the start of a cell, or of a row of cells, until all its positions have come."""
@@ -341,7 +385,8 @@ class EventQueue(wiring.Component):
         m.d.comb += more.eq(first.more)
         # A base is a multiple of the positions: if those are a power of two, there is nothing to carry.
         row = entry_q.base + first.offset if cfg.positions & (cfg.positions - 1) else entry_q.base | first.offset
-        m.d.sync += [self.o.mask[bank].eq(first.mask & given.replicate(cfg.item_bits)), self.o.row[bank].eq(row)]
+        with m.If(go if cfg.in_turn else Const(1)):
+            m.d.sync += [self.o.mask[bank].eq(first.mask & given.replicate(cfg.item_bits)), self.o.row[bank].eq(row)]
 
 
 class _Choice(NamedTuple):

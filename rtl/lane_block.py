@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .beat import index_shape, memory_depth
 from .flat_array import FlatArray
 from .masked_add import LEVELS_PER_REGISTER, MaskedSum, Term, tree_depth
 
@@ -35,6 +37,8 @@ class LaneBlockConfig:
         Bits of a stored weight; 1 bit stands for +1 (0) and -1 (1).
     accumulator_bits : int
         Bits of an accumulator.
+    groups : int
+        Groups of lanes that take turns here, each with sums of its own.
     holds : bool
         Sums stay where they are handed over until the next ones come; ``lanes <= units`` then.
     """
@@ -46,6 +50,7 @@ class LaneBlockConfig:
     weighed: bool
     weight_bits: int
     accumulator_bits: int
+    groups: int = 1
     holds: bool = False
 
     def __post_init__(self) -> None:
@@ -91,16 +96,21 @@ class LaneBlock(wiring.Component):
     ``D``, is 0 when nothing is handed over, and the ``o`` of several blocks may meet in an OR. A block that ``holds``
     keeps ``D``.
 
+    With several ``groups`` there is an ``S`` for each, in LUT RAM. That of ``group`` is read, added to and written back
+    in one cycle; with ``first`` what is read counts as 0, and nobody clears it with ``end``.
+
     Weights come a cycle later than the masks and the end that belong to them: these reach all lanes, and are
     registered here, next to them. There is a register behind every second adder.
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle, ends ``beats`` cycles or more apart;
-    ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``.
+    ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``, or half of them and ``groups`` times as many
+    bits of LUT RAM.
 
     Members
     -------
     mask : In(banks x planes)
     end : In(1)
+    group, first : In(groups), In(1), only with several groups: as ``mask``
     weight : In(banks x lanes x weight_bits), of the masks of the cycle before
     o : Out(lane_layout x min(units, lanes))
     """
@@ -110,6 +120,7 @@ class LaneBlock(wiring.Component):
         super().__init__({
             "mask": In(FlatArray(config.planes, config.banks)),
             "end": In(1),
+            **({"group": In(index_shape(config.groups)), "first": In(1)} if config.groups > 1 else {}),
             "weight": In(FlatArray(FlatArray(config.weight_bits, config.lanes), config.banks)),
             "o": Out(FlatArray(config.lane_layout, min(config.units, config.lanes))),
         })
@@ -120,27 +131,44 @@ class LaneBlock(wiring.Component):
 
         # After a reset nothing may be on its way to the accumulators.
         mask_q = Signal.like(self.mask)
-        end_q = Signal()
-        m.d.sync += [mask_q.eq(self.mask), end_q.eq(self.end)]
-        for stage in range(cfg.latency_cycles - 2):
-            end_q, before = Signal(name=f"end{stage}_q"), end_q
-            m.d.sync += end_q.eq(before)
+        m.d.sync += mask_q.eq(self.mask)
+        end_q = self._delayed(m, "end", self.end)
+        keep_q: Any = None
+        if cfg.groups > 1:
+            group_q, keep_q = self._delayed(m, "group", self.group), ~self._delayed(m, "first", self.first)
 
         drain = [Signal(cfg.lane_layout, name=f"drain{n}_q") for n in range(cfg.lanes)]
         for n in range(cfg.lanes):
-            sums = []
+            sums: list[Any] = []
+            memory = None
+            if cfg.groups > 1:
+                m.submodules[f"sums{n}"] = memory = Memory(shape=cfg.lane_layout.size, depth=memory_depth(cfg.groups),
+                                                           init=[])
+                write, read = memory.write_port(), memory.read_port(domain="comb")
+                before = data.View(cfg.lane_layout, read.data)
             for plane, (total, level) in enumerate(self._totals(m, platform, n, mask_q)):
-                accumulator = Signal(signed(cfg.accumulator_bits), name=f"sum{n}_{plane}_q")
                 adder = MaskedSum(m, platform, f"new{n}_{plane}", level)
-                new_sum = adder.add(Term(accumulator), total, cfg.accumulator_bits)
-                m.d.sync += accumulator.eq(Mux(end_q, 0, new_sum))
-                sums.append(new_sum)
+                if memory is None:
+                    accumulator = Signal(signed(cfg.accumulator_bits), name=f"sum{n}_{plane}_q")
+                    sums.append(adder.add(Term(accumulator), total, cfg.accumulator_bits))
+                    m.d.sync += accumulator.eq(Mux(end_q, 0, sums[-1]))
+                else:
+                    sums.append(adder.add(Term(before[plane], keep_q), total, cfg.accumulator_bits))
+            if memory is not None:
+                m.d.comb += [read.addr.eq(group_q), write.addr.eq(group_q), write.en.eq(1), write.data.eq(Cat(sums))]
             follows: Any = drain[n + cfg.units] if n + cfg.units < cfg.lanes else Const(0)
             if cfg.holds:
                 follows = drain[n]
             m.d.sync += drain[n].as_value().eq(Mux(end_q, Cat(sums), Cat(follows)))
         m.d.comb += [lane.eq(kept) for lane, kept in zip(self.o, drain, strict=False)]
         return m
+
+    def _delayed(self, m: Module, name: str, value: Any) -> Signal:
+        """What comes with the masks, when their sums come to the accumulators."""
+        for stage in range(self.config.latency_cycles - 1):
+            value, before = Signal.like(value, name=f"{name}{stage - 1 if stage else ''}_q"), value
+            m.d.sync += value.eq(before)
+        return value
 
     def _totals(self, m: Module, platform: Any, n: int, mask_q: Any) -> list[tuple[Term, int]]:
         """What lane ``n`` adds to each of its accumulators, and how many levels of adders that had."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from operator import or_
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -99,7 +99,7 @@ class SynapseConfig:
         """A block of so many lanes."""
         return LaneBlockConfig(lanes=lanes, units=self.units, banks=self.queue.banks, planes=self.queue.item_bits,
                                weighed=self.static, weight_bits=self.weight_bits,
-                               accumulator_bits=self.accumulator_bits, holds=not self.queued)
+                               accumulator_bits=self.accumulator_bits, groups=self.queue.turns, holds=not self.queued)
 
     @property
     def memories(self) -> dict[tuple[int, int], str]:
@@ -141,6 +141,8 @@ class SynapseArray(wiring.Component):
     Addresses, masks and ends are handed on from block to block: those of the second beat are a cycle behind those of
     the first, and so on. So each block hands its sums over when their turn comes, and no net reaches all blocks.
 
+    Where the groups take turns with every event, a slot says whose sums it is for, and all sums leave at the end.
+
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
     weight_bits`` bits of block RAM, ``queue_beats * units * sums * accumulator_bits`` bits of LUT RAM if there is
     a queue.
@@ -177,15 +179,12 @@ class SynapseArray(wiring.Component):
         # Row -> address: each pass has its own rows.
         mask: Any = self.i.mask
         end: Any = self.i.end
+        turn: Any = Cat(self.i.group, self.i.first) if queue.turns > 1 else Const(0, 0)
         address: Any = Const(0) if cfg.external else Cat(self.i.row)
         if queue.passes > 1 and not cfg.external:
-            base_q = Signal(index_shape(queue.passes * queue.rows))
-            with m.If(self.i.end):
-                m.d.sync += base_q.eq(base_q + queue.rows)
-                with m.If(base_q == (queue.passes - 1) * queue.rows):
-                    m.d.sync += base_q.eq(0)
-            address_q = Signal(FlatArray(base_q.shape(), queue.banks), reset_less=True)
-            m.d.sync += [address_q[j].eq(base_q + self.i.row[j]) for j in range(queue.banks)]
+            base = self._base(m)
+            address_q = Signal(FlatArray(base.shape(), queue.banks), reset_less=True)
+            m.d.sync += [address_q[j].eq(base + self.i.row[j]) for j in range(queue.banks)]
             address = address_q.as_value()
 
         # Masks come to the lanes a cycle before the weights.
@@ -193,10 +192,13 @@ class SynapseArray(wiring.Component):
             mask, mask_before = Signal.like(self.i.mask, name=f"mask{k}_q"), mask
             end, end_before = Signal(name=f"end{k}_q"), end
             m.d.sync += [mask.eq(mask_before), end.eq(end_before)]
+            if queue.turns > 1:
+                turn, turn_before = Signal(len(turn), name=f"turn{k}_q"), turn
+                m.d.sync += turn.eq(turn_before)
 
         # Blocks of equal size share one Verilog module. What each of them hands over is 0 but when it is its turn.
         sums: list[list[Any]] = [[] for _ in range(cfg.units)]
-        slot = Cat(address, end, mask)
+        slot = Cat(address, end, turn, mask)
         previous = range(0)
         for index, lanes in enumerate(cfg.blocks):
             block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
@@ -211,7 +213,8 @@ class SynapseArray(wiring.Component):
                 m.d.comb += relay.i.eq(source)
                 mine = slot = relay.o
             self._weights(m, index, mine[:len(address)], block)
-            m.d.comb += Cat(block.end, block.mask.as_value()).eq(mine[len(address):])
+            turns = [block.group, block.first] if queue.turns > 1 else []
+            m.d.comb += Cat(block.end, *turns, block.mask.as_value()).eq(mine[len(address):])
             for lane, kept in zip(range(lanes.start % cfg.units, cfg.units), block.o, strict=False):
                 sums[lane].append(kept.as_value())
         head = Cat(balanced(or_, lane) for lane in sums)
@@ -230,6 +233,20 @@ class SynapseArray(wiring.Component):
                          owed_q.eq(self.i.end | (owed_q & ~taken))]
             m.d.comb += [self.o.payload.as_value().eq(head), self.room.eq(~owed_q)]
         return m
+
+    def _base(self, m: Module) -> Signal:
+        """Address of a group's first row."""
+        queue = self.config.queue
+        bases = [group * queue.rows for group in range(queue.passes)]
+        base = Signal(index_shape(queue.passes * queue.rows), name="base" if queue.turns > 1 else "base_q")
+        if queue.turns > 1:
+            m.d.comb += base.eq(Array(bases)[self.i.group])
+            return base
+        with m.If(self.i.end):
+            m.d.sync += base.eq(base + queue.rows)
+            with m.If(base == bases[-1]):
+                m.d.sync += base.eq(0)
+        return base
 
     def _weights(self, m: Module, index: int, address: Any, block: Any) -> None:
         """The weights of a block's lanes."""

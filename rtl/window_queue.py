@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
@@ -105,6 +106,11 @@ class WindowQueueConfig:
         return max(1, int(ceil_log2(self.rows)))
 
     @property
+    def turns(self) -> int:
+        """Groups to which each event is given in turn: a group takes all events of its window."""
+        return 1
+
+    @property
     def runs(self) -> int:
         """Runs of a window: map rows that it sees."""
         return self.kernel_rows * self.pool
@@ -140,6 +146,11 @@ class WindowQueueConfig:
         return int(index_shape(self.cells * self.cell_rows).width)
 
     @property
+    def writes(self) -> int:
+        """Events written in one cycle, each to a bank of its own."""
+        return min(2, self.banks, self.items)
+
+    @property
     def memory_bits(self) -> int:
         """Bits of all events that can be held."""
         return self.banks * self.slots * self.bank_depth * (self.item_bits + self.column_bits)
@@ -154,8 +165,8 @@ class WindowQueue(wiring.Component):
     """Turns the beats of a feature map, in raster order, into the events of each output position's window.
 
     *Writer.* Each map row becomes a list of its events, (column, mask), compacted and spread round robin over the
-    banks; ``column = cell * cell_rows + channel`` is where the sum pool happens. For each cell the list's length
-    so far is kept.
+    banks, two in a cycle where there are several; ``column = cell * cell_rows + channel`` is where the sum pool
+    happens. For each cell the list's length so far is kept.
     *Runs.* The part of a window that lies in one map row is a contiguous piece of that row's list: a run. For each
     tile, group and row the run's ends are looked up, and those that are not empty are queued. Each of them is held
     until it is known whether it is its window's last. Padding is an empty run; a window without events is one too.
@@ -163,11 +174,11 @@ class WindowQueue(wiring.Component):
     ``group * group_rows + (ky * kernel_columns - x0) * cell_rows + column`` for a window that starts in cell ``x0``.
     The mark of a window's end comes with its last events; with ``slot_credits`` it is a slot of its own, behind them.
 
-    Timing. A beat with ``c`` events is taken ``max(1, c) - 1`` cycles after it could have been (it is offered, the
-    one before was taken in an earlier cycle, and its row has a slot: rows of tiles above that no longer need it
-    have ended in earlier cycles). Run ``k`` is looked up in ``F_k = max(C_{k-1}, R + 1)``, where ``R`` is the cycle
-    in which the last map row of its window was complete (for the last row of tiles: the map). Its result leaves in
-    ``C_k = F_k + 1``. There, if it is not empty, it pushes the run held of its window to the run queue, and is held
+    Timing. A beat with ``c`` events is taken ``ceil(max(1, c) / writes) - 1`` cycles after it could have been (it is
+    offered, the one before was taken in an earlier cycle, and its row has a slot: rows of tiles above that no longer
+    need it have ended in earlier cycles). Run ``k`` is looked up in ``F_k = max(C_{k-1}, R + 1)``, where ``R`` is the
+    cycle in which the last map row of its window was complete (for the last row of tiles: the map). Its result leaves
+    in ``C_k = F_k + 1``. There, if it is not empty, it pushes the run held of its window to the run queue, and is held
     itself; if it is empty and its window's last, it pushes that run, marked as the last one (if there is none, it is
     held instead of it). A held run that is its window's last is pushed one cycle after it came, or later. What pushes
     waits for room in the run queue, what is to be held until nothing else is.
@@ -232,22 +243,20 @@ class WindowQueue(wiring.Component):
         free_q = Signal(range(cfg.slots + cfg.row_step + 1), init=cfg.slots - cfg.top)
         m.d.sync += free_q.eq(free_q - row_written + Mux(tile_row_read, cfg.row_step, 0))
 
-        # One event per cycle; a beat without any takes a cycle too.
+        # So many events per cycle; a beat without any takes a cycle too.
         some = Signal(cfg.items)
-        left = Signal(cfg.items)
-        after = Signal(cfg.items)
-        first = Signal(cfg.items)
+        left = [Signal(cfg.items, name=f"left{k}") for k in range(cfg.writes + 1)]  # when so many have been written
         sent_q = Signal(cfg.items)
         active = Signal()
         take = Signal()
         m.d.comb += [
-            some.eq(Cat(self.i.payload[k].any() for k in range(cfg.items))),
-            left.eq(some & ~sent_q), after.eq(left & (left - 1)), first.eq(left & ~after),
+            some.eq(Cat(self.i.payload[k].any() for k in range(cfg.items))), left[0].eq(some & ~sent_q),
+            *(after.eq(before & (before - 1)) for before, after in pairwise(left)),
             active.eq(self.i.valid & ~full_q & (free_q != 0)),
-            self.i.ready.eq(active & (after == 0)), take.eq(self.i.ready),
+            self.i.ready.eq(active & (left[-1] == 0)), take.eq(self.i.ready),
         ]
         with m.If(active):
-            m.d.sync += sent_q.eq(Mux(take, 0, sent_q | first))
+            m.d.sync += sent_q.eq(Mux(take, 0, some & ~left[-1]))
 
         # Where this beat lies: beat of the position, position in the cell, cell of the row, row of the map.
         beat_q = Signal(index_shape(cfg.cell_beats))
@@ -280,16 +289,19 @@ class WindowQueue(wiring.Component):
         count_q = Signal(count_shape)
         count = Signal(count_shape)
         bank_bits = int(ceil_log2(cfg.banks))
-        item = Signal(cfg.item_bits)
-        offset = Signal(index_shape(cfg.items))
-        m.d.comb += count.eq(count_q + left.any())
-        for k in range(cfg.items):
-            with m.If(first[k]):
-                m.d.comb += [item.eq(self.i.payload[k]), offset.eq(k)]
-        for j, write in enumerate(writes):
-            mine = count_q[:bank_bits] == j if bank_bits else Const(1)
-            m.d.comb += [write.addr.eq(base_q + count_q[bank_bits:]), write.en.eq(active & left.any() & mine),
-                         write.data.mask.eq(item), write.data.column.eq(column_q + offset)]
+        m.d.comb += count.eq(count_q + sum(before.any() for before in left[:-1]))
+        for n, (before, after) in enumerate(pairwise(left)):
+            item = Signal(cfg.item_bits, name=f"item{n}")
+            offset = Signal(index_shape(cfg.items), name=f"offset{n}")
+            place = Signal(index_shape(cfg.row_events + cfg.writes), name=f"place{n}")
+            m.d.comb += place.eq(count_q + n)
+            for k in range(cfg.items):
+                with m.If(before[k] & ~after[k]):
+                    m.d.comb += [item.eq(self.i.payload[k]), offset.eq(k)]
+            for j, write in enumerate(writes):
+                with m.If((place[:bank_bits] == j if bank_bits else Const(1)) & before.any()):
+                    m.d.comb += [write.addr.eq(base_q + place[bank_bits:]), write.en.eq(active),
+                                 write.data.mask.eq(item), write.data.column.eq(column_q + offset)]
         for write in length_writes:
             m.d.comb += [write.addr.eq(length_base_q + cell_q), write.data.eq(count), write.en.eq(active)]
         with m.If(active):

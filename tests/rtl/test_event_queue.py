@@ -17,9 +17,9 @@ SHAPES = [(1, 1), (4, 1), (4, 2), (4, 4), (1, 3), (2, 6), (6, 3), (3, 9), (5, 5)
 
 
 def config_of(items: int, banks: int, *, beats: int, passes: int = 1, item_bits: int = 3,
-              slot_credits: int = 0) -> EventQueueConfig:
+              slot_credits: int = 0, in_turn: bool = False) -> EventQueueConfig:
     return EventQueueConfig(items=items, item_bits=item_bits, beats=beats, banks=banks, passes=passes,
-                            slot_credits=slot_credits)
+                            slot_credits=slot_credits, in_turn=in_turn)
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Trace:
     ready: list[bool] = field(default_factory=list)
     slots: list[tuple[dict[int, tuple[int, int]], bool]] = field(default_factory=list)  # {bank: (row, mask)}, end
     taken: list[int] = field(default_factory=list)  # with credits: when the consumer took a slot
+    turns: list[tuple[int, bool]] = field(default_factory=list)  # whose turn it is, and whether its sum begins
 
 
 def run(config: EventQueueConfig, windows: list[list[list[int]]], *, gap: float = 0.0, withheld: float = 0.0,
@@ -57,6 +58,8 @@ def run(config: EventQueueConfig, windows: list[list[list[int]]], *, gap: float 
             trace.slots.append(({j: (ctx.get(dut.o.row[j]), mask) for j, mask in enumerate(masks) if mask},
                                 bool(ctx.get(dut.o.end))))
             ends += trace.slots[-1][1]
+            if config.in_turn:
+                trace.turns.append((ctx.get(dut.o.group), bool(ctx.get(dut.o.first))))
             if config.slot_credits:
                 owed += trace.slots[-1] != ({}, False)
                 taken = owed > 0 and bool(rng.random() >= withheld)
@@ -124,6 +127,41 @@ def check(config: EventQueueConfig, trace: Trace) -> None:
     assert trace.ready == ready
 
 
+def check_in_turn(config: EventQueueConfig, trace: Trace) -> None:
+    """The same of a queue that gives each slot to all groups in turn."""
+    cycles, groups = len(trace.slots), config.passes
+    want: list[tuple[dict[int, tuple[int, int]], bool]] = [({}, False) for _ in range(cycles)]
+    turns: dict[int, tuple[int, bool]] = {}
+    ready = [True] * cycles
+    arrivals = iter(trace.arrivals)
+    for window in trace.windows:
+        arrived = [next(arrivals) for _ in window]
+        waiting: list[list[tuple[int, int, int]]] = [[] for _ in range(config.banks)]  # (there from, row, mask)
+        for beat, masks in enumerate(window):
+            for item, mask in enumerate(masks):
+                bank, row = config.locate(beat, item)
+                if mask:
+                    waiting[bank].append((arrived[beat] + 3, row, mask))
+        for bank in waiting:
+            bank.sort(key=lambda event: event[:2])
+        last, fresh = -groups, True
+        while any(waiting):
+            last = max(last + groups, min(bank[0][0] for bank in waiting if bank))
+            slot = {j: bank.pop(0)[1:] for j, bank in enumerate(waiting) if bank and bank[0][0] <= last}
+            for group in range(groups):
+                want[last + 1 + group] = slot, False
+                turns[last + 1 + group] = group, fresh
+            fresh = False
+        end = max(arrived[-1] + 2, last + groups) - 2
+        for group in range(groups):
+            end = next(c for c in range(end + 2, cycles) if trace.room[c])
+            want[end + 1], turns[end + 1] = ({}, True), (group, fresh)
+        ready[arrived[-1] + 1:end + 1] = [False] * (end - arrived[-1])
+    assert trace.slots == want
+    assert trace.ready == ready
+    assert {cycle: trace.turns[cycle] for cycle in turns} == turns
+
+
 def random_windows(config: EventQueueConfig, seed: int, count: int = 3) -> list[list[list[int]]]:
     rng = np.random.default_rng(seed)
     shape = (config.beats, config.items)
@@ -178,6 +216,22 @@ def test_every_window(items: int, banks: int, beats: int, gap: float, withheld: 
     for passes in (1, 2, 3):
         config = config_of(items, banks, beats=beats, passes=passes, item_bits=1)
         check(config, run(config, windows, gap=gap, withheld=withheld))
+
+
+@pytest.mark.parametrize("beats", [1, 2, 6])
+@pytest.mark.parametrize(("items", "banks"), SHAPES)
+def test_groups_take_turns(items: int, banks: int, beats: int) -> None:
+    for groups, gap, withheld in ((2, 0.0, 0.0), (3, 0.5, 0.0), (2, 0.0, 0.6), (5, 0.4, 0.4)):
+        config = config_of(items, banks, beats=beats, passes=groups, in_turn=True)
+        for seed in range(2):
+            windows = random_windows(config, seed)
+            check_in_turn(config, run(config, windows, gap=gap, withheld=withheld, seed=seed))
+
+
+def test_turns_are_for_several_groups_and_a_consumer_that_does_not_wait() -> None:
+    for fields in ({"passes": 1}, {"passes": 2, "slot_credits": 1}):
+        with pytest.raises(ValueError, match="in_turn takes several passes, and a consumer that does not wait"):
+            config_of(1, 1, beats=1, in_turn=True, **fields)
 
 
 @pytest.mark.parametrize("slot_credits", [1, 2, 3, 8])

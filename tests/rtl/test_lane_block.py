@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from support.simulation import simulate
+from support.simulation import memory_bits, simulate
 
 from spikeloom.rtl.lane_block import LaneBlock, LaneBlockConfig
 
@@ -136,3 +137,50 @@ def test_latency_formula(banks: int, levels: int) -> None:
     assert config_of(1, banks).latency_cycles == 2 + levels // 2
     for planes, more in ((1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3)):
         assert config_of(1, banks, planes=planes, weighed=True).latency_cycles == 2 + (levels + more) // 2
+
+
+@pytest.mark.parametrize(("planes", "weighed"), [(3, False), (3, True)])
+@pytest.mark.parametrize(("banks", "groups", "lanes", "units"), [
+    (1, 2, 3, 3), (2, 5, 4, 2), (8, 3, 2, 1), (3, 17, 1, 1)])
+def test_groups_that_take_turns(planes: int, weighed: bool, banks: int, groups: int, lanes: int, units: int) -> None:
+    """Each has a sum of its own; the first slot of a window begins it, whatever the memory holds."""
+    config = replace(config_of(lanes, banks, planes=planes, weighed=weighed, units=units), groups=groups)
+    rng = np.random.default_rng(groups)
+    dut = LaneBlock(config)
+    slots: list[tuple[np.ndarray, np.ndarray, int, bool, bool]] = []
+    want, ends = [], []
+    for events in (3, 1, 0, 5):
+        masks = rng.integers(0, 2, (events, banks, planes))
+        weights = random_weights(rng, 4, (events, groups, banks, lanes))
+        for k in range(events):
+            slots += [(weights[k, g], masks[k], g, k == 0, False) for g in range(groups)]
+        sums = np.einsum("kgjn,kjb->gnb", weights, masks)
+        want += (sums @ (1 << np.arange(planes))[:, None] if weighed else sums).tolist()
+        for g in range(groups):
+            ends.append(len(slots))
+            nothing = np.zeros((banks, planes), int)
+            slots.append((random_weights(rng, 4, (banks, lanes)), nothing, g, events == 0, True))
+            slots += [(random_weights(rng, 4, (banks, lanes)), nothing, g, False, False)] * max(1, config.beats - 1)
+    seen: list[list[list[int]]] = []
+
+    async def bench(ctx: Any) -> None:
+        before = np.zeros((banks, lanes), int)
+        for cycle in range(len(slots) + config.latency_cycles + config.beats):
+            weights, masks, group, first, end = (slots[cycle] if cycle < len(slots) else
+                                                 (before, np.zeros((banks, planes), int), 0, False, False))
+            for j in range(banks):
+                for n in range(lanes):
+                    ctx.set(dut.weight[j][n], int(stored(before[j, n], 4)))
+                ctx.set(dut.mask[j], int((masks[j] << np.arange(planes)).sum()))
+            ctx.set(dut.group, group)
+            ctx.set(dut.first, first)
+            ctx.set(dut.end, end)
+            before = weights
+            seen.append([[ctx.get(lane[b]) for b in range(config.sums)] for lane in dut.o])
+            await ctx.tick()
+
+    simulate(dut, bench)
+    got = [[lane for cycle in range(end + config.latency_cycles, end + config.latency_cycles + config.beats)
+            for lane in seen[cycle]][:lanes] for end in ends]
+    assert got == want
+    assert memory_bits(dut) == groups * lanes * config.sums * ACCUMULATOR_BITS

@@ -15,10 +15,11 @@ ACCUMULATOR_BITS = 16
 
 
 def config_of(lanes: int, units: int, *, banks: int = 1, passes: int = 1, weight_bits: int = 4,
-              beats: int = 6, static: bool = False, queued: bool = True) -> SynapseConfig:
+              beats: int = 6, static: bool = False, queued: bool = True, in_turn: bool = False) -> SynapseConfig:
     return SynapseConfig(name="layer", lanes=lanes, units=units, static=static, weight_bits=weight_bits,
                          accumulator_bits=ACCUMULATOR_BITS, queued=queued,
-                         queue=EventQueueConfig(items=banks, item_bits=3, beats=beats, banks=banks, passes=passes))
+                         queue=EventQueueConfig(items=banks, item_bits=3, beats=beats, banks=banks, passes=passes,
+                                                in_turn=in_turn))
 
 
 class Case:
@@ -61,6 +62,9 @@ class Case:
         got: list[list[list[int]]] = []
         at: dict[str, list[int]] = {"end": [], "beat": [], "room": [], "valid": []}
         passes = [window for window in self.windows for _ in range(c.queue.passes)]
+        if c.queue.in_turn:  # all events come in front of the first group's end
+            passes = [[slot for slot in window for _ in range(c.queue.passes)] if group == 0 else []
+                      for window in self.windows for group in range(c.queue.passes)]
         wanted = len(passes) * c.group_beats
 
         async def bench(ctx: Any) -> None:
@@ -81,6 +85,11 @@ class Case:
                     ctx.set(dut.i.row[j], row)
                     ctx.set(dut.i.mask[j], mask)
                 ctx.set(dut.i.end, end)
+                if c.queue.in_turn:
+                    groups = c.queue.passes
+                    ctx.set(dut.i.group, (nth - 1) % groups if end else (slot - 1) % groups if events else 0)
+                    silent = not self.windows[(nth - 1) // groups]
+                    ctx.set(dut.i.first, silent if end else bool(events) and slot <= groups)
                 ctx.set(dut.o.ready, rng.random() >= stall)
                 had_room = bool(ctx.get(dut.room))
                 if had_room:
@@ -116,6 +125,18 @@ def test_banks(banks: int) -> None:
         config = config_of(4, 2, banks=banks, passes=2, weight_bits=1 if banks % 2 else 3, static=static)
         case = Case(config, seed=banks, windows=3)
         assert case.run()[0] == case.sums()
+
+
+@pytest.mark.parametrize(("lanes", "units"), LANES)
+def test_groups_take_turns(lanes: int, units: int) -> None:
+    for banks, groups, bits, static in ((1, 2, 4, False), (3, 5, 1, False), (2, 3, 8, True)):
+        config = config_of(lanes, units, banks=banks, passes=groups, weight_bits=bits, static=static, in_turn=True)
+        case = Case(config, seed=lanes, windows=3)
+        for stall in (0.0, 0.6):
+            got, at = case.run(stall)
+            assert got == case.sums(), (banks, groups, bits, stall)
+            if not stall:
+                assert at["beat"][::config.group_beats] == [end + config.latency_cycles for end in at["end"]]
 
 
 @pytest.mark.parametrize(("lanes", "units"), [(5, 2), (5, 1), (3, 3), (4, 2), (20, 4), (40, 8), (34, 1)])

@@ -333,7 +333,8 @@ def random_fold(rng: Rng, network: Network) -> Fold:
             if tile > 1:
                 lanes = tile * layer.shape[0]
                 units = int(rng.choice([n for n in range(1, layer.shape[0] + 1) if layer.shape[0] % n == 0]))
-        layers.append(LayerFold(lanes=lanes, neuron_units=units, pipelined=bool(rng.random() < 0.6)))
+        outer = "events" if not isinstance(layer.connection, Conv2d) and rng.random() < 0.4 else "groups"
+        layers.append(LayerFold(lanes=lanes, neuron_units=units, pipelined=bool(rng.random() < 0.6), outer=outer))
     units_of = [per_beat, *(lf.neuron_units for lf in layers)]
     for index, layer in enumerate(network.layers):
         items = max(units_of[source.index] for source in layer.sources)
@@ -354,7 +355,7 @@ def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:
     if network.readout.kind == "raster" or network.readout.early_exit or network.marked:
         return fold
     layers = tuple(
-        replace(layer, inputs_per_cycle=1, external_bus_bits=int(rng.choice([32, 64])),
+        replace(layer, inputs_per_cycle=1, outer="groups", external_bus_bits=int(rng.choice([32, 64])),
                 prefetch_rows=int(rng.integers(2, 9))) if rng.random() < 0.6 else layer for layer in fold.layers)
     return replace(fold, layers=layers)
 
