@@ -93,6 +93,7 @@ class _Layer(torch.nn.Module):
         scale = None
         if isinstance(start, Layer):
             weight, bias, scale = self._real(start)
+            scale = scale if start.connection.weight_bits == config.weight_bits else None
         elif start is not None:
             weight = torch.tensor(start.weight)
             bias = bias if start.bias is None else torch.tensor(start.bias)
@@ -104,13 +105,12 @@ class _Layer(torch.nn.Module):
                                                  surrogate=config.gradient == "surrogate")
             self.real = torch.float32
             return
-        self.low, self.high = weight_range(config.weight_bits)
         granularity = "layer" if shape.name == "output" and config.ties == "membrane" else config.granularity
         if scale is None or len(scale) != (1 if granularity == "layer" else len(weight)):
             scale = torch.from_numpy(mse_scale(weight.numpy(), config.weight_bits, granularity))
         # The logarithm keeps it positive, and lets AdamW change every scale at the same relative rate.
         self.log_scale = torch.nn.Parameter(scale.float().log().view(-1, *[1] * (len(dims) - 1)))
-        drive = inputs * -self.low * (self.levels + abs(self.zero_point) if static else 1)
+        drive = inputs * -weight_range(config.weight_bits)[0] * (self.levels + abs(self.zero_point) if static else 1)
         drive *= shape.pool.largest if shape.pool else 1
         self.real = torch.float32 if drive < _EXACT else torch.float64
         growth = min(self.synapse.tau_steps, config.steps) * min(self.membrane.tau_steps, config.steps)
@@ -139,7 +139,9 @@ class _Layer(torch.nn.Module):
         with another one.
         """
         scale = self.log_scale.exp()
-        weight = tsslbp.lsq(self.weight, scale, self.low, self.high, self.config.fused)
+        bits = self.config.weight_bits
+        assert bits is not None
+        weight = tsslbp.lsq(self.weight, scale, bits, self.config.symmetric, self.config.fused)
         unit = scale.detach().flatten() * self.unit
         exact = self.bias / unit
         bias = exact + (exact.round() - exact).detach()

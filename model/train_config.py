@@ -146,6 +146,8 @@ class TrainConfig(_Settings):
         _weight_bits)
     granularity: Literal["channel", "layer"] = _one_of(
         "channel", ("channel", "layer"), "One weight scale and threshold per neuron or channel, or per layer.")
+    symmetric: bool = _flag(False, "Leave out the most negative weight: with 2 bits, ternary weights; quantised "
+                            "training only.")
     fraction_bits: int = _integer(4, 0, 16, "Fractional bits of the states; quantised training only.")
     input_bits: int = _integer(4, 1, 8, "Bits of a pixel; quantised training only.")
     bias: bool = _flag(True, "Train biases.")

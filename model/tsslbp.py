@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .errors import SpikeloomError
+from .network import weight_range
 from .neurons.program import Program
 from .neurons.real import real_program
 from .neurons.types import Neuron
@@ -326,45 +327,52 @@ class _Lsq(torch.autograd.Function):
     """Round to integers; straight-through gradients of weight and step size in units of ``integer * scale``."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, scale: Tensor, low: int, high: int, fused: bool) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, scale: Tensor, bits: int, symmetric: bool, fused: bool) -> Tensor:
         ctx.save_for_backward(weight, scale)
-        ctx.options = low, high, fused
-        whole: Tensor = maybe_fused(_round, fused and ctx.needs_input_grad[0])(weight, scale, low, high)
+        ctx.options = bits, symmetric, fused
+        whole: Tensor = maybe_fused(_round, fused and ctx.needs_input_grad[0])(weight, scale, bits, symmetric)
         return whole
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        low, high, fused = ctx.options
-        weight, scale = maybe_fused(_round_backward, fused)(grads[0], *ctx.saved_tensors, low, high)
+        bits, symmetric, fused = ctx.options
+        weight, scale = maybe_fused(_round_backward, fused)(grads[0], *ctx.saved_tensors, bits, symmetric)
         return weight, scale, None, None, None
 
 
-def _round(weight: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
-    ratio = weight / scale
-    return torch.where(ratio < 0, -1.0, 1.0) if (low, high) == (-1, 1) else ratio.round().clamp(low, high)
+def _range(bits: int, symmetric: bool) -> tuple[int, int]:
+    low, high = weight_range(bits)
+    return -high if symmetric else low, high
 
 
-def _round_backward(grad: Tensor, weight: Tensor, scale: Tensor, low: int, high: int) -> tuple[Tensor, Tensor]:
+def _round(weight: Tensor, scale: Tensor, bits: int, symmetric: bool) -> Tensor:
     ratio = weight / scale
+    return torch.where(ratio < 0, -1.0, 1.0) if bits == 1 else ratio.round().clamp(*_range(bits, symmetric))
+
+
+def _round_backward(grad: Tensor, weight: Tensor, scale: Tensor, bits: int, symmetric: bool) -> tuple[Tensor, Tensor]:
+    ratio, (low, high) = weight / scale, _range(bits, symmetric)
     inside = (ratio >= low) & (ratio <= high)
     grad = grad / scale  # of integer * scale
-    step = (_round(weight, scale, low, high) - ratio * inside) * grad
+    step = (_round(weight, scale, bits, symmetric) - ratio * inside) * grad
     rest = [d for d in range(weight.dim()) if scale.shape[d] == 1]
     # LSQ (Esser et al., 2020), eq. 5: without it step sizes learn faster than weights.
     damping = (weight.numel() / scale.numel() * high) ** -0.5
     return grad * inside, step.sum(rest, keepdim=True) * damping
 
 
-def lsq(weight: Tensor, scale: Tensor, low: int, high: int, fused: bool = False) -> Tensor:
-    """Integer weights ``clamp(round(weight / scale), low, high)``, learned step size.
+def lsq(weight: Tensor, scale: Tensor, bits: int, symmetric: bool = False, fused: bool = False) -> Tensor:
+    """Integer weights ``round(weight / scale)``, cut off at the ends of their range; learned step size.
 
     Parameters
     ----------
     weight : Tensor (outputs, ...)
     scale : Tensor (outputs or 1, 1, ...)
         Above 0; same rank as ``weight``.
-    low, high : int
-        Range; -1 and 1 stands for binary weights without 0.
+    bits : int
+        Of a weight: 1 for -1 and 1, without 0.
+    symmetric : bool
+        Without the most negative weight.
     fused : bool
         As in :class:`Dynamics`.
 
@@ -374,5 +382,5 @@ def lsq(weight: Tensor, scale: Tensor, low: int, high: int, fused: bool = False)
         Integers. A gradient with respect to them is passed on as that of ``integer * scale``: the neurons'
         threshold is ``1 / scale`` of its float value, which divides the scale out again.
     """
-    out: Tensor = _Lsq.apply(weight, scale, low, high, fused)  # type: ignore[no-untyped-call]
+    out: Tensor = _Lsq.apply(weight, scale, bits, symmetric, fused)  # type: ignore[no-untyped-call]
     return out

@@ -53,6 +53,7 @@ def exported(config, model, shape):
     {"ties": "membrane"},
     {"ties": "membrane", "hidden": "3C3-P2-4C2-7", "mean": 0.0, "input_bits": 2},
     {"weight_bits": 1, "input_bits": 8},
+    {"weight_bits": 2, "symmetric": True},
     {"weight_bits": 2, "fraction_bits": 3, "tau_s": 4.0, "tau_m": 8.0, "steps": 12},
     {"weight_bits": 8, "tau_m": 5.0, "tau_s": 3.0, "mean": 0.5},
     {"weight_bits": 16, "input_bits": 8, "fraction_bits": 10, "hidden": "9-7"},
@@ -209,6 +210,21 @@ def test_a_training_starts_where_another_ended(changes, data, tmp_path):
         train.train(replace(config, hidden="23"), images, labels, tmp_path / "b", start=first)
     with pytest.raises(SpikeloomError, match=r"was trained with mean=.* and std=0\.3, not .* and 0\.5"):
         train.train(replace(config, std=0.5), images, labels, tmp_path / "b", start=first)
+
+
+def test_ternary_weights(data, tmp_path):
+    network = train.train(replace(SMALL, weight_bits=2, symmetric=True), *data, tmp_path).network
+    assert {int(w) for layer in network.layers for w in np.unique(layer.connection.weight)} == {-1, 0, 1}
+
+
+def test_fewer_bits_start_with_scales_of_their_own(data, tmp_path):
+    """A scale that suits 4 bits would cut off most 2-bit weights."""
+    first = train.train(replace(SMALL, weight_bits=4), *data, tmp_path / "a").network
+    fewer = train.train(replace(SMALL, weight_bits=2, epochs=0), *data, tmp_path / "b", start=first).network
+    for layer, before in zip(fewer.layers, first.layers, strict=True):
+        ends = np.isin(layer.connection.weight, (-2, 1)).mean()
+        kept = np.isin(before.connection.weight, (-1, 0)).mean()
+        assert ends < 1 - kept
 
 
 def test_a_training_starts_from_a_float_network(data, tmp_path):

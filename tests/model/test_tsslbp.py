@@ -196,7 +196,7 @@ def test_long_kernel_target_alternates():
 def test_lsq_rounds_clamps_and_passes_gradients_inside_the_range():
     weight = torch.tensor([[0.26, -3.0, 0.9, -0.1]], requires_grad=True)
     scale = torch.tensor([[0.5]], requires_grad=True)
-    whole = tsslbp.lsq(weight, scale, -2, 1)
+    whole = tsslbp.lsq(weight, scale, 2)
     assert whole.tolist() == [[1, -2, 1, 0]]
     whole.sum().backward()
     assert weight.grad.tolist() == [[2, 0, 0, 2]]  # of integer * scale, so divided by the scale
@@ -207,4 +207,4 @@ def test_lsq_rounds_clamps_and_passes_gradients_inside_the_range():
 
 def test_binary_weights_have_no_zero():
     weight = torch.tensor([[0.2, -0.3, 0.0]])
-    assert tsslbp.lsq(weight, torch.tensor([[0.1]]), -1, 1).tolist() == [[1, -1, 1]]
+    assert tsslbp.lsq(weight, torch.tensor([[0.1]]), 1).tolist() == [[1, -1, 1]]
