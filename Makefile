@@ -47,7 +47,7 @@ lint: .venv/test
 	touch $@ .venv/base
 
 .venv/test: .venv/python pyproject.toml constraints.txt
-	$(PIP) --editable '.[test,train,pnr,board]'
+	$(PIP) --editable '.[test,train,pnr,board,cluster]'
 	touch $@ .venv/board .venv/base
 
 clean:

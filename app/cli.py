@@ -417,6 +417,8 @@ def _auto(net: Any, device: str | None, bus_bits: int) -> Any:
 @split_option
 @samples_option
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Processes.  [default: as many as there are cores]")
+@click.option("--scheduler", help="Address of a Dask scheduler of your own, such as tcp://host:8786, whose workers "
+              "simulate the samples.")
 @click.option("--isolated", is_flag=True, help="Send samples one at a time, and no more.")
 @click.option("--stream", is_flag=True, help="Send samples back to back instead of one at a time.")
 @click.option("--input-gap", type=click.FloatRange(0, 1, max_open=True), default=0.0,
@@ -432,9 +434,10 @@ def _auto(net: Any, device: str | None, bus_bits: int) -> Any:
               help="Of external memories: cycles per word.")
 @clock_option
 @json_option
-def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int | None, isolated: bool,
-        stream: bool, input_gap: float, output_stall: float, reset_at: tuple[int, ...], seed: int, waves: Path | None,
-        memory_latency: int, memory_interval: int, clock_mhz: float, as_json: bool) -> None:
+def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int | None,
+        scheduler: str | None, isolated: bool, stream: bool, input_gap: float, output_stall: float,
+        reset_at: tuple[int, ...], seed: int, waves: Path | None, memory_latency: int, memory_interval: int,
+        clock_mhz: float, as_json: bool) -> None:
     """Run the Verilog in FOLDER under Verilator; compare every spike, class and cycle count.
 
     Samples go in one at a time, which is when cycles can be predicted. Then a few of them do so again, between
@@ -446,7 +449,11 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
       spikeloom sim build/fast --samples 1000
       spikeloom sim build/fast --data fashion-mnist-demo --input-gap 0.3 --output-stall 0.3 --seed 7
       spikeloom sim build/fast --data fashion-mnist-demo --samples 2 --waves two.vcd
+      spikeloom sim build/fast --scheduler tcp://192.168.0.2:8786
     """
+    if scheduler is not None and (isolated or stream or input_gap or output_stall or reset_at or waves):
+        raise click.UsageError("--scheduler goes with none of --isolated, --stream, --input-gap, --output-stall, "
+                               "--reset-at and --waves")
     from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import read_manifest
     read_manifest(folder)  # a wrong folder is told before any data are fetched
@@ -457,6 +464,7 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
     if not (isolated or stream or input_gap or output_stall or reset_at or waves):
         with bar("co-simulation") as advance:
             proof = spikeloom.prove(folder, loaded.images, labels, jobs=jobs, seed=seed, memory=memory,
+                                    scheduler=scheduler,
                                     progress=lambda stage, done, total: advance(what=stage, done=done, total=total))
         result, ok, value = proof.isolated, proof.ok, proof.to_json()
         rows = _sim_rows(result, clock_mhz)

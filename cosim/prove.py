@@ -23,6 +23,7 @@ from spikeloom.model.samples import NO_STEP, encode_input, run_lengths
 from spikeloom.model.system.arguments import array
 
 from .build_folder import BuildFolder
+from .cluster import simulate_on_cluster
 from .simulate import Progress, SimResult, simulate
 
 __all__ = ["Proof", "prove"]
@@ -72,10 +73,18 @@ class Proof:
 
 
 def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int | None = None,
-          seed: int = 0, memory: MemoryTiming = MEMORY, progress: Progress | None = None) -> Proof:
-    """Simulate a build folder's Verilog in each of these ways; parameters and errors as those of :func:`.simulate`."""
+          seed: int = 0, memory: MemoryTiming = MEMORY, progress: Progress | None = None,
+          scheduler: str | None = None) -> Proof:
+    """Simulate a build folder's Verilog in each of these ways; parameters and errors as those of :func:`.simulate`.
+
+    With the address of a Dask ``scheduler`` its workers take the samples that come alone:
+    :func:`.simulate_on_cluster`.
+    """
     given = array(samples, "samples")
-    isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress)
+    if scheduler is None:
+        isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress)
+    else:
+        isolated = simulate_on_cluster(scheduler, folder, given, labels, memory=memory, progress=progress)
     count = min(len(given), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / isolated.cycles_mean)))
     build = BuildFolder.load(folder)
     mixed = _between_odd_ones(given[:count], np.random.default_rng(seed), isolated.cycles_mean < LONG_CYCLES,

@@ -188,9 +188,12 @@ def train_on_rates(config: RatesConfig, student: TrainConfig, images: npt.NDArra
             x = encoded(chosen)
             x = shifted(x, student.shift, generator) if student.shift else x
             x = mirrored(x, generator) if student.mirror else x
-            answer = _run(layers, x, rises, config.dropout, smooth=epoch < config.epochs / 2,
-                          fused=student.fused)[-1]
+            drives, passed = _run(layers, x, rises, config.dropout, smooth=epoch < config.epochs / 2,
+                                  fused=student.fused)
+            answer = drives[-1]
             loss = functional.cross_entropy(config.gain * answer, target[chosen])
+            if student.activity:  # a rate of 1 is a spike in every step
+                loss = loss + student.activity * student.steps / len(chosen) * sum(r.sum() for r in passed[:-1])
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
@@ -218,7 +221,7 @@ def train_on_rates(config: RatesConfig, student: TrainConfig, images: npt.NDArra
         layers=tuple(layer.folded(student) for layer in cast(Iterable[_Layer], layers)))
     some = some[:_SCALED]
     with torch.no_grad():
-        rates = [r.mean().item() for r in _rates(_run(layers, encoded(some), rises), rises)]
+        rates = [r.mean().item() for r in _run(layers, encoded(some), rises)[1]]
     network = _scaled(network, rates, images[some.numpy()])
     if len(held_back):
         judged_images = held_back.numpy()
@@ -228,15 +231,16 @@ def train_on_rates(config: RatesConfig, student: TrainConfig, images: npt.NDArra
 
 
 def _run(layers: nn.ModuleList, x: Tensor, rises: tuple[float, ...], dropout: float = 0.0,
-         smooth: bool = False, fused: bool = False) -> list[Tensor]:
-    """Drives of all layers; with ``smooth`` neurons pass on the line through their stairs."""
-    drives = []
+         smooth: bool = False, fused: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+    """Drives and rates of all layers; with ``smooth`` neurons pass on the line through their stairs."""
+    drives, rates = [], []
     for layer in layers:
         drives.append(layer(x))
         x = maybe_fused(_line, fused)(drives[-1], rises) if smooth else _climbed(drives[-1], rises, fused)
+        rates.append(x)
         if x.dim() == 2 and dropout and layer is not layers[-1]:
             x = functional.dropout(x, dropout)
-    return drives
+    return drives, rates
 
 
 def _climbed(drive: Tensor, rises: tuple[float, ...], fused: bool) -> Tensor:
@@ -244,15 +248,11 @@ def _climbed(drive: Tensor, rises: tuple[float, ...], fused: bool) -> Tensor:
     return rate
 
 
-def _rates(drives: list[Tensor], rises: tuple[float, ...]) -> list[Tensor]:
-    return [_climbed(d, rises, False) for d in drives]
-
-
 @torch.no_grad()
 def _fit_output(layers: nn.ModuleList, images: Tensor, rises: tuple[float, ...], target: Tensor) -> None:
     """The output layer whose drives have the least squared distance from ``target``."""
     output = cast(_Layer, layers[-1])
-    rates = torch.cat([_rates(_run(layers[:-1], x, rises), rises)[-1].flatten(1) for x in torch.split(images, 500)])
+    rates = torch.cat([_run(layers[:-1], x, rises)[1][-1].flatten(1) for x in torch.split(images, 500)])
     rates = functional.pad(rates, (0, 1), value=1.0).double()
     ridge = _RIDGE * len(rates) * torch.eye(rates.shape[1])
     solution = torch.linalg.solve(rates.T @ rates + ridge, rates.T @ target.double()).float()
@@ -266,7 +266,7 @@ def _judge(layers: nn.ModuleList, images: Tensor, labels: Tensor,
     """Accuracy, and per layer the part of neurons that spike."""
     right, active = 0, torch.zeros(len(layers))
     for x, y in zip(torch.split(images, 500), torch.split(labels, 500), strict=True):
-        drives = _run(layers, x, rises)
+        drives, _ = _run(layers, x, rises)
         right += int((drives[-1].argmax(1) == y).sum())
         active += torch.stack([(d > rises[0]).float().mean() for d in drives]) * len(x)
     return right / len(labels), [round(a, 3) for a in (active / len(labels)).tolist()]

@@ -35,7 +35,7 @@ SLOW = ("train --hidden 128", "train --data my.npz -o", "train --hidden 400-400 
         "synth build/fast", "report build/fast --data", "--waves", "build large.snn", "pnr build/128",
         "explore ", "--fold auto", "pnr build/board", "pnr build/icebreaker")
 # Half an hour and more, for what bench/place_route.py does; a board: their options are right, which is another test's.
-NOT_RUN = ("pnr build/fast", "--port")
+NOT_RUN = ("pnr build/fast", "--port", "--scheduler")
 
 
 def in_pages() -> Iterator[str]:
