@@ -14,7 +14,7 @@ the stage before. A file that is nothing but settings is a recipe of one stage. 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,9 @@ class Recipe:
         return replace(self, stages=tuple(stages), given=self.given | given)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a network's metadata."""
-        return asdict(self) | {"stages": [{stage.kind: stage.given} for stage in self.stages]}
+        """As its file has it, for a network's metadata."""
+        return {"about": self.about, "data": self.data, "settings": self.given,
+                "stages": [{stage.kind: stage.given} for stage in self.stages]}
 
 
 def read_recipe(path: str | Path) -> Recipe:
