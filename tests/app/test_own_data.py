@@ -46,3 +46,28 @@ def test_pixels_that_are_not_scaled(run: Run, tmp_path: Path) -> None:
     assert "the largest pixel is 16" in done.stderr
     assert "multiply them by 15" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stages, told on the way; refused over what is there, gone on with, changed by options."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("SPIKELOOM_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", images=rng.integers(0, 256, (120, 8, 8), np.uint8), labels=np.arange(120) % 3)
+    (tmp_path / "recipe.json").write_text(json.dumps({
+        "data": "mine.npz", "settings": {"hidden": "6", "distill": 0.5, "validation": 20, "threads": 1},
+        "stages": [{"teacher": {"epochs": 1}}, {"rates": {"epochs": 1}}, {"spikes": {"epochs": 2}}]}))
+    done = run("train", "--config", "recipe.json", "--weight-bits", "3", "-o", "run", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["epochs"] == 2
+    network = json.loads(run("check", told["network"], "--json").stdout)
+    assert network["layers"][0]["weight_bits"] == 3
+    refused = run("train", "--config", "recipe.json", "--weight-bits", "3", "-o", "run")
+    assert refused.exit_code == 2
+    assert "run: has metrics.png already: go on with it by --resume" in refused.stderr
+    again = run("train", "--config", "recipe.json", "--weight-bits", "3", "-o", "run", "--resume", "--json")
+    assert json.loads(again.stdout) == told
+    other = run("train", "--config", "recipe.json", "-o", "run", "--resume")
+    assert other.exit_code == 2
+    assert "was made with" in other.stderr
