@@ -1,7 +1,6 @@
 """The shipped convolutional networks: accuracy, speed of the golden model, cycles, utilisation, Verilog, LUTs.
 
-    python bench/convolution.py fashion-mnist-15c5-40c5-300 --fold fast bench/folds/15c5-40c5-300-quick.json \\
-        --sim 1000 --synth lfe5u-85f
+    python bench/convolution.py fashion-mnist-15c5-40c5-300 --sim 1000 --synth lfe5u-85f
     python bench/convolution.py fashion-mnist-32c5-64c5-1024 --device lfe5u-85f --sim 100
 
 Cycles and utilisation are means of the exact cycle model over 1,000 test images (20 with external weights); --sim runs
