@@ -38,7 +38,8 @@ def test_stages(tmp_path: Path) -> None:
     assert recipe.stages[1].config == RatesConfig()
     assert [recipe.settings(k)["lr"] for k in range(4)] == [0.1, 0.1, 0.1, 0.2]
     assert {recipe.settings(k)["distill"] for k in range(4)} == {0.5}
-    assert recipe.as_dict() == {"about": "a net", "data": "mnist", "settings": {"hidden": "9", "distill": 0.5, "lr": 0.1},
+    assert recipe.as_dict() == {"about": "a net", "data": "mnist",
+                                "settings": {"hidden": "9", "distill": 0.5, "lr": 0.1},
                                 "stages": [{"teacher": {"epochs": 3}}, {"rates": {}}, {"spikes": {}},
                                            {"spikes": {"lr": 0.2}}]}
 
