@@ -278,9 +278,10 @@ def _stairs(config: TrainConfig) -> tuple[tuple[float, ...], float]:
     spikes = tsslbp.spike(drive.expand(config.steps, 1, -1), torch.tensor(config.tau_s),
                           tsslbp.Dynamics.real(config.tau_m, config.tau_s))[:, 0]
     counts = spikes.sum(0).cummax(0).values
-    rises = tuple(drive[counts >= n][0].item() for n in range(1, config.steps + 1))
+    # Slow neurons may not reach T spikes, few steps not the sum that is wanted.
+    rises = tuple(drive[counts >= n][0].item() for n in range(1, int(counts.max()) + 1))
     sums = tsslbp.psc_sum(spikes[:, None], config.tau_s)[0]
-    return rises, drive[sums >= config.wanted][0].item()
+    return rises, drive[sums >= min(config.wanted, sums.max().item())][0].item()
 
 
 def _scaled(network: FloatNetwork, rates: list[float], images: np.ndarray) -> FloatNetwork:

@@ -119,6 +119,16 @@ def test_what_learned_rates_knows_the_classes_with_spikes(data: Dataset, tmp_pat
     assert [m.epoch for m in seen] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("changes", [
+    {"steps": 2}, {"steps": 1, "tau_s": 1.0}, {"steps": 9, "tau_m": 16.0, "tau_s": 8.0}])
+def test_rates_of_other_neurons(data: Dataset, tmp_path: Path, changes: dict[str, Any]) -> None:
+    """Two steps cannot give the PSC sum that is wanted; slow neurons never spike in every step."""
+    student = TrainConfig(**GIVEN | changes, classes=3)
+    network = rates.train_on_rates(RatesConfig(epochs=1), student, data.images, data.labels, tmp_path)
+    assert network.steps == student.steps
+    assert all(np.isfinite(layer.weight).all() for layer in network.layers)
+
+
 def test_changes_of_images() -> None:
     images = torch.arange(2 * 3 * 4 * 5, dtype=torch.uint8).reshape(2, 3, 4, 5)
     generator = torch.Generator().manual_seed(0)
