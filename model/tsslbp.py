@@ -43,6 +43,7 @@ from .neurons.tensors import spikes_and_potentials
 __all__ = ["Dynamics", "count_loss", "kernel_loss", "kernel_target", "lsq", "maybe_fused", "mse_loss", "psc", "psc_sum",
            "softmax_loss", "spike", "spike_and_potential", "sum_pool"]
 
+_COMPILATIONS = 256  # of one function: each layer has a shape of its own; beyond that it would not be fused
 _SURROGATE_WIDTH = 0.2
 _ARCTAN_GAIN = math.pi  # slope of a spike 1 at the threshold, 1/2 where the potential is 1/pi away from it
 _LARGEST_SLOPE = 8.0  # 1/du, "how much earlier a spike comes for more current", grows without bound near threshold
@@ -55,6 +56,7 @@ def maybe_fused(function: Callable[..., Any], fused: bool) -> Callable[..., Any]
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    torch._dynamo.config.recompile_limit = _COMPILATIONS
     return torch.compile(function, dynamic=False)
 
 
