@@ -267,7 +267,8 @@ class EventQueue(wiring.Component):
         left_q = Signal(index_shape(cfg.passes))
         go_q = Signal(init=1)
         fresh_q = Signal(init=1)  # no slot of this window has been given
-        m.d.sync += [left_q.eq(Mux(given, cfg.passes - 1, left_q - left_q.any())), go_q.eq(~given & (left_q <= 1))]
+        more = left_q[1:].any() if cfg.passes > 2 else Const(0)  # than one cycle is left
+        m.d.sync += [left_q.eq(Mux(given, cfg.passes - 1, left_q - left_q.any())), go_q.eq(~(given | more))]
         with m.If(go_q):
             m.d.sync += [self.o.group.eq(Mux(end, pass_q, 0)), self.o.first.eq(fresh_q)]
         with m.Else():
