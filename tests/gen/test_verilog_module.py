@@ -183,6 +183,30 @@ endmodule
 """
 
 
+class Parts(wiring.Component):
+    """A register of which one part is assigned behind the condition of another."""
+
+    def __init__(self) -> None:
+        super().__init__({"enable": In(1), "step": In(4), "both": Out(8)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        with m.If(self.enable):
+            m.d.sync += self.both[:4].eq(self.both[:4] + self.step)
+        with m.Else():
+            m.d.sync += self.both[:4].eq(self.step)
+        m.d.sync += self.both[4:].eq(~self.step)
+        return m
+
+
+def test_what_comes_behind_a_condition_is_no_branch_of_it() -> None:
+    assert """\
+    else
+      both[3:0] <= step;
+    both[7:4] <= ~step;
+""" in written(Parts(), "parts")
+
+
 class Long(wiring.Component):
     """A chain of so many operations without names."""
 
