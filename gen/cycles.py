@@ -36,7 +36,8 @@ from .fetch_cycles import FetchTiming, MemoryTiming
 from .manifest import Description
 from .plan import Plan, plan_of
 
-__all__ = ["MEMORY", "CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency"]
+__all__ = ["MEMORY", "CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency",
+           "turn_slack"]
 
 Cycles = npt.NDArray[np.int64]
 Active = npt.NDArray[np.bool_]
@@ -115,12 +116,22 @@ def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming
     return _replay(plan, activity, len(np.asarray(samples)), memory).latency
 
 
+def turn_slack(plan: Plan) -> int:
+    """Cycles by which fewer events can take longer than more of them, where groups take turns with each event.
+
+    The last slot of a window serves a bank whose last events, r of them in slots one behind the other, were not there
+    one slot before the first of these. With more events these r are among them, and take r slots that begin no earlier
+    than they are there: the last one is at most a turn less a cycle earlier.
+    """
+    return sum((layer.synapse.queue.turns - 1) * plan.windows for layer in plan.layers)
+
+
 def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[bool] = (False, True)) -> tuple[int, ...]:
     """Cycles if nothing ever spikes, and if every channel of every layer is active; of runs that may be shorter than T
     steps, those of the shortest and the longest.
 
-    Of dense layers no sample lies outside. A window queue may pass an empty run a cycle later than one with events, so
-    that of convolutions these are no bounds.
+    Of dense layers no sample lies outside; where groups take turns, :func:`turn_slack` is in it. A window queue may pass
+    an empty run a cycle later than one with events, so that of convolutions these are no bounds.
     """
     varies = plan.network.readout.early_exit or plan.network.marked
 
@@ -129,7 +140,7 @@ def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[boo
                                                                   *order.index.shape))
                     for layer, order in zip(plan.network.layers, plan.orders, strict=True)]
         ends = np.array([plan.windows - 1 if active else 0]) if varies else None
-        return int(_replay(plan, activity, 1, memory, ends).latency[0])
+        return int(_replay(plan, activity, 1, memory, ends).latency[0]) + (turn_slack(plan) if active else 0)
 
     return tuple(replay(each) for each in active)
 

@@ -216,14 +216,16 @@ def _small(network: Network) -> Fold:
 
 
 FIRST_INPUTS = 2  # of a first convolution
+COPIES_BITS = 1 << 21  # of a convolution's weights at most: each input of a cycle has a copy of its own
 
 
 def _fast(network: Network) -> Fold:
     """A fifth of each large layer side by side, several inputs a cycle: 784-400-400-10 on an LFE5U-85F.
 
-    Convolutions: all channels, up to 64 of them, 16 inputs a cycle. The first one, whose windows of a few pixels are
-    too small for that, works on several positions at once, as far as it takes to keep up with the next. A dense layer
-    behind a map adds each event to all its groups as it comes: else it would start to replay when the map is done.
+    Convolutions: all channels, up to 64 of them, 16 inputs a cycle if so many copies of the weights are not too large.
+    The first one, whose windows of a few pixels are too small for that, works on several positions at once, as far as
+    it takes to keep up with the next. A dense layer behind a map adds each event to all its groups as it comes: else it
+    would start to replay when the map is done.
     """
     def after_map(layer: Layer) -> bool:
         return layer.sources[0].index > 0 and len(layer.sources[0].shape) == 3
@@ -247,7 +249,8 @@ def _fast(network: Network) -> Fold:
     def banks(index: int, layer: Layer) -> int:
         many = (8 if network.static else 4) if index == 0 else 4 if after_map(layer) else 2
         if isinstance(layer.connection, Conv2d):
-            return _banks(layer, _items(layer, done)[0], FIRST_INPUTS if index == 0 else 16)
+            copies = COPIES_BITS // (layer.connection.weight.size * layer.connection.weight_bits)
+            return _banks(layer, _items(layer, done)[0], FIRST_INPUTS if index == 0 else max(1, min(16, copies)))
         return _banks(layer, _items(layer, done)[0], many) if layer.connection.inputs >= 64 else 1
 
     return replace(done, layers=tuple(replace(fold, inputs_per_cycle=banks(index, layer)) for index, (layer, fold)
