@@ -130,8 +130,8 @@ def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[boo
     """Cycles if nothing ever spikes, and if every channel of every layer is active; of runs that may be shorter than T
     steps, those of the shortest and the longest.
 
-    Of dense layers no sample lies outside; where groups take turns, :func:`turn_slack` is in it. A window queue may pass
-    an empty run a cycle later than one with events, so that of convolutions these are no bounds.
+    Of dense layers no sample lies outside; where groups take turns, :func:`turn_slack` is in it. A window queue may
+    pass an empty run a cycle later than one with events, so that of convolutions these are no bounds.
     """
     varies = plan.network.readout.early_exit or plan.network.marked
 
