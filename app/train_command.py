@@ -69,7 +69,7 @@ def train(data: str | None, samples: int | None, config: Path | None, resume: bo
     from spikeloom.model.training_files import EpochMetrics, check_output, plot_metrics
     recipe = read_recipe(config) if config else Recipe((Stage("spikes", {}),), {})
     stages = len(recipe.stages)
-    check_output(output, resume, folders=stages > 1)
+    check_output(output, resume, recipe.folders)
     given = {key: value for key, value in options.items() if value is not None}
     if given.get("weight_bits") == 0:
         given["weight_bits"] = None
@@ -80,20 +80,23 @@ def train(data: str | None, samples: int | None, config: Path | None, resume: bo
     loaded = load_data(source, samples, "train")
     configs = settled(recipe, loaded)
     last = configs[-1]
-    kept = max(1, len(loaded) - last.validation)
-    epochs = sum(c.epochs for c, stage in zip(configs, recipe.stages, strict=True) if stage.kind == "spikes")
-    batches = -(-kept // last.batch)
-    if 0 < batches * epochs < LEAST_STEPS:
-        click.echo(f"warning: {batches * epochs:,} steps are few, networks like this one want {LEAST_STEPS:,}: "
+
+    def steps_of(index: int) -> int:
+        chosen, student = recipe.stages[index], configs[index]
+        epochs = student.epochs if chosen.kind == "spikes" else chosen.config.epochs
+        batch = chosen.config.batch if chosen.kind == "teacher" else student.batch
+        return int(epochs * -(-max(1, len(loaded) - student.validation) // batch))
+
+    steps = sum(steps_of(k) for k in range(stages) if recipe.stages[k].kind != "teacher")
+    if 0 < steps < LEAST_STEPS:
+        click.echo(f"warning: {steps:,} steps are few, networks like this one want {LEAST_STEPS:,}: "
                    "more --epochs, or a smaller --batch", err=True)
     said, stage, of_stage, total = "starting", "", 1, 1
 
     with bar("training") as advance:
         def on_stage(index: int, kind: str, stage_epochs: int) -> None:
             nonlocal said, stage, of_stage, total
-            chosen = recipe.stages[index]
-            batch = chosen.config.batch if kind == "teacher" else configs[index].batch
-            said, of_stage, total = "starting", stage_epochs, stage_epochs * -(-kept // batch)
+            said, of_stage, total = "starting", stage_epochs, steps_of(index)
             stage = f"stage {index + 1}/{stages} ({kind}) " if stages > 1 else ""
 
         def on_batch(epoch: int, done: int, loss: float) -> None:

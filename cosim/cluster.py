@@ -67,7 +67,7 @@ def simulate_on_cluster(scheduler: str, folder: str | Path, samples: npt.ArrayLi
     array, label_array = checked_stimulus(build, samples, labels)
     files = {MANIFEST: read_bytes(build.path / MANIFEST, MAX_MANIFEST_BYTES), **read_build(folder).files}
     with _connected(scheduler) as client:
-        from distributed import as_completed
+        from distributed import CancelledError, KilledWorker, as_completed
         workers = _workers(client, scheduler)
         share = max(1, min(SHARE, -(-len(array) // (TASKS_PER_WORKER * workers))))
         starts = range(0, len(array), share)
@@ -78,7 +78,11 @@ def simulate_on_cluster(scheduler: str, folder: str | Path, samples: npt.ArrayLi
         parts: dict[int, SimResult] = {}
         report("simulate", 0, len(array))
         for task in as_completed(tasks, loop=client.loop):  # type: ignore[no-untyped-call]
-            parts[tasks[task]] = task.result()
+            try:
+                parts[tasks[task]] = task.result()
+            except (KilledWorker, CancelledError, OSError) as error:
+                raise SpikeloomError(f"scheduler {scheduler!r}: samples from {tasks[task]} on were lost with their "
+                                     f"workers: {short(error)}") from error
             report("simulate", sum(part.samples for part in parts.values()), len(array))
     return replace(combined([parts[k] for k in starts]), wall_s=time.monotonic() - began)
 
@@ -110,7 +114,6 @@ def _share(files: Mapping[str, bytes], samples: npt.NDArray[Any], labels: npt.ND
         folder = Path(scratch) / "build"
         folder.mkdir()
         for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         return simulate(folder, samples, labels, jobs=1, memory=memory)
 

@@ -306,13 +306,11 @@ class _EventQueue:
         self.arrived.append(taken)
         # First pass: each bank works off its entries as they arrive.
         c = self.counts[:, self.beat]
-        if queue.in_turn:
-            pass
-        elif self.fetch is None:
-            self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
-        else:
+        if self.fetch is not None:
             for n in map(int, np.flatnonzero(c[:, 0])):
                 self.free[n, 0] = self.fetch.events(n, int(taken[n]) + 3, int(c[n, 0])) + 1
+        elif not queue.in_turn:
+            self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
         self.accepted = taken
         self.beat += 1
         if self.beat == queue.beats:

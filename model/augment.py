@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["mirrored", "shifted"]
+__all__ = ["changed", "mirrored", "shifted"]
+
+
+def changed(images: Tensor, shift: int, mirror: bool, generator: torch.Generator) -> Tensor:
+    """Images (N, channels, height, width), shifted and mirrored as far as that is wanted."""
+    images = shifted(images, shift, generator) if shift else images
+    return mirrored(images, generator) if mirror else images
 
 
 def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:

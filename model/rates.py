@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,17 +23,17 @@ import numpy.typing as npt
 from . import float_network, tsslbp  # tsslbp says clearly that torch is missing
 from .errors import SpikeloomError
 from .float_network import FloatLayer, FloatNetwork
-from .teacher import LEAST_RATE, rise_and_fall
 from .topology import LayerShape, read_topology
 from .train_config import RatesConfig, TrainConfig
-from .training_files import Checkpoint, EpochMetrics, check_output
+from .training_files import Checkpoint, check_output
 from .tsslbp import maybe_fused
 
 import torch  # isort: skip
 from torch import Tensor, nn  # isort: skip
 from torch.nn import functional  # isort: skip
 
-from .augment import mirrored, shifted  # isort: skip
+from .augment import changed  # isort: skip
+from .epochs import At, Epochs, OnEpoch, Progress, rise_and_fall, split  # isort: skip
 
 __all__ = ["train_on_rates"]
 
@@ -127,8 +126,7 @@ class _Layer(nn.Module):
 def train_on_rates(config: RatesConfig, student: TrainConfig, images: npt.NDArray[np.uint8],
                    labels: npt.NDArray[np.int64], folder: Path, *,
                    teacher: npt.NDArray[np.floating[Any]] | None = None, resume: bool = False,
-                   progress: Callable[[int, int, float], None] | None = None,
-                   on_epoch: Callable[[EpochMetrics], None] | None = None) -> FloatNetwork:
+                   progress: Progress | None = None, on_epoch: OnEpoch | None = None) -> FloatNetwork:
     """A network that the training of ``student`` can start from.
 
     Parameters
@@ -161,8 +159,7 @@ def train_on_rates(config: RatesConfig, student: TrainConfig, images: npt.NDArra
     if teacher is not None:
         soft = torch.from_numpy(teacher.astype(np.float32)) ** (1 / config.temperature)
         target = label.lerp(soft / soft.sum(1, keepdim=True), student.distill)
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(student.split_seed))
-    held_back, kept = order[:student.validation], order[student.validation:]
+    held_back, kept = split(len(pixels), student.validation, student.split_seed)
 
     def encoded(chosen: Tensor) -> Tensor:
         return (pixels[chosen].float() / levels - student.mean) / student.std
@@ -173,45 +170,29 @@ def train_on_rates(config: RatesConfig, student: TrainConfig, images: npt.NDArra
     optimiser = torch.optim.AdamW(layers.parameters(), lr=config.lr, weight_decay=student.weight_decay, fused=True)
     checkpoint = Checkpoint(out, asdict(config) | {f"student_{name}": value for name, value in asdict(student).items()},
                             {"model": layers, "optimiser": optimiser})
-    metrics = checkpoint.load() if resume else []
-    batches = math.ceil(len(kept) / student.batch)
-    for epoch in range(len(metrics), config.epochs):
-        started, total, right = time.perf_counter(), 0.0, 0
-        generator = torch.Generator().manual_seed(student.seed * 1_000_003 + epoch + 1)
-        torch.manual_seed(student.seed * 1_000_003 + epoch + 1)  # dropout
+
+    def step(chosen: Tensor, at: At) -> tuple[float, int]:
         layers.train()
-        shuffled = kept[torch.randperm(len(kept), generator=generator)]
-        for index, chosen in enumerate(torch.split(shuffled, student.batch)):
-            step = epoch * batches + index
-            for group in optimiser.param_groups:
-                group["lr"] = config.lr * rise_and_fall(step / (config.epochs * batches), _RISE) + LEAST_RATE
-            x = encoded(chosen)
-            x = shifted(x, student.shift, generator) if student.shift else x
-            x = mirrored(x, generator) if student.mirror else x
-            drives, passed = _run(layers, x, rises, config.dropout, smooth=epoch < config.epochs / 2,
-                                  fused=student.fused)
-            answer = drives[-1]
-            loss = functional.cross_entropy(config.gain * answer, target[chosen])
-            if student.activity:  # a rate of 1 is a spike in every step
-                loss = loss + student.activity * student.steps / len(chosen) * sum(r.sum() for r in passed[:-1])
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimiser.step()
-            value = loss.item()
-            total += value * len(chosen)
-            right += int((answer.argmax(1) == label[chosen].argmax(1)).sum())
-            if progress is not None:
-                progress(epoch + 1, step + 1, value)
-        seconds = time.perf_counter() - started
+        x = changed(encoded(chosen), student.shift, student.mirror, at.generator)
+        drives, passed = _run(layers, x, rises, config.dropout, smooth=at.epoch < config.epochs / 2,
+                              fused=student.fused)
+        loss = functional.cross_entropy(config.gain * drives[-1], target[chosen])
+        if student.activity:  # a rate of 1 is a spike in every step
+            loss = loss + student.activity * student.steps / len(chosen) * sum(r.sum() for r in passed[:-1])
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        return loss.item(), int((drives[-1].argmax(1) == label[chosen].argmax(1)).sum())
+
+    def judge() -> tuple[float | None, list[float]]:
         layers.eval()
         judged = held_back if len(held_back) else kept[:1000]
         accuracy, active = _judge(layers, encoded(judged), label[judged].argmax(1), rises)
-        metrics.append(EpochMetrics(epoch + 1, total / len(kept), right / len(kept),
-                                    accuracy if len(held_back) else None, active, optimiser.param_groups[0]["lr"],
-                                    round(seconds, 2)))
-        checkpoint.save(metrics, last=epoch + 1 == config.epochs)
-        if on_epoch is not None:
-            on_epoch(metrics[-1])
+        return accuracy if len(held_back) else None, active
+
+    Epochs(count=config.epochs, batch=student.batch, seed=student.seed, kept=kept, optimiser=optimiser,
+           rate=partial(rise_and_fall, highest=config.lr, rise=_RISE), checkpoint=checkpoint, progress=progress,
+           on_epoch=on_epoch).run(checkpoint.load() if resume else [], step, judge)
 
     layers.eval()
     some, low = kept[:_FITTED], _SILENT * rises[0]

@@ -72,6 +72,12 @@ class Recipe:
     data: str | None = None
     about: str = ""
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of the stages' folders; a lone stage has none of its own."""
+        names = tuple(f"{k + 1}-{stage.kind}" for k, stage in enumerate(self.stages))
+        return names if len(names) > 1 else ()
+
     def settings(self, index: int) -> dict[str, Any]:
         """Settings of :class:`.TrainConfig` in a stage."""
         stage = self.stages[index]

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +25,18 @@ from .system.arrays import read_npy
 from .system.cache import cached, found
 from .system.reading import MIB, read_bytes
 from .train_config import TeacherConfig, TrainConfig
-from .training_files import Checkpoint, EpochMetrics, check_output
+from .training_files import Checkpoint, check_output
 
 import torch  # isort: skip
 from torch import Tensor, nn  # isort: skip
 from torch.nn import functional  # isort: skip
 
-from .augment import mirrored, shifted  # isort: skip
+from .augment import changed  # isort: skip
+from .epochs import At, Epochs, OnEpoch, Progress, rise_and_fall, split  # isort: skip
 
-__all__ = ["LEAST_RATE", "probabilities", "rise_and_fall"]
+__all__ = ["probabilities"]
 
 _CHANNELS = (32, 48, 96)
-LEAST_RATE = 1e-6
 _RISE = 0.3  # part of the training in which the rate rises
 _LEAST_SIDE = 4
 _FILE, _LARGEST_FILE = "probabilities.npy", 1024 * MIB
@@ -88,8 +86,7 @@ class _Teacher(nn.Module):
 
 def probabilities(config: TeacherConfig, student: TrainConfig, images: npt.NDArray[np.uint8],
                   labels: npt.NDArray[np.int64], folder: Path, *, resume: bool = False,
-                  progress: Callable[[int, int, float], None] | None = None,
-                  on_epoch: Callable[[EpochMetrics], None] | None = None) -> npt.NDArray[np.float32]:
+                  progress: Progress | None = None, on_epoch: OnEpoch | None = None) -> npt.NDArray[np.float32]:
     """Train a teacher, and ask it about all images. What was asked once, with equal settings, is in the cache.
 
     Parameters
@@ -127,8 +124,7 @@ def probabilities(config: TeacherConfig, student: TrainConfig, images: npt.NDArr
 
 def _key(config: TeacherConfig, student: TrainConfig, *arrays: npt.NDArray[Any]) -> str:
     """Hash of everything that the probabilities depend on."""
-    told = {**asdict(config), "classes": student.classes, "validation": student.validation,
-            "split_seed": student.split_seed, "torch": torch.__version__,
+    told = {**_told(config, student), "torch": torch.__version__,
             "processor": torch.backends.cpu.get_cpu_capability()}
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for array in arrays:
@@ -136,59 +132,41 @@ def _key(config: TeacherConfig, student: TrainConfig, *arrays: npt.NDArray[Any])
     return key.hexdigest()
 
 
+def _told(config: TeacherConfig, student: TrainConfig) -> dict[str, Any]:
+    """What determines a teacher, but the data."""
+    return {**asdict(config), "classes": student.classes, "validation": student.validation,
+            "split_seed": student.split_seed}
+
+
 def _train(config: TeacherConfig, student: TrainConfig, images: npt.NDArray[np.uint8],
            labels: npt.NDArray[np.int64], folder: Path, resume: bool,
-           progress: Callable[[int, int, float], None] | None,
-           on_epoch: Callable[[EpochMetrics], None] | None) -> Tensor:
+           progress: Progress | None, on_epoch: OnEpoch | None) -> Tensor:
     """Logits of all images."""
     out = check_output(folder, resume)
     torch.set_flush_denormal(True)
     torch.set_num_threads(config.threads)
     pixels = torch.tensor(images if images.ndim == 4 else images[:, None])
     target = torch.tensor(labels)
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(student.split_seed))
-    held_back, kept = order[:student.validation], order[student.validation:]
+    held_back, kept = split(len(pixels), student.validation, student.split_seed)
     torch.manual_seed(config.seed)
-    shown = pixels[kept].float()
-    model = _Teacher(pixels.shape[1], student.classes, float(shown.mean()), float(shown.std()) or 1.0, config.bfloat16)
+    seen = pixels[kept].float()
+    model = _Teacher(pixels.shape[1], student.classes, float(seen.mean()), float(seen.std()) or 1.0, config.bfloat16)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    checkpoint = Checkpoint(out, asdict(config), {"model": model, "optimiser": optimiser})
-    metrics = checkpoint.load() if resume else []
-    batches = math.ceil(len(kept) / config.batch)
-    for epoch in range(len(metrics), config.epochs):
-        started, total, right = time.perf_counter(), 0.0, 0
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch + 1)
-        torch.manual_seed(config.seed * 1_000_003 + epoch + 1)  # dropout
-        shuffled = kept[torch.randperm(len(kept), generator=generator)]
-        for index, chosen in enumerate(torch.split(shuffled, config.batch)):
-            step = epoch * batches + index
-            for group in optimiser.param_groups:
-                group["lr"] = config.lr * rise_and_fall(step / (config.epochs * batches), _RISE) + LEAST_RATE
-            x = pixels[chosen]
-            x = shifted(x, config.shift, generator) if config.shift else x
-            x = mirrored(x, generator) if config.mirror else x
-            logits = model(x)
-            loss = functional.cross_entropy(logits, target[chosen], label_smoothing=config.label_smoothing)
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            optimiser.step()
-            value = loss.item()
-            total += value * len(chosen)
-            right += int((logits.argmax(1) == target[chosen]).sum())
-            if progress is not None:
-                progress(epoch + 1, step + 1, value)
-        seconds = time.perf_counter() - started
-        accuracy = None
-        if len(held_back):
-            accuracy = float((model.judged(pixels[held_back]).argmax(1) == target[held_back]).double().mean())
-        metrics.append(EpochMetrics(epoch + 1, total / len(kept), right / len(kept), accuracy, [],
-                                    optimiser.param_groups[0]["lr"], round(seconds, 2)))
-        checkpoint.save(metrics, last=epoch + 1 == config.epochs)
-        if on_epoch is not None:
-            on_epoch(metrics[-1])
+    checkpoint = Checkpoint(out, _told(config, student), {"model": model, "optimiser": optimiser})
+
+    def step(chosen: Tensor, at: At) -> tuple[float, int]:
+        logits = model(changed(pixels[chosen], config.shift, config.mirror, at.generator))
+        loss = functional.cross_entropy(logits, target[chosen], label_smoothing=config.label_smoothing)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimiser.step()
+        return loss.item(), int((logits.argmax(1) == target[chosen]).sum())
+
+    def judge() -> tuple[float | None, list[float]]:
+        right = model.judged(pixels[held_back]).argmax(1) == target[held_back] if len(held_back) else None
+        return None if right is None else float(right.double().mean()), []
+
+    Epochs(count=config.epochs, batch=config.batch, seed=config.seed, kept=kept, optimiser=optimiser,
+           rate=partial(rise_and_fall, highest=config.lr, rise=_RISE), checkpoint=checkpoint, progress=progress,
+           on_epoch=on_epoch).run(checkpoint.load() if resume else [], step, judge)
     return model.judged(pixels)
-
-
-def rise_and_fall(done: float, rise: float) -> float:
-    """Factor of the learning rate after a part of the training: a line up until ``rise``, half a cosine down."""
-    return done / rise if done < rise else 0.5 + 0.5 * math.cos(math.pi * (done - rise) / (1 - rise))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ from .numerics import Multiply, decay_for_tau
 from .quantize import mse_scale
 from .system.arguments import an, array, called, choice, short
 from .system.cache import cache_dir
-from .system.paths import shown as shown_path
+from .system.paths import shown
 from .system.writing import make_parents
 from .topology import LayerShape, read_topology
 from .train_config import TrainConfig
@@ -48,9 +48,10 @@ import torch  # isort: skip
 from torch import Tensor  # isort: skip
 from torch.nn import functional  # isort: skip
 
-from .augment import mirrored, shifted  # isort: skip
+from .augment import changed  # isort: skip
+from .epochs import At, Epochs, OnEpoch, Progress, split  # isort: skip
 
-__all__ = ["TrainResult", "train"]
+__all__ = ["TrainResult", "check_data", "train"]
 
 _EXACT = 1 << 24  # float32 holds every integer below
 
@@ -269,8 +270,7 @@ class _Model(torch.nn.Module):
 def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any], out_dir: str | Path, *,
           teacher: npt.NDArray[np.floating[Any]] | None = None, start: FloatNetwork | Network | None = None,
           resume: bool = False, source: str | None = None,
-          progress: Callable[[int, int, float], None] | None = None,
-          on_epoch: Callable[[EpochMetrics], None] | None = None) -> TrainResult:
+          progress: Progress | None = None, on_epoch: OnEpoch | None = None) -> TrainResult:
     """Train a network and write it, a checkpoint and a log to ``out_dir``.
 
     ``checkpoint.pt`` and ``metrics.jsonl`` are written after an epoch, every other second at most: a training that was
@@ -315,8 +315,10 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         raise SpikeloomError(f"training: start must be a FloatNetwork or a Network, not {short(start)}")
     if config.epochs == 0 and start is None:
         raise SpikeloomError("training: epochs must be above 0 where there is no network to start from, not 0")
-    pixels, target_labels, soft = _check_data(config, images, labels, teacher)
-    _check_size(config, pixels.shape[1:])
+    images, labels = check_data(config, images, labels)
+    soft = _check_teacher(config, teacher, len(images))
+    pixels = torch.tensor(np.ascontiguousarray(images[:, None] if images.ndim == 3 else images))
+    target_labels = torch.tensor(labels)
     model = _Model(config, pixels.shape[1:], start)
     average = _Model(config, pixels.shape[1:], start)
     out = check_output(out_dir, resume)
@@ -325,8 +327,7 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
     torch.set_num_threads(config.threads)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "torch"))
 
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(config.split_seed))
-    held_back, kept = order[:config.validation], order[config.validation:]
+    held_back, kept = split(len(pixels), config.validation, config.split_seed)
     decayed = [p for n, p in model.named_parameters() if n.endswith(".weight")]
     others = [p for n, p in model.named_parameters() if not n.endswith(".weight") and p.requires_grad]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": config.weight_decay},
@@ -338,51 +339,35 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
         try:
             _export(config, average, images.shape[1:], None)
         except SpikeloomError as error:
-            raise SpikeloomError(f"{shown_path(checkpoint.path)}: {error}: damaged") from error
+            raise SpikeloomError(f"{shown(checkpoint.path)}: {error}: damaged") from error
 
-    batches = math.ceil(len(kept) / config.batch)
-    for epoch in range(len(metrics), config.epochs):
-        started = time.perf_counter()
-        # Seeded by the epoch, so that no generator's state needs to be kept for a resumed training.
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch + 1)
-        shuffled = kept[torch.randperm(len(kept), generator=generator)]
-        total, correct = 0.0, 0
-        for index, chosen in enumerate(torch.split(shuffled, config.batch)):
-            step = epoch * batches + index
-            for group in optimiser.param_groups:
-                group["lr"] = _learning_rate(config, step / (config.epochs * batches))
-            shown = pixels[chosen]
-            if config.shift:
-                shown = shifted(shown, config.shift, generator)
-            if config.mirror:
-                shown = mirrored(shown, generator)
-            spikes, potential = model(shown, generator)
-            loss = _loss(config, spikes[-1], potential, target_labels[chosen], None if soft is None else soft[chosen])
-            if config.activity:
-                loss = loss + config.activity / len(chosen) * sum(s.sum() for s in spikes[:-1])
-            optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            if not torch.isfinite(norm):
-                raise SpikeloomError(f"training: the gradient is {norm} in epoch {epoch + 1}, batch {index + 1}; "
-                                     f"try a smaller lr than {config.lr}")
-            optimiser.step()
-            _follow(average, model, min(config.ema, (1 + step) / (10 + step)) if config.ema else 0.0)
-            with torch.no_grad():
-                value = loss.item()
-                total += value * (len(chosen) if config.loss in ("mse", "softmax") else 1)
-                correct += int((_classes(config, spikes[-1], potential) == target_labels[chosen]).sum())
-            if progress is not None:
-                progress(epoch + 1, step + 1, value)
-        seconds = time.perf_counter() - started
+    def step(chosen: Tensor, at: At) -> tuple[float, int]:
+        seen = changed(pixels[chosen], config.shift, config.mirror, at.generator)
+        spikes, potential = model(seen, at.generator)
+        loss = _loss(config, spikes[-1], potential, target_labels[chosen], None if soft is None else soft[chosen])
+        if config.activity:
+            loss = loss + config.activity / len(chosen) * sum(s.sum() for s in spikes[:-1])
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            raise SpikeloomError(f"training: the gradient is {norm} in epoch {at.epoch + 1}, batch {at.batch + 1}; "
+                                 f"try a smaller lr than {config.lr}")
+        optimiser.step()
+        _follow(average, model, min(config.ema, (1 + at.step) / (10 + at.step)) if config.ema else 0.0)
+        with torch.no_grad():
+            right = int((_classes(config, spikes[-1], potential) == target_labels[chosen]).sum())
+        return loss.item(), right
+
+    def judge() -> tuple[float | None, list[float]]:
         judged = held_back if len(held_back) else kept[:1000]
         accuracy, active = _evaluate(config, average, pixels[judged], target_labels[judged])
-        metrics.append(EpochMetrics(
-            epoch + 1, total / len(kept), correct / len(kept), accuracy if len(held_back) else None,
-            active, optimiser.param_groups[0]["lr"], round(seconds, 2)))
-        checkpoint.save(metrics, last=epoch + 1 == config.epochs)
-        if on_epoch is not None:
-            on_epoch(metrics[-1])
+        return accuracy if len(held_back) else None, active
+
+    metrics = Epochs(count=config.epochs, batch=config.batch, seed=config.seed, kept=kept, optimiser=optimiser,
+                     rate=partial(_learning_rate, config), checkpoint=checkpoint,
+                     per_image=config.loss in ("mse", "softmax"), progress=progress,
+                     on_epoch=on_epoch).run(metrics, step, judge)
     reached = metrics[-1].validation_accuracy if metrics else None
     if not metrics and len(held_back):
         reached, _ = _evaluate(config, average, pixels[held_back], target_labels[held_back])
@@ -408,16 +393,25 @@ def _check_size(config: TrainConfig, shape: tuple[int, ...]) -> None:
         raise SpikeloomError(f"training: hidden={config.hidden!r} has {weights:,} weights, allowed are {MAX_WEIGHTS:,}")
 
 
-def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any],
-                teacher: npt.NDArray[np.floating[Any]] | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> tuple[
+        npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images and labels that a training with this configuration takes.
+
+    Raises
+    ------
+    SpikeloomError
+        If they do not fit it, or its layers would not fit any memory.
+    """
     images, labels = array(images, "training: images"), array(labels, "training: labels")
-    teacher = None if teacher is None else array(teacher, "training: teacher")
     if images.dtype != np.uint8 or images.ndim < 2:
         raise SpikeloomError(f"training: images must be uint8 of shape (N, ...), not {images.dtype} {images.shape}")
     if images.ndim > 4 or (images.size and int(images.max()) <= 1):
         raise SpikeloomError(f"training: images of shape {images.shape[1:]}, up to {images.max()}, are spikes over "
                              "time, which cannot be trained yet (eval and sim take them), or pixels not scaled to "
                              "0..255")
+    if images.ndim == 2 and (config.mirror or config.shift):
+        raise SpikeloomError(f"training: {'mirror' if config.mirror else 'shift'} takes images of rows and columns, "
+                             f"not samples of shape {images.shape[1:]}")
     largest = int(images.max()) if images.size else 255
     if config.weight_bits is not None and largest >> (8 - config.input_bits) < min(3, (1 << config.input_bits) - 1):
         raise SpikeloomError(f"training: the largest pixel is {largest}, of which {config.input_bits} input_bits leave "
@@ -426,16 +420,21 @@ def _check_data(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.
     labels = check_labels(labels, len(images), config.classes, "training")
     if len(images) <= config.validation:
         raise SpikeloomError(f"training: validation={config.validation} must be less than the {len(images)} images")
-    soft = None
-    if config.distill:
-        if teacher is None or teacher.shape != (len(images), config.classes):
-            raise SpikeloomError(f"training: distill={config.distill} needs a teacher of shape "
-                                 f"{(len(images), config.classes)}, not {None if teacher is None else teacher.shape}")
-        if not np.isfinite(teacher).all():
-            raise SpikeloomError("training: the teacher's probabilities must be finite")
-        soft = torch.from_numpy(teacher.astype(np.float32))
-    maps = images[:, None] if images.ndim == 3 else images
-    return torch.tensor(np.ascontiguousarray(maps)), torch.tensor(labels.astype(np.int64)), soft
+    _check_size(config, images.shape[1:] if images.ndim != 3 else (1, *images.shape[1:]))
+    return images, labels.astype(np.int64)
+
+
+def _check_teacher(config: TrainConfig, teacher: npt.NDArray[np.floating[Any]] | None, count: int) -> Tensor | None:
+    """The teacher's probabilities, if any are wanted."""
+    if not config.distill:
+        return None
+    teacher = None if teacher is None else array(teacher, "training: teacher")
+    if teacher is None or teacher.shape != (count, config.classes):
+        raise SpikeloomError(f"training: distill={config.distill} needs a teacher of shape "
+                             f"{(count, config.classes)}, not {None if teacher is None else teacher.shape}")
+    if not np.isfinite(teacher).all():
+        raise SpikeloomError("training: the teacher's probabilities must be finite")
+    return torch.from_numpy(teacher.astype(np.float32))
 
 
 def _check_start(config: TrainConfig, shapes: list[LayerShape], start: FloatNetwork | Network) -> None:

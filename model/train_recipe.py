@@ -10,17 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .datasets import Dataset, check_labels
+from .datasets import Dataset
+from .epochs import OnEpoch, Progress
+from .errors import SpikeloomError
 from .float_network import FloatNetwork, save_float_network
 from .network import Network
 from .network_file import save_network
 from .rates import train_on_rates
 from .recipe import Recipe
-from .system.arguments import an
+from .system.arguments import an, called, choice
 from .teacher import probabilities
-from .train import TrainResult, train
+from .train import TrainResult, check_data, train
 from .train_config import TrainConfig, config_for
-from .training_files import EpochMetrics, check_output
+from .training_files import check_output
 
 __all__ = ["settled", "train_by_recipe"]
 
@@ -40,8 +42,7 @@ def settled(recipe: Recipe, data: Dataset) -> list[TrainConfig]:
 def train_by_recipe(recipe: Recipe, data: Dataset, out_dir: str | Path, *, start: FloatNetwork | Network | None = None,
                     resume: bool = False, source: str | None = None,
                     on_stage: Callable[[int, str, int], None] | None = None,
-                    progress: Callable[[int, int, float], None] | None = None,
-                    on_epoch: Callable[[EpochMetrics], None] | None = None) -> TrainResult:
+                    progress: Progress | None = None, on_epoch: OnEpoch | None = None) -> TrainResult:
     """Run a recipe's stages.
 
     Parameters
@@ -69,30 +70,35 @@ def train_by_recipe(recipe: Recipe, data: Dataset, out_dir: str | Path, *, start
     """
     an(Recipe, recipe, "training: recipe")
     an(Dataset, data, "training: data")
+    choice(resume, "training: resume", (True, False))
+    called(on_stage, "training: on_stage")
     configs = settled(recipe, data)
-    last = len(recipe.stages) - 1
-    if last:
-        check_output(out_dir, resume, folders=True)
+    taught = False
+    for stage, student in zip(recipe.stages, configs, strict=True):  # all is told before the first stage has its hours
+        images, labels = check_data(student, data.images, data.labels)
+        taught |= stage.kind == "teacher"
+        if stage.kind == "spikes" and student.distill and not taught:
+            raise SpikeloomError(f"training: distill={student.distill} needs a teacher, and no stage before it is one")
+    out = check_output(out_dir, resume, recipe.folders)
     teacher = None
     for k, (stage, student) in enumerate(zip(recipe.stages, configs, strict=True)):
-        folder = Path(out_dir) / f"{k + 1}-{stage.kind}" if last else Path(out_dir)
+        folder = out / recipe.folders[k] if recipe.folders else out
         seen: dict[str, Any] = {"resume": resume, "progress": progress, "on_epoch": on_epoch}
         if on_stage is not None:
             on_stage(k, stage.kind, student.epochs if stage.kind == "spikes" else stage.config.epochs)
         if stage.kind == "spikes":
-            result = train(student, data.images, data.labels, folder, start=start, source=source, **seen,
+            result = train(student, images, labels, folder, start=start, source=source, **seen,
                            teacher=teacher if student.distill else None)
             start = result.network
             continue
-        labels = check_labels(data.labels, len(data), student.classes, "training")
         if stage.kind == "teacher":
-            teacher = probabilities(stage.config, student, data.images, labels, folder, **seen)
+            teacher = probabilities(stage.config, student, images, labels, folder, **seen)
         else:
-            start = train_on_rates(stage.config, student, data.images, labels, folder, teacher=teacher, **seen)
-    if not last:
+            start = train_on_rates(stage.config, student, images, labels, folder, teacher=teacher, **seen)
+    if not recipe.folders:
         return result
     network = replace(result.network, metadata={**result.network.metadata, "recipe": recipe.as_dict()})
-    path = Path(out_dir) / result.path.name
+    path = out / result.path.name
     if isinstance(network, Network):
         save_network(network, path)
     else:

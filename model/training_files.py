@@ -10,7 +10,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -147,8 +147,8 @@ class Checkpoint:
         replace_file(self.folder / LOG, "".join(json.dumps(asdict(m)) + "\n" for m in metrics))
 
 
-def check_output(folder: str | Path, resume: bool, *, folders: bool = False) -> Path:
-    """The folder for a training's files; with ``folders`` for those of a recipe, whose checkpoints are further in.
+def check_output(folder: str | Path, resume: bool, stages: Sequence[str] = ()) -> Path:
+    """The folder for a training's files; or those of a recipe, whose checkpoints are in the folders of its ``stages``.
 
     Raises
     ------
@@ -160,7 +160,8 @@ def check_output(folder: str | Path, resume: bool, *, folders: bool = False) -> 
     if out.exists() and not out.is_dir():
         raise SpikeloomError(f"{shown(out)}: is not a folder")
     there = [name for name in _FILES if os.path.lexists(out / name)]
-    if there and not (resume and (folders or CHECKPOINT in there)):
+    goes_on = any((out / stage / CHECKPOINT).exists() for stage in stages) if stages else CHECKPOINT in there
+    if there and not (resume and goes_on):
         raise SpikeloomError(f"{shown(out)}: has {there[0]} already: go on with it by --resume, or choose another "
                              "folder")
     for name in there:

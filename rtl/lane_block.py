@@ -154,7 +154,7 @@ class LaneBlock(wiring.Component):
                     m.d.sync += accumulator.eq(Mux(end_q, 0, sums[-1]))
                 else:
                     sums.append(adder.add(Term(before[plane], keep_q), total, cfg.accumulator_bits))
-            if memory is not None:
+            if memory is not None:  # what no mask selects adds 0 to whichever sum
                 m.d.comb += [read.addr.eq(group_q), write.addr.eq(group_q), write.en.eq(1), write.data.eq(Cat(sums))]
             follows: Any = drain[n + cfg.units] if n + cfg.units < cfg.lanes else Const(0)
             if cfg.holds:

@@ -14,7 +14,7 @@ MODULES = sorted({f"{package}.{module.name}" for package in ("spikeloom", *PACKA
                   for module in pkgutil.iter_modules(importlib.import_module(package).__path__)} - set(PACKAGES))
 
 
-NEED_TORCH = {f"spikeloom.model.{name}" for name in ("augment", "rates", "teacher", "train", "train_recipe",
+NEED_TORCH = {f"spikeloom.model.{name}" for name in ("augment", "epochs", "rates", "teacher", "train", "train_recipe",
                                                      "training_files", "tsslbp")}
 
 

@@ -85,6 +85,37 @@ def test_a_recipe_that_was_interrupted_ends_with_the_same_bytes(data: Dataset, t
     assert parts.path.read_bytes() == whole.path.read_bytes()
 
 
+def test_resuming_replaces_nothing_but_a_recipes_own_network(data: Dataset, tmp_path: Path, own_cache: Path) -> None:
+    """A folder with somebody's network, or with a training of one stage, is no interrupted recipe."""
+    own = Recipe((Stage("spikes", {"epochs": 1}),), GIVEN | {"distill": 0.0})
+    mine = train_by_recipe(own, data, tmp_path / "mine").path
+    before = mine.read_bytes()
+    with pytest.raises(SpikeloomError, match="already: go on with it by --resume, or choose another folder"):
+        train_by_recipe(RECIPE, data, tmp_path / "mine", resume=True)
+    assert mine.read_bytes() == before
+    assert sorted(path.name for path in mine.parent.iterdir()) == ["checkpoint.pt", "metrics.jsonl", "network.snn"]
+
+
+@pytest.mark.parametrize(("stages", "given", "message"), [
+    ((Stage("rates", {}), Stage("spikes", {})), {}, "distill=0.5 needs a teacher, and no stage before it is one"),
+    ((Stage("teacher", {}), Stage("spikes", {})), {"validation": 300}, "validation=300 must be less than the 300"),
+    ((Stage("teacher", {}), Stage("spikes", {})), {"hidden": "900000-900000"}, "weights, allowed are"),
+])
+def test_what_is_wrong_is_told_before_the_first_stage(data: Dataset, tmp_path: Path, stages: tuple[Stage, ...],
+                                                      given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpikeloomError, match=message):
+        train_by_recipe(Recipe(stages, GIVEN | given), data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", [{"mirror": True}, {"shift": 1}])
+def test_only_maps_are_moved(data: Dataset, tmp_path: Path, given: dict[str, Any]) -> None:
+    flat = Dataset("flat", "train", data.images.reshape(300, 64), data.labels, data.classes)
+    recipe = Recipe((Stage("spikes", {}),), GIVEN | {"hidden": "5", "distill": 0.0} | given)
+    with pytest.raises(SpikeloomError, match=r"takes images of rows and columns, not samples of shape \(64,\)"):
+        train_by_recipe(recipe, flat, tmp_path / "out")
+
+
 def test_a_teacher_is_asked_once(data: Dataset, tmp_path: Path, own_cache: Path) -> None:
     config, student = TeacherConfig(epochs=1, threads=1), TrainConfig(validation=60, classes=3)
     first = teacher.probabilities(config, student, data.images, data.labels, tmp_path / "a")
