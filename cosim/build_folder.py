@@ -6,12 +6,13 @@ What its manifest says of the streams is checked against its network file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from spikeloom.gen.channels import Channels, input_channels
 from spikeloom.gen.manifest import MANIFEST, Manifest, read_build
+from spikeloom.gen.weight_sets import WeightSet
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, SpikeInput
 from spikeloom.model.network_file import load_network
@@ -104,6 +105,17 @@ class BuildFolder:
     class_bits: int
     layers: tuple[LayerStream, ...]
     external: tuple[ExternalTable, ...] = ()
+
+    @property
+    def weight_sets(self) -> int:
+        """Sets of weights that are written at run time."""
+        sets: int = self.manifest.fold["weight_sets"]
+        return sets
+
+    def loaded_with(self, loaded: WeightSet) -> BuildFolder:
+        """As it is with the weights of another network."""
+        return replace(self, network=loaded.network, external=tuple(
+            replace(table, contents=loaded.tables[table.layer]) for table in self.external))
 
     @property
     def beat_bits(self) -> int:

@@ -22,7 +22,9 @@ import numpy.typing as npt
 from spikeloom.gen.cycles import MEMORY, predict_latency
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.manifest import Manifest
+from spikeloom.gen.plan import plan_of
 from spikeloom.gen.rendering import rendered
+from spikeloom.gen.weight_sets import WeightSet, weight_set
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
@@ -44,6 +46,7 @@ __all__ = ["CyclePredictor", "Progress", "SimResult", "simulate"]
 CyclePredictor = Callable[[Network, Manifest, npt.NDArray[Any]], npt.ArrayLike]
 
 _TOP = "snn_testbench"
+_SET = "set.hex"
 _BATCH = 1000
 _POLL_SECONDS = 0.1
 _MAX_CYCLES = (1 << 62) - 1  # what the testbench counts in
@@ -170,7 +173,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
              output_stall: float = 0.0, output_hold_cycles: int = 0, seed: int = 0, reset_cycles: Sequence[int] = (),
              waves: str | Path | None = None, predict: CyclePredictor | None = None, progress: Progress | None = None,
              max_idle_cycles: int | None = None, memory: MemoryTiming = MEMORY,
-             memory_error_address: int | None = None) -> SimResult:
+             memory_error_address: int | None = None, network: Network | None = None) -> SimResult:
     """Simulate a build folder's Verilog on samples and compare every spike, class and cycle count.
 
     Parameters
@@ -209,6 +212,9 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
         Of the external memories, if the build has any.
     memory_error_address : int
         External memories answer reads of the bus word with this byte with an error.
+    network : Network, optional
+        Another one of the same shape, whose weights and constants are written into the hardware first: for a build with
+        ``weight_sets``.
 
     Raises
     ------
@@ -220,6 +226,10 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     """
     began = time.monotonic()
     build = BuildFolder.load(folder)
+    loaded: WeightSet | None = None
+    if network is not None:
+        loaded = weight_set(plan_of(build.manifest, build.network), an(Network, network, "network"))
+        build = build.loaded_with(loaded)
     array, label_array = checked_stimulus(build, samples, labels)
     stimulation = _stimulation(build, mode, input_gap, output_stall, output_hold_cycles, seed, reset_cycles,
                                max_idle_cycles, memory, memory_error_address)
@@ -238,6 +248,8 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     with scratch_folder() as scratch:
         shares = _divide(len(array), 1 if waves_file else jobs, scratch)
         simulating = time.monotonic()
+        if loaded is not None:
+            (scratch / _SET).write_text("".join(f"{word:08x}\n" for word in loaded.words))
         _simulate_all(build, program, array, shares, stimulation, waves_file, report)
         simulating = time.monotonic() - simulating
         results, cycles, resets = [], 0, 0
@@ -315,7 +327,8 @@ def _sources(build: BuildFolder) -> dict[str, str]:
         "top": build.top, "beats_per_sample": build.beats_per_sample, "beat_bits": build.beat_bits,
         "result_bits": build.class_bits + bool(build.external), "windows": build.windows, "layers": build.layers,
         "result_beats": build.manifest.readout.beats, "marked": build.network.marked,
-        "breaks_off": build.network.breaks_off, "beats_per_step": build.beats_per_window, "external": build.external})
+        "breaks_off": build.network.breaks_off, "beats_per_step": build.beats_per_window, "external": build.external,
+        "weight_sets": build.weight_sets})
     files = dict(build.sources)
     if build.external:
         memory = resources.files("spikeloom.cosim").joinpath("harness", "axi_memory.sv").read_text(encoding="utf-8")
@@ -367,6 +380,8 @@ def _simulate_one(build: BuildFolder, program: Program, samples: npt.NDArray[Any
         for start in range(share.start, share.stop, _BATCH):
             file.write(pack_samples(build, samples[start:min(start + _BATCH, share.stop)]).tobytes())
     plusargs = [f"+stimulus={stimulus}", f"+samples={share.samples}", *stimulation.plusargs(index)]
+    if (set_file := share.run_dir.parent / _SET).exists():
+        plusargs.append(f"+set={set_file}")
     if stimulation.reset_cycles:
         if stimulus.stat().st_size >= 1 << 31:
             raise SpikeloomError(f"with resets a process can take at most 2 GiB of stimulus, not {share.samples} "

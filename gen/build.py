@@ -12,7 +12,6 @@ import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib.wiring import Out
 
-from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Conv2d
 from spikeloom.model.network_file import save_network
@@ -21,7 +20,8 @@ from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.writing import check_folder, write_folder
 from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.share import Rom
-from spikeloom.rtl.weight_fetch import axi4_read, weight_table
+from spikeloom.rtl.weight_fetch import axi4_read
+from spikeloom.rtl.weight_sets import LOAD_WORD_BITS
 
 from .bus_top import INTERFACES, Interface, Serial, bus_top
 from .cycles import cycle_bounds
@@ -47,6 +47,7 @@ from .projects import project_files
 from .register_files import register_files
 from .testbench import testbench_files
 from .verilog import TOP, check_top, emit
+from .weight_sets import set_length
 
 __all__ = ["build", "describe", "interface_of"]
 
@@ -171,7 +172,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         described = described.model_copy(update={"bus": BusDescription(
             interface=interface, top=bus.name, source=f"{bus.name}.v", serial=line)})
         ports["bus"] = bus.interface
-        files |= {f"{bus.name}.v": bus.verilog, **register_files(bus.registers, bus.name)}
+        files |= {f"{bus.name}.v": bus.verilog, **register_files(bus.control, bus.name)}
         files["lint.vlt"] += (_BUS_WAIVERS + (_UART_WAIVERS if interface == "uart" else "")).format(top=bus.name)
         files["README"] += _BUS_READ_ME.format(interface=interface, top=bus.name)
     files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench),
@@ -184,9 +185,9 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         for name, text in files.items():
             (part / name).write_text(text, encoding="utf-8", newline="\n")
         save_network(network, part / "network.snn")
+        contents = plan.table_bytes()
         for table in plan.tables:
-            index = [layer.synapse.name for layer in plan.layers].index(table.layer)
-            (part / table.file).write_bytes(weight_table(table.config, plan.weights(index)[0]))
+            (part / table.file).write_bytes(contents[table.layer])
         manifest = sealed(described.to_json(),
                           {path.name: path.read_bytes() for path in part.iterdir()})
         (part / MANIFEST).write_text(manifest.to_text(), encoding="utf-8", newline="\n")
@@ -239,6 +240,7 @@ def interface_of(plan: Plan, top: str = TOP) -> dict[str, Any]:
             {"name": "o__payload", "direction": "out", "bits": _class_bits(plan) + bool(plan.tables),
              "meaning": _result_meaning(plan)},
             *_memory_ports(plan),
+            *_load_ports(plan),
         ],
         "beats_per_window": channels.beats, "windows_per_sample": plan.input_windows,
         "first_beats": [[None if value < 0 else [int(n) for n in np.unravel_index(value, channels.shape)]
@@ -274,6 +276,24 @@ def _memory_ports(plan: Plan) -> list[dict[str, Any]]:
                    "meaning": f"a memory has answered with an error: {layers}, from bit 0 on"},
                   {"name": "clear", "direction": "in", "bits": 1, "meaning": "clears status"}]
     return ports
+
+
+def _load_ports(plan: Plan) -> list[dict[str, Any]]:
+    """Ports for sets of weights."""
+    if not plan.fold.weight_sets:
+        return []
+    two = plan.fold.weight_sets == 2
+    return [
+        {"name": "load__begin", "direction": "in", "bits": 1, "meaning": "what comes from here on is a set of weights "
+         "and constants from its first word on"},
+        {"name": "load__valid", "direction": "in", "bits": 1, "meaning": "load__data is the set's next word" + (
+            "" if two else "; only while no sample is under way")},
+        {"name": "load__data", "direction": "in", "bits": LOAD_WORD_BITS,
+         "meaning": f"one of the {set_length(plan):,} words that spikeloom weights writes"},
+        {"name": "complete", "direction": "out", "bits": 1, "meaning": "all words have come since load__begin"},
+        *([{"name": "chosen_set", "direction": "in", "bits": 1, "meaning": "the set that is in use, the other one is "
+            "written; to be changed only while no sample is under way"}] if two else []),
+    ]
 
 
 def _class_bits(plan: Plan) -> int:
@@ -332,7 +352,7 @@ def _predicted_cycles(plan: Plan) -> CycleRange:
 
 def _layer_of(plan: Plan, index: int, top: str) -> LayerDescription:
     config, channels = plan.layers[index], plan.channels[index + 1]
-    layer, bounds = plan.network.layers[index], layer_bounds(plan.network, index)
+    layer, bounds = plan.network.layers[index], plan.bounds(index)
     queue, neuron = config.synapse.queue, config.neurons.neuron
     return LayerDescription(
         name=config.synapse.name, kind=layer.kind,
@@ -357,7 +377,8 @@ def _rom_bits(plan: Plan, top: str) -> dict[str, int]:
     sizes = {}
 
     def add(name: str, row_bits: int, depth: int) -> None:
-        sizes.update({f"{top}_{part}.hex": row_bits * len(rows) for part, rows in Rom.parts(name, depth).items()})
+        sizes.update({f"{top}_{part}.hex": row_bits * Rom.part_depth(len(rows), plan.fold.weight_sets)
+                      for part, rows in Rom.parts(name, depth).items()})
 
     for config in plan.layers:
         synapse, neurons = config.synapse, config.neurons

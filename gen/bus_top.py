@@ -13,15 +13,16 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.arguments import whole
 from spikeloom.rtl.bus_top import BusTop as BusTopComponent
 from spikeloom.rtl.byte_beats import beat_bytes
+from spikeloom.rtl.control import ControlConfig
 from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig, Table
 from spikeloom.rtl.packet_gate import PacketGateConfig
-from spikeloom.rtl.registers import RegisterMap
 from spikeloom.rtl.serial_top import SerialConfig, SerialTop
 from spikeloom.rtl.uart import BIT_CYCLES_MIN
 from spikeloom.rtl.weight_loader import WORD_NUMBER_BYTES
 
 from .plan import Plan
 from .verilog import check_top, emit_component
+from .weight_sets import set_length
 
 __all__ = ["INTERFACES", "BusTop", "Interface", "Serial", "bus_top", "packet_config"]
 
@@ -79,7 +80,8 @@ class BusTop:
     reset_active : "low" or "high"
     ports : list of dict
         Name, direction, bits, as ``interface.json`` has them.
-    registers : RegisterMap
+    control : ControlConfig
+        What its registers depend on.
     buffer_bytes : int or None
         Of a serial line.
     """
@@ -90,7 +92,7 @@ class BusTop:
     reset: str
     reset_active: Literal["low", "high"]
     ports: list[dict[str, Any]]
-    registers: RegisterMap
+    control: ControlConfig
     buffer_bytes: int | None = None
 
     @property
@@ -146,7 +148,8 @@ def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
     return PacketCoreConfig(
         **options, gate=gate, result_bits=result_bits,
         result_beats=1 if plan.readout is not None else out.beats * plan.windows,
-        network_hash=network.hash, gives_class=plan.readout is not None,
+        network_hash=network.hash, gives_class=plan.readout is not None, weight_sets=plan.fold.weight_sets,
+        set_words=set_length(plan),
         tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
 
@@ -185,7 +188,7 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"],
     return BusTop(name=name, verilog=f"// {interface} top for {top}: yours, no licence is claimed on it.\n{text}",
                   clock=clock, reset=reset, reset_active="low" if interface == "axi" else "high",
                   ports=[port for port in ports if port["name"] not in ("aclk", "aresetn")],
-                  registers=inner.registers, buffer_bytes=buffer_bytes)
+                  control=inner.config.control, buffer_bytes=buffer_bytes)
 
 
 def _buffer_bytes(gate: PacketGateConfig) -> int:

@@ -76,6 +76,12 @@ class Fold:
         back, or runs are of any length.
     external_bytes : int
         Size of the memory that holds external weights.
+    weight_sets : int
+        0: weights and the neurons' constants are fixed. 1: they are written at run time, so that one build serves
+        networks of the same shape, one after the other. 2: one set is written while the other is in use.
+    headroom_bits : int
+        With sets: how many bits larger than this network's the sums and constants of another one may be, as far as
+        weights of that many bits can make them.
     name : str
     """
 
@@ -85,6 +91,8 @@ class Fold:
     input_per_beat: int = 1
     window_steps: int | None = None
     external_bytes: int = 1 << 32
+    weight_sets: int = 0
+    headroom_bits: int = 1
     name: str = "custom"
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,6 +137,8 @@ def check_fold(network: Network, fold: Fold) -> None:
         raise SpikeloomError(f"fold {fold.name}: input_per_beat must divide the {as_map(network.input.shape)[0]} "
                              f"channels of a position of the input map, not {fold.input_per_beat}")
     _in_range(f"fold {fold.name}: external_bytes", fold.external_bytes, 1 << 64)
+    _in_range(f"fold {fold.name}: weight_sets", fold.weight_sets, 2, 0)
+    _in_range(f"fold {fold.name}: headroom_bits", fold.headroom_bits, 16, 0)
     for layer, lf in zip(network.layers, fold.layers, strict=True):
         where = f"fold {fold.name}: layer {layer.name}:"
         _in_range(f"{where} lanes", lf.lanes, layer.outputs)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from spikeloom.model.bounds import layer_bounds
+from spikeloom.model.bounds import LayerBounds, layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.geometry import Shape
 from spikeloom.model.inputs import CodedInput, LatencyInput
@@ -28,7 +28,7 @@ from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.replay import ReplayConfig
 from spikeloom.rtl.synapse import SynapseConfig
-from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig
+from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig, weight_table
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
 from .channels import Channels, QueueOrder, input_channels, pooled_channels, queue_order
@@ -80,6 +80,10 @@ class Plan:
     orders: tuple[QueueOrder, ...]
     layers: tuple[LayerConfig, ...]
     readout: ReadoutConfig | None
+
+    def bounds(self, index: int) -> LayerBounds:
+        """Of a layer's registers."""
+        return _bounds(self.network, index, self.fold)
 
     @property
     def window_steps(self) -> int:
@@ -145,6 +149,11 @@ class Plan:
                 base += layer.fetch.table_bytes
         return tables
 
+    def table_bytes(self) -> dict[str, bytes]:
+        """Contents of each layer's weight table in external memory."""
+        return {layer.synapse.name: weight_table(layer.fetch, self.weights(index)[0])
+                for index, layer in enumerate(self.layers) if layer.fetch is not None}
+
     def weights(self, index: int) -> list[list[int]]:
         """Contents of the weight memory of each bank of a layer."""
         config = self.layers[index].synapse
@@ -186,7 +195,7 @@ class Plan:
         """One word per beat: each unit's own constants."""
         config, layer = self.layers[index].neurons.neuron, self.network.layers[index]
         layout = constants_layout(config)
-        values = {**layer.constants, "exists": np.ones(layer.connection.outputs, np.int64)}
+        values = {**layer.all_constants, "exists": np.ones(layer.connection.outputs, np.int64)}
         words = []
         beats = self.layers[index].neurons.constant_beats if layout.size else 0
         for neurons in self.channels[index + 1].index[:beats]:
@@ -204,8 +213,15 @@ def _padding(name: str, values: IntArray) -> int:
     return 0 if name in ("bias", "exists") else int(values[0])
 
 
-def make_plan(network: Network, fold: Fold) -> Plan:
+def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) -> Plan:
     """Derive all shapes and widths.
+
+    Parameters
+    ----------
+    network : Network
+    fold : Fold
+    widths_of : Network, optional
+        Of as many layers: the one whose sums and constants the widths are made for, if that is another one.
 
     Raises
     ------
@@ -226,7 +242,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
     for layer, lf in zip(network.layers, fold.layers, strict=True):
         channels.append(Channels(layer.shape, lf.lanes, lf.neuron_units))
     for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
-        after, bounds = channels[index + 1], layer_bounds(network, index)
+        after, bounds = channels[index + 1], _bounds(widths_of or network, index, fold)
         static = layer.static
         planes = network.planes(index) if static else window
         order = queue_order(layer, [pooled_channels(source, channels[source.index]) for source in layer.sources])
@@ -235,8 +251,9 @@ def make_plan(network: Network, fold: Fold) -> Plan:
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
                                 weight_bits=_stored_bits(layer, after),
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
-                                queued=_queued(lf, after.beats * (1 if static else windows)))
-        config = neuron_config(network, index, after, window,
+                                queued=_queued(lf, after.beats * (1 if static else windows)),
+                                weight_sets=fold.weight_sets)
+        config = neuron_config(network, index, after, window, bounds, loaded=fold.weight_sets > 0,
                                gives_potential=network.readout.needs_potential and index == network.output_index)
         sources = tuple(
             _source(source, index, planes, channels[source.index], turn, windows, shared=len(layer.sources) > 1,
@@ -249,7 +266,7 @@ def make_plan(network: Network, fold: Fold) -> Plan:
             neurons=NeuronArrayConfig(
                 name=layer.name, neuron=config, units=lf.neuron_units, beats=after.beats, windows=windows,
                 constant_beats=after.beats if layer.constants_by_position else after.tile_beats,
-                pipelined=lf.pipelined)))
+                pipelined=lf.pipelined, weight_sets=fold.weight_sets)))
     readout = _readout(network, channels[network.output_index + 1], window,
                        layers[network.output_index].neurons.potential_bits)
     plan = Plan(network, fold, tuple(channels), tuple(orders), tuple(layers), readout)
@@ -309,17 +326,21 @@ def _readout(network: Network, read: Channels, window_steps: int, membrane_bits:
         membrane_bits=membrane_bits, early_exit=readout.early_exit, marked=network.marked)
 
 
-def neuron_config(network: Network, index: int, after: Channels, window_steps: int, *,
-                  gives_potential: bool) -> NeuronConfig:
-    """Program and widths of a layer's neurons, whose outputs lie in the order ``after``."""
-    layer, bounds = network.layers[index], layer_bounds(network, index)
+def _bounds(network: Network, index: int, fold: Fold) -> LayerBounds:
+    return layer_bounds(network, index, fold.headroom_bits if fold.weight_sets else None)
+
+
+def neuron_config(network: Network, index: int, after: Channels, window_steps: int, bounds: LayerBounds, *,
+                  gives_potential: bool, loaded: bool = False) -> NeuronConfig:
+    """Program and widths of a layer's neurons, whose outputs lie in the order ``after``; their constants may be
+    ``loaded`` at run time."""
+    layer = network.layers[index]
     padded = bool((after.index < 0).any())
     steps = None if network.endless else network.steps
-    program = layer.recorded(has_bias=bool(layer.biases.any()),
-                             has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, steps))
-    parameters = {name: layer.per_channel(values) for name, values in layer.constants.items()}
+    program = layer.recorded(has_bias=loaded or bool(layer.biases.any()), all_own=loaded,
+                             has_gaps=padded and (loaded or _spikes_in_gaps(layer, bounds.sums, steps)))
     return NeuronConfig.proved(
-        program, bounds.sums, {**parameters, "exists": Interval.of(0, 1)}, steps=window_steps,
+        program, bounds.sums, {**bounds.constants, "exists": Interval.of(0, 1)}, steps=window_steps,
         windows=-(-network.steps // window_steps), static=layer.static, endless=network.endless,
         gives_potential=gives_potential)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikeloom.rtl.registers import RegisterMap
+from spikeloom.rtl.control import HASH_WORDS, ControlConfig, control_registers
 
 from .pages import page, plain
 from .rendering import rendered
@@ -12,9 +12,11 @@ from .rendering import rendered
 __all__ = ["register_files"]
 
 
-def register_files(registers: RegisterMap, bus: str) -> dict[str, str]:
+def register_files(config: ControlConfig, bus: str) -> dict[str, str]:
     """Contents of the files about the registers of a module called ``bus``, by name."""
+    registers = control_registers(config)
     values: dict[str, Any] = {
+        "loads": config.weight_sets, "set_words": config.set_words, "hash_words": HASH_WORDS,
         "map": registers, "bus": bus, "guard": bus.upper(), "plain": plain, "quoted": _quoted,
         "constants": [r for r in registers.registers if [f.access for f in r.fields] == ["constant"]],
         # What is written back when another field of a register changes.

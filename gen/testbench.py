@@ -46,7 +46,8 @@ def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int) -
         "top": top, "samples": SAMPLES, "beats": beats.shape[1], "digits": 2 * beats.shape[2],
         "beat_bits": order.units * plan.input_bits + network.marked, "marked": network.marked, "steps": network.steps,
         "result_bits": result_bits, "result_beats": result_beats,
-        "limit": 64 * int(cycles.max()), "external": tables}
+        "limit": 64 * int(cycles.max()), "external": tables,
+        "weight_sets": plan.fold.weight_sets}
     return {
         "testbench.v": rendered("spikeloom.gen", "templates/testbench.v.j2", values),
         "testbench_beats.hex": "".join(f"{beat.tobytes().hex()}\n" for beat in beats.reshape(-1, beats.shape[2])),

@@ -66,6 +66,44 @@ module {name} #(
 endmodule
 """
 
+_RAM_VERILOG = """\
+// Memory in block RAM that is written at run time: as the read-only one, but for a second port.
+module {name} #(
+  parameter WIDTH = 1,
+  parameter DEPTH = 1,
+  parameter ADDRESS_BITS = 1,
+  parameter LATENCY = 1,
+  parameter FILE = ""
+) (
+  input wire clk,
+  input wire write,
+  input wire [ADDRESS_BITS-1:0] write_address,
+  input wire [WIDTH-1:0] write_data,
+  input wire [ADDRESS_BITS-1:0] address,
+  input wire chosen,
+  output reg [WIDTH-1:0] data
+);
+  // The attributes of Vivado, of Synplify and LSE (Lattice, Gowin), of Quartus, and of Yosys: no row is read as it is
+  // written.
+  (* ram_style = "block", syn_ramstyle = "block_ram,no_rw_check", ramstyle = "no_rw_check", no_rw_check *)
+  reg [WIDTH-1:0] rows [0:DEPTH-1];
+  if (FILE != "") begin : contents
+    initial $readmemh(FILE, rows);
+  end
+  always @(posedge clk)
+    if (write) rows[write_address] <= write_data;
+  reg [WIDTH-1:0] row;
+  always @(posedge clk)
+    if (chosen) row <= rows[address];
+    else row <= 0;
+  if (LATENCY == 1) begin : memory_output
+    always @* data = row;
+  end else begin : register_output
+    always @(posedge clk) data <= row;
+  end
+endmodule
+"""
+
 _ADDER_VERILOG = """\
 // A term counts if its mask is set. A LUT of four inputs holds a bit of both terms with their masks, in front of the
 // carry: where synthesis does not find that by itself, the module can be replaced by one of the device's own cells.
@@ -124,12 +162,15 @@ class _Platform:
         file = f"{self.top}_{part.name}.hex"
         self.files[file] = "".join(f"{row:0{digits}x}\n" for row in part.rows)
         self.memory_bits[file] = part.row_bits * len(part.rows)
-        self.used.add("rom")
-        return Instance(f"{self.top}_rom", p_WIDTH=part.row_bits, p_DEPTH=len(part.rows),
+        kind, write = "rom", {}
+        if part.write is not None:
+            kind, write = "ram", {"i_write": part.write.enable, "i_write_address": part.write.address,
+                                  "i_write_data": part.write.data}
+        self.used.add(kind)
+        return Instance(f"{self.top}_{kind}", p_WIDTH=part.row_bits, p_DEPTH=len(part.rows),
                         p_ADDRESS_BITS=len(part.address),
                         p_LATENCY=part.latency_cycles, p_FILE=file, i_clk=ClockSignal(), i_address=part.address,
-                        i_chosen=part.chosen, o_data=part.data)
-
+                        i_chosen=part.chosen, o_data=part.data, **write)
 
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:
         self.used.add("masked_add")
@@ -199,7 +240,7 @@ def _emit(component: wiring.Component, platform: _Platform, progress: Callable[[
             progress(name)
         texts.append(_to_rtlil(shared, name, platform))
     own = [text.replace("{name}", f"{platform.top}_{name}") for name, text in
-           (("rom", _ROM_VERILOG), ("masked_add", _ADDER_VERILOG)) if name in platform.used]
+           (("rom", _ROM_VERILOG), ("ram", _RAM_VERILOG), ("masked_add", _ADDER_VERILOG)) if name in platform.used]
     return [*_modules(texts, platform), *own]
 
 
@@ -226,7 +267,8 @@ def _modules(rtlil_texts: list[str], platform: _Platform) -> list[str]:
     outputs = {name: frozenset(wire.name[1:] for wire in module.wires.values() if wire.direction == "output")
                for name, module in modules.items()}
     names = {f"\\{platform.top}_{name}": Interface(f"{platform.top}_{name}") for name in platform.used}
-    outputs |= {f"\\{platform.top}_rom": frozenset({"data"}), f"\\{platform.top}_masked_add": frozenset({"total"})}
+    outputs |= {f"\\{platform.top}_{name}": frozenset({given}) for name, given in
+                (("rom", "data"), ("ram", "data"), ("masked_add", "total"))}
     names |= {f"\\{name}": Interface(name) for name in platform.around}
     outputs |= {f"\\{name}": ports for name, ports in platform.around.items()}
     texts: list[str] = []

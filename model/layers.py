@@ -132,9 +132,9 @@ class Layer:
         """A neuron's step, without bias."""
         return self.recorded()
 
-    def recorded(self, *, has_bias: bool = False, has_gaps: bool = False) -> Program:
+    def recorded(self, *, has_bias: bool = False, has_gaps: bool = False, all_own: bool = False) -> Program:
         """See :meth:`.NeuronType.recorded`."""
-        return self.neuron.recorded(has_bias=has_bias, has_gaps=has_gaps, peak=self.peak)
+        return self.neuron.recorded(has_bias=has_bias, has_gaps=has_gaps, peak=self.peak, all_own=all_own)
 
     @property
     def shape(self) -> Shape:
@@ -162,6 +162,11 @@ class Layer:
         """The neurons' own constants and biases, one value per neuron, by their names in the neuron's program."""
         own = {name: self._per_neuron(values) for name, values in self.neuron.own_constants.items()}
         return {**own, "bias": self.biases}
+
+    @property
+    def all_constants(self) -> dict[str, IntArray]:
+        """Also those that are the same for all neurons."""
+        return {**{name: self._per_neuron(values) for name, values in self.neuron.arrays.items()}, "bias": self.biases}
 
     def _per_neuron(self, values: IntArray) -> IntArray:
         """Values of channels, or of neurons, as one for each neuron."""

@@ -19,6 +19,7 @@ from .mark_gate import MarkGate, MarkGateConfig
 from .readout import Readout, ReadoutConfig
 from .share import add_resettable, run_domain
 from .weight_fetch import axi4_read
+from .weight_sets import load_stream, row_words
 
 __all__ = ["SPIKES", "Accelerator", "AcceleratorConfig"]
 
@@ -103,6 +104,10 @@ class Accelerator(wiring.Component):
     axi_<layer>, base_<layer> : Out(axi4_read), In(address), one pair for each layer with external weights
     status : Out(1 for each such layer), its memory has answered with an error since ``clear``
     clear : In(1), clears ``status``
+    load : In(load_stream), where weights and constants are written at run time
+    complete : Out(1), since ``begin`` as many words have come as a set has, and all are in their places
+    chosen_set : In(1), with two sets: which one is in use, the other one is written. It changes only while no run is
+        under way; with one set, words come only then
     """
 
     def __init__(self, config: AcceleratorConfig, layers: Sequence[SpikingLayer]) -> None:
@@ -115,12 +120,24 @@ class Accelerator(wiring.Component):
             "o": Out(beat_stream(*config.output_beats[:2]) if config.readout is None
                      else stream.Signature(self._result_shape(config.readout))),
             **self._memory_ports(),
+            **({"load": In(load_stream()), "complete": Out(1)} if self.loaded else {}),
+            **({"chosen_set": In(1)} if any(layer.config.has_sets for layer in layers) else {}),
         })
 
     @property
     def external(self) -> list[SpikingLayer]:
         """Layers with external weights."""
         return [layer for layer in self.layers if layer.config.fetch is not None]
+
+    @property
+    def loaded(self) -> list[SpikingLayer]:
+        """Layers with memories that are written at run time."""
+        return [layer for layer in self.layers if layer.config.loaded]
+
+    @property
+    def set_words(self) -> int:
+        """Words of a set."""
+        return sum(rows * row_words(bits) for layer in self.loaded for rows, bits in layer.config.loaded)
 
     def _result_shape(self, readout: ReadoutConfig) -> Any:
         index = Shape.cast(range(max(2, readout.classes)))
@@ -150,6 +167,8 @@ class Accelerator(wiring.Component):
                 m.submodules[name] = part
             return part
 
+        if self.loaded:
+            self._load(m)
         consumers: list[list[Any]] = [[] for _ in range(len(self.layers) + 1)]
         for layer, sources in zip(self.layers, config.sources, strict=True):
             add(layer.config.synapse.name, layer)
@@ -223,6 +242,24 @@ class Accelerator(wiring.Component):
                 m.d.sync += self.status[k].eq(1)
         m.d.comb += [self.o.payload["class"].eq(given.payload), self.o.payload["invalid"].eq(self._invalid(m))]
         return m
+
+    def _load(self, m: Module) -> None:
+        """A set's words go from layer to layer."""
+        load: Any = wiring.flipped(self.load)
+        for layer in self.loaded:
+            wiring.connect(m, load, layer.load)
+            load = layer.load_next
+            if layer.config.has_sets:
+                m.d.comb += layer.chosen_set.eq(self.chosen_set)
+        words_q = Signal(range(self.set_words + 2), reset_less=True)
+        with m.If(self.load.begin):
+            m.d.sync += words_q.eq(0)
+        with m.Elif(self.load.valid & (words_q != self.set_words + 1)):
+            m.d.sync += words_q.eq(words_q + 1)
+        # The last word of a set is full of the last layer's, and on its way to the memory for a cycle more.
+        full_q = Signal(reset_less=True)
+        m.d.sync += full_q.eq(self.loaded[-1].full)
+        m.d.comb += self.complete.eq((words_q == self.set_words) & self.loaded[-1].full & full_q)
 
     def _raster(self, m: Module, result: Any, last: Signal, all_there: Any, gate: Any) -> None:
         """The output's beats as they are; the last one of a run when all layers are through."""

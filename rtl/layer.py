@@ -18,6 +18,7 @@ from .neuron_array import NeuronArray, NeuronArrayConfig
 from .replay import Replay, ReplayConfig
 from .synapse import SynapseArray, SynapseConfig
 from .weight_fetch import WeightFetch, WeightFetchConfig, axi4_read, fetch_slot_layout
+from .weight_sets import LoadedMemory, WeightSetLoader, load_stream
 from .window_queue import WindowQueue, WindowQueueConfig
 
 __all__ = ["LayerConfig", "SpikingLayer"]
@@ -33,6 +34,16 @@ class LayerConfig:
     neurons: NeuronArrayConfig
     fetch: WeightFetchConfig | None = None
     replay: ReplayConfig | None = None
+
+    @property
+    def loaded(self) -> tuple[LoadedMemory, ...]:
+        """The memories that are written at run time, in the order of a set."""
+        return (*self.synapse.loaded, *self.neurons.loaded)
+
+    @property
+    def has_sets(self) -> bool:
+        """Whether one set is written while another is in use."""
+        return bool(self.loaded) and self.neurons.weight_sets == 2
 
 
 class SpikingLayer(wiring.Component):
@@ -51,6 +62,9 @@ class SpikingLayer(wiring.Component):
     axi, base, error : Out(axi4_read), In(address_bits), Out(1)
         With external weights only: the bus, the address of the weight table, and a cycle of 1 for every weight row that
         the memory answered with an error.
+    load, load_next, full : In(load_stream), Out(load_stream), Out(1)
+        Where weights and constants are written at run time (:class:`.WeightSetLoader`).
+    chosen_set : In(1), with two sets
     """
 
     def __init__(self, config: LayerConfig, weights: Sequence[Sequence[int]], constants: Sequence[int]) -> None:
@@ -64,6 +78,8 @@ class SpikingLayer(wiring.Component):
             **({} if config.fetch is None else {
                 "axi": Out(axi4_read(config.fetch.address_bits, config.fetch.bus_bits)),
                 "base": In(config.fetch.address_bits), "error": Out(1)}),
+            **({"load": In(load_stream()), "load_next": Out(load_stream()), "full": Out(1)} if config.loaded else {}),
+            **({"chosen_set": In(1)} if config.has_sets else {}),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -88,7 +104,27 @@ class SpikingLayer(wiring.Component):
             m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.room)]
         else:
             self._fetch(m, self.config.fetch, queue, synapses)
+        if self.config.loaded:
+            self._load(m, synapses, neurons)
         return m
+
+    def _load(self, m: Module, synapses: SynapseArray, neurons: NeuronArray) -> None:
+        """Weights come first, then the constants."""
+        m.submodules.loader = loader = WeightSetLoader(self.config.loaded)
+        wiring.connect(m, wiring.flipped(self.load), loader.i)
+        wiring.connect(m, loader.o, wiring.flipped(self.load_next))
+        m.d.comb += self.full.eq(loader.full)
+        place = 0
+        for part in (synapses, neurons):
+            count = len(part.config.loaded)
+            if not count:
+                continue
+            load: Any = part.load
+            m.d.comb += [load.write.eq(loader.bus.write[place:place + count]), load.last.eq(loader.bus.last),
+                         load.row.eq(loader.bus.row), load.data.eq(loader.bus.data)]
+            if self.config.has_sets:
+                m.d.comb += part.chosen_set.eq(self.chosen_set)
+            place += count
 
     def _fetch(self, m: Module, config: WeightFetchConfig, queue: Any, synapses: SynapseArray) -> None:
         """Slots wait in a queue of as many as there are credits, then for their weights."""

@@ -20,6 +20,7 @@ from .neuron import NeuronConfig, constants_layout, state_layout
 from .neuron_pipeline import CONSTANTS_CYCLES, NeuronPipeline, pipeline_latency_cycles
 from .share import Rom, add_instance
 from .stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
+from .weight_sets import LoadedMemory, write_bus
 
 __all__ = ["NeuronArray", "NeuronArrayConfig"]
 
@@ -43,6 +44,8 @@ class NeuronArrayConfig:
         Beats after which the neurons' constants repeat; divides ``beats``.
     pipelined : bool
         Units that take a beat every cycle, or units that step through a beat before they take the next.
+    weight_sets : int
+        Sets of constants that are written at run time; 0: they are fixed.
     """
 
     name: str
@@ -52,6 +55,13 @@ class NeuronArrayConfig:
     windows: int
     constant_beats: int
     pipelined: bool
+    weight_sets: int = 0
+
+    @property
+    def loaded(self) -> tuple[LoadedMemory, ...]:
+        """The memory of constants, if it is written at run time."""
+        return ((self.constant_beats, constants_layout(self.neuron).size * self.units),
+                ) if self.weight_sets and self.neuron.has_constants else ()
 
     @property
     def potential_bits(self) -> int:
@@ -96,6 +106,7 @@ class NeuronArray(wiring.Component):
     -------
     i : In(stream of units x sums)
     o : Out(beat stream)
+    load : In(write_bus), where constants are written at run time; chosen_set : In(1) with two sets of them
     """
 
     def __init__(self, config: NeuronArrayConfig, constants: Sequence[int]) -> None:
@@ -104,7 +115,9 @@ class NeuronArray(wiring.Component):
         n = config.neuron
         sums = FlatArray(FlatArray(signed(n.accumulator_bits), n.sums), config.units)
         super().__init__({"i": In(stream.Signature(sums)),
-                          "o": Out(beat_stream(config.units, n.steps, config.potential_bits))})
+                          "o": Out(beat_stream(config.units, n.steps, config.potential_bits)),
+                          **({"load": In(write_bus(1, config.loaded[0][0]))} if config.loaded else {}),
+                          **({"chosen_set": In(1)} if config.loaded and config.weight_sets == 2 else {})})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -159,7 +172,11 @@ class NeuronArray(wiring.Component):
                 m.d.sync += beat_q.eq(Mux(beat_q == cfg.constant_beats - 1, 0, beat_q + 1))
         layout = constants_layout(cfg.neuron)
         m.submodules.constants = rom = Rom(f"{cfg.name}_constants", layout.size * cfg.units, self.constants,
-                                                  CONSTANTS_CYCLES if cfg.pipelined else 1)
+                                           CONSTANTS_CYCLES if cfg.pipelined else 1, cfg.weight_sets)
+        if cfg.loaded:
+            wiring.connect(m, wiring.flipped(self.load), rom.load)
+        if cfg.weight_sets == 2:
+            m.d.comb += rom.chosen_set.eq(self.chosen_set)
         m.d.comb += rom.address.eq(beat_q)
         for k, u in enumerate(units):
             m.d.comb += u.constants.as_value().eq(rom.data[k * layout.size:(k + 1) * layout.size])

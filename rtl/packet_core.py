@@ -10,7 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape
-from .control import ControlConfig, base_registers, control_registers
+from .control import HASH_WORDS, ControlConfig, base_registers, control_registers, hash_words
 from .fifo import Queue
 from .flat_ports import connect_flat, flat_ports
 from .packet_gate import PacketGate, PacketGateConfig, packet_layout
@@ -49,6 +49,8 @@ class PacketCoreConfig:
         Registers say where the tables lie; without, at address 0.
     results_under_way : int
         Packets that have come in completely, and whose results have not been taken, at most.
+    weight_sets, set_words : int
+        As in :class:`.ControlConfig`.
     """
 
     gate: PacketGateConfig
@@ -59,13 +61,16 @@ class PacketCoreConfig:
     tables: tuple[Table, ...] = ()
     has_bases: bool = True
     results_under_way: int = 16
+    weight_sets: int = 0
+    set_words: int = 0
 
     @property
     def control(self) -> ControlConfig:
         """What the registers depend on."""
         return ControlConfig(network_hash=self.network_hash, class_bits=self.result_bits if self.gives_class else 0,
                              tables=tuple((table.layer, table.address_bits) for table in self.tables
-                                          if self.has_bases))
+                                          if self.has_bases),
+                             weight_sets=self.weight_sets, set_words=self.set_words)
 
 
 def result_packet_layout(bits: int) -> data.StructLayout:
@@ -177,10 +182,15 @@ class PacketCore(wiring.Component):
                 m.d.sync += file.result__class_index.eq(given)
         m.d.sync += file.malformed__value.eq(file.malformed__value + malformed)
         memory_error = core.status.any() if cfg.tables else 0
+        holds: Any = 0
+        refused: Any = 0
+        if cfg.weight_sets:
+            holds, refused = self._weight_sets(m, file, ~gate.busy & ~ended.o.valid)
+            m.d.comb += file.events__refused.eq(refused)
         m.d.comb += [
-            gate.enable.eq(file.control__enable), file.status__busy.eq(gate.busy | ended.o.valid),
+            gate.enable.eq(file.control__enable & ~holds), file.status__busy.eq(gate.busy | ended.o.valid),
             file.events__done.eq(done), file.events__early.eq(gate.early), file.events__late.eq(gate.late),
-            file.events__memory.eq(memory_error), file.events__error.eq(malformed | memory_error),
+            file.events__memory.eq(memory_error), file.events__error.eq(malformed | memory_error | refused),
             self.irq.eq((file.events__done__is & file.interrupt_enable__done)
                         | (file.events__error__is & file.interrupt_enable__error)),
         ]
@@ -203,6 +213,53 @@ class PacketCore(wiring.Component):
                 m.d.comb += getattr(core, f"base_{table.layer}").eq(Cat(getattr(file, f"{name}__value")
                                                                         for name in names))
         return m
+
+
+    def _weight_sets(self, m: Module, file: Any, idle: Any) -> tuple[Any, Any]:
+        """Words to the core, and which set is in use. Returns whether no packet may begin, and whether a set is
+        refused.
+
+        No reset touches what tells which set is in use: memories keep their contents, too.
+        """
+        cfg, core = self.config, self.core
+        loading_q = Signal(reset_less=True)
+        wanted_q = Signal()
+        usable_q = Signal(init=1, reset_less=True)
+        hash_q = [Signal(WORD_BITS, name=f"hash{word}_q", init=value, reset_less=True)
+                  for word, value in enumerate(hash_words(cfg.network_hash))]
+        words_q = Signal(range(cfg.set_words + 2), reset_less=True)
+        ready = Signal(name="load_ready")
+        refused = Signal(name="load_refused")
+        takes = Signal(name="set_taken")
+        begins = file.load__begin
+        m.d.comb += [
+            ready.eq(loading_q & ~wanted_q & (idle if cfg.weight_sets == 1 else 1)),
+            core.load.begin.eq(begins), core.load.valid.eq(ready & file.load_word__value__comes & ~begins),
+            core.load.data.eq(file.load_word__value),
+            refused.eq(file.load__use & ((words_q != cfg.set_words) | ~loading_q)),
+            takes.eq(wanted_q & core.complete & idle & ~begins),
+            file.load__ready.eq(ready), file.load__complete.eq(core.complete), file.load__pending.eq(wanted_q),
+            file.load__in_use.eq(usable_q),
+            Cat(getattr(file, f"hash{word}__value") for word in range(HASH_WORDS)).eq(
+                Mux(usable_q, Cat(hash_q), 0)),
+        ]
+        with m.If(begins):
+            m.d.sync += [loading_q.eq(1), wanted_q.eq(0), words_q.eq(0)]
+            if cfg.weight_sets == 1:
+                m.d.sync += usable_q.eq(0)
+        with m.Elif(takes):
+            m.d.sync += [loading_q.eq(0), wanted_q.eq(0), usable_q.eq(1),
+                         *(kept.eq(getattr(file, f"load_hash{word}__value")) for word, kept in enumerate(hash_q))]
+        with m.Else():
+            with m.If(file.load__use & ~refused):
+                m.d.sync += wanted_q.eq(1)
+            with m.If(core.load.valid & (words_q != cfg.set_words + 1)):
+                m.d.sync += words_q.eq(words_q + 1)
+        if cfg.weight_sets == 2:
+            set_q = Signal(reset_less=True)
+            m.d.sync += set_q.eq(set_q ^ takes)
+            m.d.comb += core.chosen_set.eq(set_q)
+        return wanted_q | ~usable_q, refused
 
 
 def weight_ports(core: PacketCore) -> dict[str, Any]:

@@ -17,8 +17,8 @@ WORD_BITS = 32
 WORD_BYTES = WORD_BITS // 8
 
 #: constant: reads ``reset``. status: reads what the hardware gives. control: read and written. event: set by the
-#: hardware, cleared by writing 1. pulse: writing 1 does something, reads 0.
-Access = Literal["constant", "status", "control", "event", "pulse"]
+#: hardware, cleared by writing 1. pulse: writing 1 does something, reads 0. push: every number written counts, reads 0.
+Access = Literal["constant", "status", "control", "event", "pulse", "push"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,8 +145,9 @@ class RegisterFile(wiring.Component):
     Members
     -------
     bus : In(register_bus)
-    <register>__<field> : In for status and events (set while 1), Out for control and pulses (1 for a cycle)
+    <register>__<field> : In for status and events (set while 1), Out for control, pulses (1 for a cycle) and pushes
     <register>__<field>__is : Out, events that wait to be cleared
+    <register>__<field>__comes : Out, a number was pushed
     """
 
     def __init__(self, registers: RegisterMap) -> None:
@@ -159,6 +160,8 @@ class RegisterFile(wiring.Component):
                         In if field.access in ("status", "event") else Out)(field.bits)
                 if field.access == "event":
                     members[f"{register.name}__{field.name}__is"] = Out(field.bits)
+                if field.access == "push":
+                    members[f"{register.name}__{field.name}__comes"] = Out(1)
         super().__init__(members)
 
     def elaborate(self, platform: Any) -> Module:
@@ -196,6 +199,9 @@ class RegisterFile(wiring.Component):
             return port
         if field.access == "pulse":
             m.d.sync += port.eq(Mux(chosen, data & written, 0))
+            return 0
+        if field.access == "push":
+            m.d.sync += [port.eq(data & written), getattr(self, f"{register.name}__{field.name}__comes").eq(chosen)]
             return 0
         state = Signal(field.bits, name=f"{register.name}_{field.name}_q", init=field.reset)
         if field.access == "control":

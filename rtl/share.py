@@ -13,6 +13,7 @@ from operator import or_
 from typing import Any, Protocol, runtime_checkable
 
 from amaranth.hdl import (
+    Cat,
     ClockDomain,
     ClockSignal,
     Const,
@@ -31,8 +32,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .balanced import balanced
+from .beat import index_shape
+from .weight_sets import LOAD_WORD_BITS, row_words, write_bus
 
-__all__ = ["EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "add_instance", "add_resettable", "run_domain"]
+__all__ = ["EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "RomWrite", "add_instance", "add_resettable",
+           "run_domain"]
 
 # Rows of a ROM's part: block RAMs of 16 or 18 Kbit can give a bit each of so many.
 PART_ADDRESS_BITS = 14
@@ -46,7 +50,7 @@ class EmitPlatform(Protocol):
         """Ports of, and an instance of, the module that ``kind(config)`` is emitted as."""
 
     def rom(self, part: RomPart) -> Elaboratable:
-        """A read-only memory whose contents lie in a file named after it."""
+        """A memory whose contents lie in a file named after it; read-only but for :attr:`.RomPart.write`."""
 
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:
         """A :class:`.MaskedAdd` as a module that synthesis knows."""
@@ -115,6 +119,15 @@ class Relay(wiring.Component):
 
 
 @dataclass(frozen=True)
+class RomWrite:
+    """What writes a row while another set is in use, or none."""
+
+    enable: Value
+    address: Value
+    data: Value
+
+
+@dataclass(frozen=True)
 class RomPart:
     """One memory of a :class:`Rom`: ``data`` is the row that was at ``address`` ``latency_cycles`` earlier, or 0 if it
     was not ``chosen`` then."""
@@ -126,12 +139,17 @@ class RomPart:
     address: Value
     chosen: Value
     data: Value
+    write: RomWrite | None = None
 
     def simulated(self) -> Module:
         """For Amaranth's simulator."""
         m = Module()
         m.submodules.memory = memory = Memory(shape=self.row_bits, depth=len(self.rows), init=self.rows)
         port = memory.read_port()
+        if self.write is not None:
+            write = memory.write_port()
+            m.d.comb += [write.en.eq(self.write.enable), write.addr.eq(self.write.address),
+                         write.data.eq(self.write.data)]
         chosen_q = Signal()
         m.d.sync += chosen_q.eq(self.chosen)
         m.d.comb += port.addr.eq(self.address)
@@ -161,9 +179,11 @@ class MaskedAdd:
 
 
 class Rom(wiring.Component):
-    """A read-only memory in block RAM: ``data`` is the row at ``address`` ``latency_cycles`` earlier.
+    """A memory in block RAM, read-only or written at run time: ``data`` is the row at ``address`` ``latency_cycles``
+    earlier.
 
-    One row per cycle, ``row_bits * len(rows)`` bits.
+    One row per cycle, ``row_bits * len(rows)`` bits; with two sets, of which one is read while the other is written,
+    twice the rows' next power of two in the place of ``len(rows)``.
 
     What is deeper than a block RAM is cut into :attr:`parts`, whose outputs meet in an OR, since all but one give 0.
     Left to choose, synthesis takes the widest and shallowest form of the block RAM, as only this has parity bits: that
@@ -180,19 +200,26 @@ class Rom(wiring.Component):
     latency_cycles : int
         1, or 2 with a register behind the memory. A block RAM takes half of a fast cycle to give its row: with the
         register next to it, the row has a whole cycle for its way.
+    sets : int
+        0: read-only. 1, 2: sets of rows that can be written.
 
     Members
     -------
     address : In(ceil_log2(len(rows)))
     data : Out(row_bits)
+    load : In(write_bus of one memory), with sets
+    chosen_set : In(1), with two sets: which one is read; the other one is written
     """
 
-    def __init__(self, name: str, row_bits: int, rows: Sequence[int], latency_cycles: int = 1) -> None:
+    def __init__(self, name: str, row_bits: int, rows: Sequence[int], latency_cycles: int = 1, sets: int = 0) -> None:
         self.name = name
         self.row_bits = row_bits
         self.rows = rows
         self.latency_cycles = latency_cycles
-        super().__init__({"address": In(max(1, ceil_log2(len(rows)))), "data": Out(row_bits)})
+        self.sets = sets
+        super().__init__({"address": In(max(1, ceil_log2(len(rows)))), "data": Out(row_bits),
+                          **({"load": In(write_bus(1, len(rows)))} if sets else {}),
+                          **({"chosen_set": In(1)} if sets == 2 else {})})
 
     @staticmethod
     def parts(name: str, depth: int) -> dict[str, range]:
@@ -202,21 +229,54 @@ class Rom(wiring.Component):
             return {name: range(depth)}
         return {f"{name}_{first // size}": range(first, min(first + size, depth)) for first in range(0, depth, size)}
 
+    @staticmethod
+    def part_depth(rows: int, sets: int) -> int:
+        """Rows that a part of ``rows`` has in all."""
+        return 2 << index_shape(rows).width if sets == 2 else rows
+
     def elaborate(self, platform: Any) -> Elaboratable:
         parts = self.parts(self.name, len(self.rows))
-        if len(parts) == 1:
+        if len(parts) == 1 and not self.sets:
             return self._part(platform, self.name, range(len(self.rows)), Const(1, 1), self.data)
         m = Module()
+        row = self._row(m) if self.sets else None
+        if len(parts) == 1:
+            m.submodules.part = self._part(platform, self.name, range(len(self.rows)), Const(1, 1), self.data, row)
+            return m
         given = []
         for index, (name, rows) in enumerate(parts.items()):
             data = Signal(self.row_bits, name=f"data{index}")
             chosen = self.address[PART_ADDRESS_BITS:] == index
-            m.submodules[f"part{index}"] = self._part(platform, name, rows, chosen, data)
+            m.submodules[f"part{index}"] = self._part(platform, name, rows, chosen, data, row)
             given.append(data)
         m.d.comb += self.data.eq(balanced(or_, given))
         return m
 
-    def _part(self, platform: Any, name: str, rows: range, chosen: Value, data: Value) -> Elaboratable:
-        address = self.address[:max(1, ceil_log2(len(rows)))]
-        part = RomPart(name, self.row_bits, self.rows[rows.start:rows.stop], self.latency_cycles, address, chosen, data)
+    def _row(self, m: Module) -> Value:
+        """The row that is written: its words before the last one are kept."""
+        load: Any = self.load
+        words = row_words(self.row_bits)
+        if words == 1:
+            return load.data[:self.row_bits]
+        kept_q = Signal(LOAD_WORD_BITS * (words - 1), reset_less=True)
+        with m.If(load.write & ~load.last):
+            m.d.sync += kept_q.eq(Cat(kept_q, load.data)[LOAD_WORD_BITS:])
+        return Cat(kept_q, load.data)[:self.row_bits]
+
+    def _part(self, platform: Any, name: str, rows: range, chosen: Value, data: Value,
+              row: Value | None = None) -> Elaboratable:
+        bits = index_shape(len(rows)).width
+        address: Any = self.address[:bits]
+        contents = list(self.rows[rows.start:rows.stop])
+        write = None
+        if row is not None:
+            load: Any = self.load
+            enable, place = load.write & load.last, load.row[:bits]
+            if len(self.rows) > len(rows):
+                enable = enable & (load.row[PART_ADDRESS_BITS:] == rows.start >> PART_ADDRESS_BITS)
+            if self.sets == 2:
+                address, place = Cat(address, self.chosen_set), Cat(place, ~self.chosen_set)
+                contents += [0] * (self.part_depth(len(rows), 2) - len(rows))  # simulators want a whole file
+            write = RomWrite(enable, place, row)
+        part = RomPart(name, self.row_bits, contents, self.latency_cycles, address, chosen, data, write)
         return platform.rom(part) if isinstance(platform, EmitPlatform) else part.simulated()

@@ -20,6 +20,7 @@ from .fifo import Queue
 from .flat_array import FlatArray
 from .lane_block import LaneBlock, LaneBlockConfig
 from .share import Relay, Rom, add_instance
+from .weight_sets import LoadedMemory, write_bus
 from .window_queue import WindowQueueConfig
 
 __all__ = ["BLOCK_LANES", "SynapseArray", "SynapseConfig", "sums_layout"]
@@ -62,6 +63,7 @@ class SynapseConfig:
     accumulator_bits: int
     external: bool = False
     queued: bool = True
+    weight_sets: int = 0
 
     def __post_init__(self) -> None:
         if not self.queued and self.lanes != self.units:
@@ -106,6 +108,13 @@ class SynapseConfig:
         """Names of the weight memories by (bank, block)."""
         return {} if self.external else {(bank, block): f"{self.name}_weights{bank}_{block}"
                 for block in range(len(self.blocks)) for bank in range(self.queue.banks)}
+
+    @property
+    def loaded(self) -> tuple[LoadedMemory, ...]:
+        """The weight memories, as far as they are written at run time."""
+        rows = self.queue.passes * self.queue.rows
+        return tuple((rows, len(self.blocks[block]) * self.weight_bits) for _, block in self.memories
+                     ) if self.weight_sets else ()
 
     @property
     def weight_cycles(self) -> int:
@@ -160,6 +169,7 @@ class SynapseArray(wiring.Component):
     room : Out(1), the next end of a pass may be given: the queue has room for all beats of the passes that have ended
         and one more, and the last end was seen ``group_beats - 1`` cycles ago. Without a queue: the sums of all ended
         passes have been taken.
+    load : In(write_bus), where weights are written at run time; chosen_set : In(1) with two sets of them
     """
 
     def __init__(self, config: SynapseConfig, weights: Sequence[Sequence[int]]) -> None:
@@ -169,6 +179,8 @@ class SynapseArray(wiring.Component):
             "i": In(fetched_layout(config) if config.external else slot_layout(config.queue)),
             "o": Out(stream.Signature(sums_layout(config))),
             "room": Out(1),
+            **({"load": In(write_bus(len(config.loaded), config.loaded[0][0]))} if config.loaded else {}),
+            **({"chosen_set": In(1)} if config.loaded and config.weight_sets == 2 else {}),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -260,7 +272,14 @@ class SynapseArray(wiring.Component):
         bits = len(lanes) * cfg.weight_bits
         for bank in range(banks):
             rows = [row >> lanes.start * cfg.weight_bits & ((1 << bits) - 1) for row in self.weights[bank]]
-            m.submodules[f"weights{bank}_{index}"] = rom = Rom(cfg.memories[bank, index], bits, rows, MEMORY_CYCLES)
+            rom = Rom(cfg.memories[bank, index], bits, rows, MEMORY_CYCLES, cfg.weight_sets)
+            m.submodules[f"weights{bank}_{index}"] = rom
+            if cfg.loaded:
+                load: Any = rom.load
+                m.d.comb += [load.write.eq(self.load.write[list(cfg.memories).index((bank, index))]),
+                             load.last.eq(self.load.last), load.row.eq(self.load.row), load.data.eq(self.load.data)]
+            if cfg.weight_sets == 2:
+                m.d.comb += rom.chosen_set.eq(self.chosen_set)
             m.d.comb += [rom.address.eq(address.word_select(bank, len(address) // banks)),
                          block.weight[bank].as_value().eq(rom.data)]
 

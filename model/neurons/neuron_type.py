@@ -92,13 +92,13 @@ class NeuronType:
         """The step without a bias."""
         return self.recorded()
 
-    def recorded(self, *, has_bias: bool = False, has_gaps: bool = False,
-                 peak: bool = False) -> Program:
+    def recorded(self, *, has_bias: bool = False, has_gaps: bool = False, peak: bool = False,
+                 all_own: bool = False) -> Program:
         """The step as a list of operations.
 
         With a bias, ``x`` is ``sum + parameter bias``. With gaps, a neuron spikes only where its parameter ``exists``
         is true: for units that stand for no neuron now and then. With ``peak``, the potential is the largest one up to
-        now.
+        now. With ``all_own``, constants that are the same for all neurons are parameters, too.
 
         Raises
         ------
@@ -107,7 +107,8 @@ class NeuronType:
         """
         recorder = Recorder()
         here = self.with_numbers({
-            name: recorder.record("parameter", (), name) if _differs(value) else recorder.constant(int(value.flat[0]))
+            name: (recorder.record("parameter", (), name) if all_own or _differs(value)
+                   else recorder.constant(int(value.flat[0])))
             for name, value in self.arrays.items()})
         resets = {**self.registers, **({"peak": 0, "begun": False} if peak else {})}
         start = {name: recorder.record("register", (), name, truth=isinstance(reset, bool))

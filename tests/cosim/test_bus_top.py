@@ -11,22 +11,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support.networks import input_beats, random_network
+from support.bus_top import packets_of, run
+from support.networks import random_network
 
-from spikeloom.cosim.build_folder import BuildFolder
-from spikeloom.cosim.runner import compile_program, run_program
 from spikeloom.cosim.verilator import lint
 from spikeloom.gen.build import build
 from spikeloom.gen.bus_top import Interface, packet_config
 from spikeloom.gen.cycles import count_cycles
 from spikeloom.gen.fold import Fold, LayerFold
-from spikeloom.gen.manifest import read_build, read_manifest
+from spikeloom.gen.manifest import read_manifest
 from spikeloom.gen.plan import Plan, make_plan
 from spikeloom.gen.testbench import expected_results, random_samples
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, Readout
-from spikeloom.model.samples import NO_STEP, run_lengths
+from spikeloom.model.samples import NO_STEP
 from spikeloom.rtl.control import control_registers
 
 
@@ -60,19 +59,6 @@ def case_of(kind: str) -> Case:
     assert kind == "external"
     external = (LayerFold(lanes=4, external_bus_bits=64), LayerFold(lanes=3, external_bus_bits=32))
     return Case(static, Fold(layers=external, input_per_beat=4))
-
-
-def packets_of(plan: Plan, samples: npt.NDArray[np.uint8]) -> list[list[int]]:
-    """Beats of each sample, without marks."""
-    network = plan.network
-    bits = plan.channels[0].units * plan.input_bits
-    out = []
-    for sample in samples:
-        beats = input_beats(plan, sample[None])
-        if network.marked:
-            beats = beats[:int(run_lengths(network, sample[None])[0]) * plan.channels[0].beats]
-        out.append([beat & ((1 << bits) - 1) for beat in beats])
-    return out
 
 
 def cut(plan: Plan, sample: npt.NDArray[np.uint8], kept: int) -> npt.NDArray[np.uint8]:
@@ -134,24 +120,6 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     path = folder.parent / "case.json"
     path.write_text(json.dumps(case))
     return path, expected, faults
-
-
-def run(folder: Path, path: Path, test: str) -> dict[str, Any]:
-    built = BuildFolder.load(folder)
-    bus = json.loads(read_build(folder).text("interface.json"))["bus"]
-    ports = [bus["clock"], bus["reset"], *(port["name"] for port in bus["ports"])]
-    lines = [f'public_flat_rw -module "{bus["top"]}" -var "{port}"' for port in ports]
-    public = "\n".join(["`verilator_config", *lines, ""])
-    program = compile_program({**built.sources, **built.bus_sources, "public.vlt": public}, bus["top"])
-    run_dir = folder.parent / "run"
-    run_dir.mkdir(exist_ok=True)
-    for name, content in built.memories.items():
-        (run_dir / name).write_bytes(content)
-    support = Path(__file__).parent.parent
-    run_program(program, "support.bus_top_bench", run_dir, environment={
-        "CASE": str(path), "PYTHONPATH": str(support), "COCOTB_TEST_FILTER": f"{test}$"})
-    trace = run_dir / "trace.json"
-    return dict(json.loads(trace.read_text())) if trace.exists() else {}
 
 
 def made(kind: str, tmp_path: Path, interface: Interface = "axi") -> tuple[Plan, Path]:

@@ -271,3 +271,71 @@ async def control(dut: Any) -> None:
         await top.send(good)
         assert await top.result() == first
         assert await top.read("events") == 1
+
+
+@cocotb.test()
+async def weight_sets(dut: Any) -> None:
+    """One network after the other without a reset; loads that break off, that are too short and too long."""
+    top = Top(dut)
+    await top.start()
+    rng, double = top.rng, CASE["weight_sets"] == 2
+    results: list[dict[str, Any]] = []
+    awaited = 0
+
+    async def words(values: list[int]) -> None:
+        await top.write("load", 1)
+        for _ in range(10_000):
+            if await top.read("load") & 4:
+                break
+        else:
+            raise AssertionError("not ready")
+        for value in values:
+            await top.write("load_word", value)
+
+    async def use(expected: bool) -> None:
+        await top.write("events", 0x3F)
+        await top.write("load", 2)
+        for _ in range(10_000):
+            if not await top.read("load") & 16:
+                break
+        else:
+            raise AssertionError("pending for ever")
+        assert (await top.read("events") & 0x22 == 0) == expected
+
+    async def drain() -> None:
+        nonlocal awaited
+        while awaited:
+            results.append(await top.result())
+            awaited -= 1
+
+    for index, net in enumerate(CASE["networks"]):
+        drained = cocotb.start_soon(drain())
+        if index:  # the first is the one that was built
+            for fault in rng.sample(["none", "broken", "short", "long", "reset"], 2):
+                if fault == "broken":
+                    await words(net["words"][:rng.randrange(len(net["words"]))])
+                elif fault in ("short", "long"):
+                    await words(net["words"][1:] if fault == "short" else [*net["words"], 0])
+                    await use(False)
+                    assert bool(await top.read("load") & 32) == double
+                    assert await top.read("hash0") == (CASE["networks"][index - 1]["hash"][0] if double else 0)
+                elif fault == "reset" and drained.done():
+                    await words(net["words"][:rng.randrange(len(net["words"]))])
+                    await top.write("control", 3)
+            await words(net["words"])
+            for place, value in enumerate(net["hash"]):
+                await top.write(f"load_hash{place}", value)
+            await use(True)
+        await drained
+        assert [await top.read(f"hash{place}") for place in range(4)] == net["hash"]
+        for beats in net["packets"]:
+            await top.send(beats)
+            awaited += 1
+        if not double or rng.random() < 0.5:
+            while not top.source.idle():  # the last results are under way as the next set comes
+                await ClockCycles(top.clk, 1)
+        else:
+            await drain()
+    await drain()
+    assert top.sink.empty()
+    Path("trace.json").write_text(json.dumps({"results": results}))

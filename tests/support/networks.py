@@ -54,7 +54,8 @@ from spikeloom.rtl.weight_fetch import weight_table
 from .stream_bench import run_streams
 
 __all__ = ["MEMORY", "hardware_run", "input_beats", "make_external", "random_conv_network", "random_fold",
-           "random_graph", "random_map_graph", "random_network", "random_neuron", "random_samples", "spikes_of"]
+           "random_graph", "random_map_graph", "random_network", "random_neuron", "random_samples", "relative",
+           "spikes_of"]
 
 Rng = np.random.Generator
 
@@ -464,3 +465,25 @@ def hardware_run(plan: Plan, samples: npt.NDArray[np.uint8], *, gap: float = 0.0
     latency = [cycle - sent[firsts[n]] for n, (cycle, _) in enumerate(received)]
     return ([0 if plan.readout is None else value for _, value in received], spikes, latency,
             [cycle - sent[0] for cycle, _ in received])
+
+
+def relative(rng: Rng, network: Network) -> Network:
+    """A network of the same shape: its weights, biases and constants change places, signs of weights too."""
+    def connection(old: Any) -> Any:
+        weight = rng.permutation(old.weight.ravel()).reshape(old.weight.shape)
+        low, high = (-1, 1) if old.weight_bits == 1 else weight_range(old.weight_bits)
+        weight = np.clip(weight * rng.choice([-1, 1], weight.shape), low, high)
+        bias = None if old.bias is None else rng.permutation(old.bias.ravel()).reshape(old.bias.shape)
+        return replace(old, weight=weight, bias=bias)
+
+    def neuron(old: NeuronType) -> NeuronType:
+        numbers = {name: rng.permutation(values) for name, values in old.arrays.items()}
+        if "threshold" in numbers:
+            numbers["threshold"] = np.maximum(numbers["threshold"] // 2, rng.integers(0, 2, numbers["threshold"].shape))
+        new = old.with_numbers(numbers)  # type: ignore[arg-type]
+        new.__dict__.pop("program", None)
+        return new
+
+    return replace(network, name=f"{network.name}_relative",
+                   populations=tuple(replace(p, neuron=neuron(p.neuron)) for p in network.populations),
+                   projections=tuple(replace(p, connection=connection(p.connection)) for p in network.projections))
