@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from spikeloom.gen.place_route import PlaceRouteResult
     from spikeloom.gen.plan import Plan
     from spikeloom.gen.synth import SynthResult
+    from spikeloom.gen.weight_sets import WeightSet
     from spikeloom.model.datasets import Dataset
     from spikeloom.model.float_network import FloatNetwork
     from spikeloom.model.network import Network
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "explore", "load", "place_and_route",
-           "prove", "quantize", "report", "run", "simulate", "synthesize", "train", "write"]
+           "prove", "quantize", "report", "run", "simulate", "synthesize", "train", "weight_set",
+           "write"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -209,6 +211,15 @@ def write(plan: Plan, folder: str | Path, *, top: str = "snn_top", interface: An
     from spikeloom.model.system.paths import path_of
     return build(an(Plan, plan, "plan"), path_of(folder, "folder"), top=top, interface=interface, serial=serial,
                  overwrite=overwrite, progress=progress)
+
+
+@_door
+def weight_set(folder: str | Path, network: Network) -> WeightSet:
+    """What is written at run time into the hardware of a build folder with ``weight_sets``, so that it becomes that of
+    another network of the same shape: see :func:`spikeloom.gen.weight_sets.weight_set`."""
+    from spikeloom.cosim.build_folder import BuildFolder
+    from spikeloom.model.system.paths import path_of
+    return BuildFolder.load(path_of(folder, "folder")).loading(network)[1]
 
 
 @_door

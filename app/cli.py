@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -349,10 +350,16 @@ def _shown(key: str, value: Any) -> str:
 @click.option("--clock-mhz", type=click.FloatRange(0.001, 1000), help="With uart: the clock that it will run at.  "
               "[default: 25]")
 @click.option("--baud", type=click.IntRange(300), help="With uart: bits a second.  [default: 1000000]")
+@click.option("--weight-sets", type=click.IntRange(0, 2), help="Write weights and constants at run time, so that one "
+              "bitstream serves networks of the same shape: 1 set, or 2, one of which is written while the other is in "
+              "use.  [default: as the fold says, or none]")
+@click.option("--headroom-bits", type=click.IntRange(0, 16), help="With --weight-sets: how many bits larger the sums "
+              "and constants of another network may be.  [default: 1]")
 @click.option("--force", is_flag=True, help="Replace an earlier build.")
 @json_option
 def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, top: str, interface: str,
-          clock_mhz: float | None, baud: int | None, force: bool, as_json: bool) -> None:
+          clock_mhz: float | None, baud: int | None, weight_sets: int | None, headroom_bits: int | None, force: bool,
+          as_json: bool) -> None:
     """Generate the Verilog of NETWORK, with memories, waivers and manifest.
 
     \b
@@ -363,10 +370,15 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
       spikeloom build fashion-mnist-128 --interface uart --clock-mhz 50 --baud 2000000 -o build/board
       spikeloom build fashion-mnist-128 --fold auto --device lfe5u-25f -o build/auto
       spikeloom build large.snn --fold balanced --device lfe5u-45f --bus-bits 128 -o build/large
+      spikeloom build fashion-mnist-128 --weight-sets 2 --interface axi -o build/loadable
     """
     serial = _serial(interface, clock_mhz, baud)
     net = spikeloom.load(network)
     plan = _auto(net, device, bus_bits) if fold == "auto" else spikeloom.compile(net, fold, device, bus_bits)
+    sets = {name: value for name, value in (("weight_sets", weight_sets), ("headroom_bits", headroom_bits))
+            if value is not None}
+    if sets:
+        plan = spikeloom.compile(net, replace(plan.fold, **sets))
     manifest = _write(plan, output, overwrite=force, top=top, interface=interface, serial=serial)
     value = manifest.to_json() | {"folder": str(output)}
     chose = click.get_current_context().get_parameter_source("fold") is not ParameterSource.DEFAULT
@@ -413,9 +425,45 @@ def _auto(net: Any, device: str | None, bus_bits: int) -> Any:
 
 @main.command()
 @folder_argument
+@network_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+@json_option
+def weights(folder: Path, network: str, output: Path, as_json: bool) -> None:
+    """Write the set of weights and constants that makes of the hardware in FOLDER that of NETWORK.
+
+    FOLDER was built with --weight-sets, NETWORK has the same shape. The file is words of 32 bits, least significant
+    byte first: "SNNW", what register load_shape shows, four of the network's hash, then what is written to load_word.
+
+    
+    Examples:
+      spikeloom weights build/loadable runs/b/network.snn -o b.bin
+      spikeloom sim build/loadable --network runs/b/network.snn
+    """
+    from spikeloom.gen.weight_sets import MAGIC
+    from spikeloom.model.system.reading import open_regular
+    from spikeloom.model.system.writing import check_file, write_file
+
+    def is_own(path: Path) -> bool:
+        with open_regular(path) as file:
+            return file.read(len(MAGIC)) == MAGIC
+
+    check_file(output, is_own)
+    chosen = spikeloom.weight_set(folder, spikeloom.load(network))
+    write_file(output, chosen.to_bytes(), is_own=is_own)
+    value = {"file": str(output), "network": chosen.network.name, "hash": chosen.network.hash,
+             "words": len(chosen.words), "shape": chosen.shape}
+    print_table(as_json, value, f"{shown(folder)}: weights of {chosen.network.name}", [
+        ("file", output), ("words", f"{len(chosen.words):,}"), ("network hash", chosen.network.hash[:32]),
+        ("load_shape", f"{chosen.shape:#010x}")])
+
+
+@main.command()
+@folder_argument
 @data_option
 @split_option
 @samples_option
+@click.option("--network", help="Write the weights of this network into the hardware first: it was built with "
+              "--weight-sets, and the network has the same shape.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Processes.  [default: as many as there are cores]")
 @click.option("--scheduler", help="Address of a Dask scheduler of your own, such as tcp://host:8786, whose workers "
               "simulate the samples.")
@@ -434,7 +482,7 @@ def _auto(net: Any, device: str | None, bus_bits: int) -> Any:
               help="Of external memories: cycles per word.")
 @clock_option
 @json_option
-def sim(folder: Path, data: str | None, split: str | None, samples: int | None, jobs: int | None,
+def sim(folder: Path, data: str | None, split: str | None, samples: int | None, network: str | None, jobs: int | None,
         scheduler: str | None, isolated: bool, stream: bool, input_gap: float, output_stall: float,
         reset_at: tuple[int, ...], seed: int, waves: Path | None, memory_latency: int, memory_interval: int,
         clock_mhz: float, as_json: bool) -> None:
@@ -451,20 +499,21 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
       spikeloom sim build/fast --data fashion-mnist-demo --samples 2 --waves two.vcd
       spikeloom sim build/fast --scheduler tcp://192.168.0.2:8786
     """
-    if scheduler is not None and (isolated or stream or input_gap or output_stall or reset_at or waves):
+    if scheduler is not None and (isolated or stream or input_gap or output_stall or reset_at or waves or network):
         raise click.UsageError("--scheduler goes with none of --isolated, --stream, --input-gap, --output-stall, "
-                               "--reset-at and --waves")
+                               "--reset-at, --waves and --network")
     from spikeloom.gen.fetch_cycles import MemoryTiming
     from spikeloom.gen.manifest import read_manifest
     read_manifest(folder)  # a wrong folder is told before any data are fetched
-    network = spikeloom.load(folder)
-    loaded = data_for(network, data, samples, split, labelled=False)
-    labels = loaded.labels if data or default_data(network) else None  # those of random samples mean nothing
+    other = None if network is None else spikeloom.load(network)
+    net = other or spikeloom.load(folder)
+    loaded = data_for(net, data, samples, split, labelled=False)
+    labels = loaded.labels if data or default_data(net) else None  # those of random samples mean nothing
     memory = MemoryTiming(latency_cycles=memory_latency, beat_interval_cycles=memory_interval)
     if not (isolated or stream or input_gap or output_stall or reset_at or waves):
         with bar("co-simulation") as advance:
             proof = spikeloom.prove(folder, loaded.images, labels, jobs=jobs, seed=seed, memory=memory,
-                                    scheduler=scheduler,
+                                    scheduler=scheduler, network=other,
                                     progress=lambda stage, done, total: advance(what=stage, done=done, total=total))
         result, ok, value = proof.isolated, proof.ok, proof.to_json()
         rows = _sim_rows(result, clock_mhz)
@@ -478,7 +527,7 @@ def sim(folder: Path, data: str | None, split: str | None, samples: int | None, 
     else:
         result = _simulate(folder, loaded.images, labels, jobs=jobs, mode="stream" if stream else "isolated",
                            input_gap=input_gap, output_stall=output_stall, reset_cycles=reset_at, seed=seed,
-                           waves=waves, memory=memory)
+                           waves=waves, memory=memory, network=other)
         ok, value, rows = result.ok, result.to_json(), _sim_rows(result, clock_mhz)
     value |= {"clock_mhz": clock_mhz, "us_mean": result.cycles_mean / clock_mhz}
     print_table(as_json, value, f"{shown(folder)}: Verilog against golden model", rows)

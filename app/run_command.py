@@ -22,10 +22,12 @@ __all__ = ["run"]
 @click.option("--simulate", is_flag=True, help="No board: the design behind a pseudo-terminal, under Verilator.")
 @data_option
 @split_option
+@click.option("--network", help="Write the weights of this network first: the design was built with --weight-sets, and "
+              "the network has the same shape.")
 @click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="At most the first N samples.")
 @json_option
-def run(folder: Path, port: str | None, simulate: bool, data: str | None, split: str | None, samples: int,
-        as_json: bool) -> None:
+def run(folder: Path, port: str | None, simulate: bool, data: str | None, split: str | None, network: str | None,
+        samples: int, as_json: bool) -> None:
     """Send samples to the board with the design in FOLDER; compare every answer with the golden model's.
 
     FOLDER was built with --interface uart; its bitstream is `spikeloom pnr FOLDER --board ...`. What the line garbles
@@ -38,9 +40,10 @@ def run(folder: Path, port: str | None, simulate: bool, data: str | None, split:
     """
     if simulate == (port is not None):
         raise SpikeloomError("run: name a port by --port, or say --simulate")
-    loaded = data_for(spikeloom.load(folder), data, samples, split)
+    other = None if network is None else spikeloom.load(network)
+    loaded = data_for(other or spikeloom.load(folder), data, samples, split)
     with bar("run") as advance:
-        result = spikeloom.run(folder, loaded.images, loaded.labels, port=port,
+        result = spikeloom.run(folder, loaded.images, loaded.labels, port=port, network=other,
                                progress=lambda stage, done, total: advance(what=stage, done=done, total=total))
     where = "in a simulation" if simulate else f"on {result.port}"
     print_table(as_json, result.to_json(), f"{shown(folder)} {where}", [

@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ COMMANDS = {
     "sim": Command(("sim", "built", *DATA, "--json")),
     "explore": Command(("explore", "net.snn", *DATA, "--samples", "10", "--max-lut", "1500", "-o", "fold.json"),
                        "fold.json"),
+    "weights": Command(("weights", "loadable", "net.snn", "-o", "set.bin"), "set.bin"),
     "run": Command(("run", "board", "--simulate", *DATA, "--json")),
     "synth": Command(("synth", "built", "--device", "ice40-up5k", "--json")),
     "report": Command(("report", "built", *DATA, "--samples", "40", "-o", "report.html"), "report.html"),
@@ -93,6 +94,8 @@ def make_fixtures(folder: Path) -> None:
     for name in ("built", "old"):
         spikeloom.write(spikeloom.compile(spikeloom.load(folder / "net.snn"), "small"), folder / name)
     spikeloom.write(spikeloom.compile(spikeloom.load(folder / "net.snn"), "small"), folder / "board", interface="uart")
+    loadable = replace(spikeloom.compile(spikeloom.load(folder / "net.snn"), "small").fold, weight_sets=1)
+    spikeloom.write(spikeloom.compile(spikeloom.load(folder / "net.snn"), loadable), folder / "loadable")
     (folder / "thesis.txt").write_text("mine")
 
 

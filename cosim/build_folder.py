@@ -12,10 +12,12 @@ from typing import Any
 
 from spikeloom.gen.channels import Channels, input_channels
 from spikeloom.gen.manifest import MANIFEST, Manifest, read_build
-from spikeloom.gen.weight_sets import WeightSet
+from spikeloom.gen.plan import plan_of
+from spikeloom.gen.weight_sets import WeightSet, weight_set
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, SpikeInput
 from spikeloom.model.network_file import load_network
+from spikeloom.model.system.arguments import an
 from spikeloom.model.system.paths import shown
 
 __all__ = ["BuildFolder", "LayerStream"]
@@ -112,10 +114,17 @@ class BuildFolder:
         sets: int = self.manifest.fold["weight_sets"]
         return sets
 
-    def loaded_with(self, loaded: WeightSet) -> BuildFolder:
-        """As it is with the weights of another network."""
-        return replace(self, network=loaded.network, external=tuple(
-            replace(table, contents=loaded.tables[table.layer]) for table in self.external))
+    def loading(self, network: Network) -> tuple[BuildFolder, WeightSet]:
+        """As it is with the weights of another network, and what is to be written for that.
+
+        Raises
+        ------
+        SpikeloomError
+            As :func:`.weight_set`.
+        """
+        loaded = weight_set(plan_of(self.manifest, self.network), an(Network, network, "network"))
+        return replace(self, network=network, external=tuple(
+            replace(table, contents=loaded.tables[table.layer]) for table in self.external)), loaded
 
     @property
     def beat_bits(self) -> int:

@@ -18,7 +18,8 @@ from spikeloom.gen.channels import pooled_channels, queue_order
 from spikeloom.gen.cycles import MEMORY
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.model import golden
-from spikeloom.model.network import Dense
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Dense, Network
 from spikeloom.model.samples import NO_STEP, encode_input, run_lengths
 from spikeloom.model.system.arguments import array
 
@@ -74,22 +75,25 @@ class Proof:
 
 def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, jobs: int | None = None,
           seed: int = 0, memory: MemoryTiming = MEMORY, progress: Progress | None = None,
-          scheduler: str | None = None) -> Proof:
+          scheduler: str | None = None, network: Network | None = None) -> Proof:
     """Simulate a build folder's Verilog in each of these ways; parameters and errors as those of :func:`.simulate`.
 
     With the address of a Dask ``scheduler`` its workers take the samples that come alone:
-    :func:`.simulate_on_cluster`.
+    :func:`.simulate_on_cluster`; not those of a ``network`` that is loaded first.
     """
+    if scheduler is not None and network is not None:
+        raise SpikeloomError("network must be None with a scheduler: a cluster proves what was built")
     given = array(samples, "samples")
     if scheduler is None:
-        isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress)
+        isolated = simulate(folder, given, labels, jobs=jobs, seed=seed, memory=memory, progress=progress,
+                            network=network)
     else:
         isolated = simulate_on_cluster(scheduler, folder, given, labels, memory=memory, progress=progress)
     count = min(len(given), ROUGH_SAMPLES, max(2, int(ROUGH_CYCLES / isolated.cycles_mean)))
-    build = BuildFolder.load(folder)
+    build = BuildFolder.load(folder) if network is None else BuildFolder.load(folder).loading(network)[0]
     mixed = _between_odd_ones(given[:count], np.random.default_rng(seed), isolated.cycles_mean < LONG_CYCLES,
                               build.network.marked)
-    odd = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, progress=progress)
+    odd = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, progress=progress, network=network)
     # A layer holds up to four samples of few beats; it works on one for less than the whole hardware when it is alone.
     hold = min(len(mixed), 8 + 4 * len(build.layers)) * odd.cycles_max
     # Resets come in the first third of what the pass takes at least: they empty the queues, which then are to fill.
@@ -98,11 +102,13 @@ def prove(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike | No
     resets = ([] if build.network.endless else
               np.random.default_rng(seed).integers(1, max(2, surely // 3), RESETS).tolist())
     rough = simulate(folder, mixed, jobs=1, mode="stream", input_gap=PAUSES, output_stall=PAUSES,
-                     output_hold_cycles=hold, reset_cycles=resets, seed=seed, memory=memory, progress=progress)
+                     output_hold_cycles=hold, reset_cycles=resets, seed=seed, memory=memory, progress=progress,
+                     network=network)
     marked = 0
     if (failing := _failing_row(build, mixed)) is not None:
         address, expected = failing
-        faulty = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, memory_error_address=address)
+        faulty = simulate(folder, mixed, jobs=jobs, seed=seed, memory=memory, memory_error_address=address,
+                          network=network)
         marked = int((faulty.invalid != expected).sum()) + int(odd.invalid.sum()) + int(rough.invalid.sum())
     return Proof(isolated, odd, rough, marked, len(resets))
 

@@ -21,6 +21,8 @@ _TRIES = 4       # of the same thing, before we give up
 _QUIET_S = 0.05  # after a refusal, before pieces are sent again
 _UNDER_WAY = 4   # samples whose results have not come
 _BAD = 0x80      # bit of a result's status
+_BEGIN, _USE, _READY, _PENDING = 1 << 0, 1 << 1, 1 << 2, 1 << 4  # of register load
+_REFUSED = 1 << 5  # of register events
 
 
 class LineError(SpikeloomError):
@@ -210,6 +212,48 @@ class Host:
                 if failures == _TRIES:
                     raise LineError(f"weights of table {table}: {error}") from error
                 self.restarts += 1
+
+    def load_set(self, index: int, words: Sequence[int], hash_words: Sequence[int]) -> None:
+        """Write a set of weights and constants, and take it into use.
+
+        Parameters
+        ----------
+        index : int
+            Of the table whose words they are.
+        words, hash_words : sequence of int
+            Of the set; of its network's hash.
+
+        Raises
+        ------
+        LineError
+            As :meth:`run`, or if the accelerator does not take the set into use.
+        """
+        for place, value in enumerate(hash_words):
+            self.write(f"load_hash{place}", value)
+        for failures in range(1, _TRIES + 1):
+            try:
+                self.restart()  # nothing is under way
+                self.write("load", _BEGIN)
+                self._await("load", _READY, _READY)
+                for _ in self._exchange(self._weights(index, b"".join(w.to_bytes(4, "little") for w in words), 4), 0,
+                                        1):
+                    pass
+                self.write("events", _REFUSED)
+                self.write("load", _USE)
+                self._await("load", _PENDING, 0)
+                if self.read("events") & _REFUSED:
+                    raise LineError("the accelerator refused it: not all of its words came")
+                return
+            except LineError as error:
+                if failures == _TRIES:
+                    raise LineError(f"set of weights: {error}") from error
+                self.restarts += 1
+
+    def _await(self, register: str, mask: int, value: int) -> None:
+        until = time.monotonic() + self.patience_s
+        while self.read(register) & mask != value:
+            if time.monotonic() > until:
+                raise LineError(f"register {register} did not become {value:#x} within {self.patience_s:g} s")
 
     def _exchange(self, pieces: Iterator[_Piece], results: int, under_way: int) -> Iterator[Result]:
         """From a restart on, since pieces and results are numbered from 0 then. Ends with the last result; where there

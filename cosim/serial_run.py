@@ -17,8 +17,10 @@ from spikeloom.gen.manifest import SerialDescription
 from spikeloom.gen.plan import Plan, plan_of
 from spikeloom.gen.stimulus import packets_of
 from spikeloom.gen.testbench import expected_results, random_samples
+from spikeloom.gen.weight_sets import WeightSet, weight_set
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import Network
 from spikeloom.model.system.arguments import an, called, short
 from spikeloom.model.system.paths import shown
 from spikeloom.rtl.byte_beats import beat_bytes
@@ -93,7 +95,8 @@ class RunResult:
 
 
 def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *,
-                port: str | None = None, progress: Progress | None = None) -> RunResult:
+                port: str | None = None, progress: Progress | None = None,
+                network: Network | None = None) -> RunResult:
     """Send samples to an accelerator with ``interface="uart"`` and compare every result with the golden model's.
 
     Parameters
@@ -107,6 +110,8 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
         ``/dev/ttyUSB0``, ``COM3``, ...; None: a simulated one, with the whole design behind it.
     progress : callable, optional
         Called with ``(stage, done, total)``.
+    network : Network, optional
+        Another one of the same shape, whose weights and constants are written first: for a build with ``weight_sets``.
 
     Raises
     ------
@@ -118,22 +123,28 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
     bus = build.manifest.bus
     if bus is None or bus.serial is None:
         raise SpikeloomError(f"{shown(build.path)}: has no serial line: build it with --interface uart")
+    plan = plan_of(build.manifest, build.network)
+    loaded: WeightSet | None = None
+    if network is not None:
+        build, loaded = build.loading(network)
+    elif build.weight_sets:  # another one may be loaded
+        loaded = weight_set(plan, build.network)
     tell: Progress = called(progress, "progress") or (lambda stage, done, total: None)
     array, label_array = checked_stimulus(build, samples, labels)
     if port is not None:
         an(str, port, "port")
-    plan = plan_of(build.manifest, build.network)
-    packets = packets_of(plan.network, plan.channels[0], plan.window_steps, array)
+    packets = packets_of(build.network, plan.channels[0], plan.window_steps, array)
     expected = expected_results(plan, golden.run(build.network, array))
     if port is None:
         with simulated_line(build, bus.serial, tell) as simulated, _opened(simulated, bus.serial) as line:
-            return _run(build, plan, bus.serial, line, packets, expected, label_array, simulated, True, tell)
+            return _run(build, plan, bus.serial, line, packets, expected, label_array, simulated, True, tell, loaded)
     with _opened(port, bus.serial) as line:
-        return _run(build, plan, bus.serial, line, packets, expected, label_array, port, False, tell)
+        return _run(build, plan, bus.serial, line, packets, expected, label_array, port, False, tell, loaded)
 
 
 def _run(build: BuildFolder, plan: Plan, serial: SerialDescription, line: Line, packets: list[bytes],
-         expected: list[int], labels: npt.NDArray[Any] | None, port: str, simulated: bool, tell: Progress) -> RunResult:
+         expected: list[int], labels: npt.NDArray[Any] | None, port: str, simulated: bool, tell: Progress,
+         loaded: WeightSet | None) -> RunResult:
     config = packet_config(plan, "uart")
     patience_s = _SIMULATED_PATIENCE_S if simulated else _PATIENCE_S + 4 * (
         10 * max(map(len, packets)) / serial.baud + _cycles_at_most(build, plan) / serial.clock_hz)
@@ -142,6 +153,9 @@ def _run(build: BuildFolder, plan: Plan, serial: SerialDescription, line: Line, 
     for index, table in enumerate(build.external):
         tell("weights", index, len(build.external))
         host.load(index, table.contents, table.bus_bits // 8)
+    if loaded is not None:
+        tell("weights", len(build.external), len(build.external) + 1)
+        host.load_set(len(build.external), loaded.words, loaded.hash_words)
     each, size = len(expected) // len(packets), beat_bytes(config.result_bits)
     wrong: list[int] = []
     answers, cycles, seconds = [], [], []
@@ -196,6 +210,10 @@ def _check_there(host: Host, build: BuildFolder, port: str) -> None:
     if told["version"] != constants["version"]:
         raise LineError(f"port {port}: the accelerator has version {told['version']} of the registers, the build "
                         f"{constants['version']}")
+    if told.get("load_shape") != constants.get("load_shape"):
+        raise LineError(f"port {port}: the accelerator there is of another build than {shown(build.path)}: its "
+                        f"load_shape is {told['load_shape']:#010x}, not {constants['load_shape']:#010x}: load the "
+                        "bitstream of this build")
     if told != constants:
         digits = "".join(f"{told[name]:08x}" for name in sorted(told) if name.startswith("hash"))
         raise LineError(f"port {port}: the accelerator there is for another network than {shown(build.path)}: its hash "

@@ -22,9 +22,8 @@ import numpy.typing as npt
 from spikeloom.gen.cycles import MEMORY, predict_latency
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.manifest import Manifest
-from spikeloom.gen.plan import plan_of
 from spikeloom.gen.rendering import rendered
-from spikeloom.gen.weight_sets import WeightSet, weight_set
+from spikeloom.gen.weight_sets import WeightSet
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
@@ -228,8 +227,7 @@ def simulate(folder: str | Path, samples: npt.ArrayLike, labels: npt.ArrayLike |
     build = BuildFolder.load(folder)
     loaded: WeightSet | None = None
     if network is not None:
-        loaded = weight_set(plan_of(build.manifest, build.network), an(Network, network, "network"))
-        build = build.loaded_with(loaded)
+        build, loaded = build.loading(network)
     array, label_array = checked_stimulus(build, samples, labels)
     stimulation = _stimulation(build, mode, input_gap, output_stall, output_hold_cycles, seed, reset_cycles,
                                max_idle_cycles, memory, memory_error_address)

@@ -18,6 +18,7 @@ from spikeloom.model.network_file import save_network
 from spikeloom.model.system.arguments import an, called, choice
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.writing import check_folder, write_folder
+from spikeloom.rtl.control import control_registers
 from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.share import Rom
 from spikeloom.rtl.weight_fetch import axi4_read
@@ -172,7 +173,8 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         described = described.model_copy(update={"bus": BusDescription(
             interface=interface, top=bus.name, source=f"{bus.name}.v", serial=line)})
         ports["bus"] = bus.interface
-        files |= {f"{bus.name}.v": bus.verilog, **register_files(bus.control, bus.name)}
+        files |= {f"{bus.name}.v": bus.verilog, **register_files(
+            control_registers(bus.control), bus.name, bus.control.weight_sets, bus.control.set_words)}
         files["lint.vlt"] += (_BUS_WAIVERS + (_UART_WAIVERS if interface == "uart" else "")).format(top=bus.name)
         files["README"] += _BUS_READ_ME.format(interface=interface, top=bus.name)
     files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench),

@@ -22,7 +22,7 @@ from spikeloom.rtl.weight_loader import WORD_NUMBER_BYTES
 
 from .plan import Plan
 from .verilog import check_top, emit_component
-from .weight_sets import set_length
+from .weight_sets import set_length, set_shape
 
 __all__ = ["INTERFACES", "BusTop", "Interface", "Serial", "bus_top", "packet_config"]
 
@@ -149,7 +149,8 @@ def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
         **options, gate=gate, result_bits=result_bits,
         result_beats=1 if plan.readout is not None else out.beats * plan.windows,
         network_hash=network.hash, gives_class=plan.readout is not None, weight_sets=plan.fold.weight_sets,
-        set_words=set_length(plan),
+        set_words=set_length(plan), set_shape=set_shape(plan) if plan.fold.weight_sets else 0,
+        words_apart=interface == "uart" and plan.fold.weight_sets > 0,
         tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
 

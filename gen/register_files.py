@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from spikeloom.rtl.control import HASH_WORDS, ControlConfig, control_registers
+from spikeloom.rtl.control import HASH_WORDS
+from spikeloom.rtl.registers import RegisterMap
 
 from .pages import page, plain
 from .rendering import rendered
@@ -12,11 +13,11 @@ from .rendering import rendered
 __all__ = ["register_files"]
 
 
-def register_files(config: ControlConfig, bus: str) -> dict[str, str]:
-    """Contents of the files about the registers of a module called ``bus``, by name."""
-    registers = control_registers(config)
+def register_files(registers: RegisterMap, bus: str, weight_sets: int = 0, set_words: int = 0) -> dict[str, str]:
+    """Contents of the files about the registers of a module called ``bus``, by name; with ``weight_sets``, drivers also
+    load one, of ``set_words``."""
     values: dict[str, Any] = {
-        "loads": config.weight_sets, "set_words": config.set_words, "hash_words": HASH_WORDS,
+        "loads": weight_sets, "set_words": set_words, "hash_words": HASH_WORDS,
         "map": registers, "bus": bus, "guard": bus.upper(), "plain": plain, "quoted": _quoted,
         "constants": [r for r in registers.registers if [f.access for f in r.fields] == ["constant"]],
         # What is written back when another field of a register changes.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,7 +18,9 @@ from spikeloom.rtl.weight_sets import row_words, set_words
 
 from .plan import Plan, make_plan
 
-__all__ = ["WeightSet", "set_length", "weight_set"]
+__all__ = ["MAGIC", "WeightSet", "set_length", "set_shape", "weight_set"]
+
+MAGIC = b"SNNW"
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class WeightSet:
         Of 32 bits, in the order in which they are written.
     hash_words : tuple of int
         What the hash registers show of the network's hash.
+    shape : int
+        What register ``load_shape`` shows.
     tables : dict of str to bytes
         The weight table of each layer whose weights are in external memory.
     """
@@ -37,16 +43,23 @@ class WeightSet:
     network: Network
     words: tuple[int, ...]
     hash_words: tuple[int, ...]
+    shape: int
     tables: dict[str, bytes]
 
     def to_bytes(self) -> bytes:
-        """The hash's words, then the set's, least significant byte first."""
-        return b"".join(word.to_bytes(4, "little") for word in (*self.hash_words, *self.words))
+        """:data:`MAGIC`, then words of 32 bits, least significant byte first: the shape's, the hash's, the set's."""
+        return MAGIC + b"".join(word.to_bytes(4, "little") for word in (self.shape, *self.hash_words, *self.words))
 
 
 def set_length(plan: Plan) -> int:
     """Words of a set for what is built by ``plan``; 0 if its weights are fixed."""
     return sum(rows * row_words(bits) for layer in plan.layers for rows, bits in layer.loaded)
+
+
+def set_shape(plan: Plan) -> int:
+    """A word that says for which hardware a set is: of another network's or fold's, rows lie elsewhere."""
+    said = json.dumps([plan.network.hash, plan.fold.to_dict()], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "big")
 
 
 def weight_set(plan: Plan, network: Network) -> WeightSet:
@@ -67,7 +80,8 @@ def weight_set(plan: Plan, network: Network) -> WeightSet:
     _check_room(where, plan, network)
     own = make_plan(network, fold, widths_of=plan.network)
     _check_layers(where, plan, own)
-    return WeightSet(network, tuple(set_words(_memories(own))), hash_words(network.hash), own.table_bytes())
+    return WeightSet(network, tuple(set_words(_memories(own))), hash_words(network.hash), set_shape(plan),
+                     own.table_bytes())
 
 
 def _memories(plan: Plan) -> Iterator[tuple[int, list[int]]]:

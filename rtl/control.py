@@ -30,6 +30,8 @@ class ControlConfig:
         Sets of weights that can be written, 0 to 2.
     set_words : int
         Words of such a set.
+    set_shape : int
+        A word that says for which hardware such a set is.
     """
 
     network_hash: str
@@ -37,6 +39,7 @@ class ControlConfig:
     tables: tuple[tuple[str, int], ...] = ()
     weight_sets: int = 0
     set_words: int = 0
+    set_shape: int = 0
 
 
 def hash_words(network_hash: str) -> tuple[int, ...]:
@@ -99,6 +102,9 @@ def control_registers(config: ControlConfig) -> RegisterMap:
             Field(name="complete", low=3, text="all words have come"),
             Field(name="pending", low=4, text="the set waits for results that are under way"),
             Field(name="in_use", low=5, text="there is a set in use"))
+        add("load_shape", "For which hardware a set is.",
+            Field(name="value", text="that of spikeloom weights for this build", bits=32, access="constant",
+                  reset=config.set_shape))
         add("load_word", "The next word of the set.",
             Field(name="value", text=f"one of {config.set_words}", bits=32, access="push"))
         for word in range(HASH_WORDS):

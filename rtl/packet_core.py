@@ -49,8 +49,10 @@ class PacketCoreConfig:
         Registers say where the tables lie; without, at address 0.
     results_under_way : int
         Packets that have come in completely, and whose results have not been taken, at most.
-    weight_sets, set_words : int
+    weight_sets, set_words, set_shape : int
         As in :class:`.ControlConfig`.
+    words_apart : bool
+        A set's words come also by ports of their own.
     """
 
     gate: PacketGateConfig
@@ -63,6 +65,8 @@ class PacketCoreConfig:
     results_under_way: int = 16
     weight_sets: int = 0
     set_words: int = 0
+    set_shape: int = 0
+    words_apart: bool = False
 
     @property
     def control(self) -> ControlConfig:
@@ -70,7 +74,7 @@ class PacketCoreConfig:
         return ControlConfig(network_hash=self.network_hash, class_bits=self.result_bits if self.gives_class else 0,
                              tables=tuple((table.layer, table.address_bits) for table in self.tables
                                           if self.has_bases),
-                             weight_sets=self.weight_sets, set_words=self.set_words)
+                             weight_sets=self.weight_sets, set_words=self.set_words, set_shape=self.set_shape)
 
 
 def result_packet_layout(bits: int) -> data.StructLayout:
@@ -105,6 +109,7 @@ class PacketCore(wiring.Component):
     clears : Out(1), a soft reset begins
     class_index : Out, of the last result, if there is one
     axi_<layer> : Out(axi4_read), for external weights
+    word_comes, word : In(1), In(32), the next word of a set of weights, where they come apart from the registers
     """
 
     def __init__(self, config: PacketCoreConfig, core: wiring.Component) -> None:
@@ -116,6 +121,7 @@ class PacketCore(wiring.Component):
             "o": Out(stream.Signature(result_packet_layout(config.result_bits))),
             "bus": In(register_bus(self.registers.address_bits)), "irq": Out(1), "clears": Out(1),
             **({"class_index": Out(config.result_bits)} if config.gives_class else {}),
+            **({"word_comes": In(1), "word": In(WORD_BITS)} if config.words_apart else {}),
             **{f"axi_{table.layer}": Out(axi4_read(table.address_bits, table.bus_bits)) for table in config.tables},
         })
 
@@ -232,10 +238,12 @@ class PacketCore(wiring.Component):
         refused = Signal(name="load_refused")
         takes = Signal(name="set_taken")
         begins = file.load__begin
+        comes, word = file.load_word__value__comes, file.load_word__value
+        if cfg.words_apart:
+            comes, word = comes | self.word_comes, Mux(self.word_comes, self.word, word)
         m.d.comb += [
             ready.eq(loading_q & ~wanted_q & (idle if cfg.weight_sets == 1 else 1)),
-            core.load.begin.eq(begins), core.load.valid.eq(ready & file.load_word__value__comes & ~begins),
-            core.load.data.eq(file.load_word__value),
+            core.load.begin.eq(begins), core.load.valid.eq(ready & comes & ~begins), core.load.data.eq(word),
             refused.eq(file.load__use & ((words_q != cfg.set_words) | ~loading_q)),
             takes.eq(wanted_q & core.complete & idle & ~begins),
             file.load__ready.eq(ready), file.load__complete.eq(core.complete), file.load__pending.eq(wanted_q),

@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .packet_core import PacketCore
+from .registers import WORD_BITS
 from .serial_link import SerialLink, SerialLinkConfig
 from .uart import UartReceiver, UartTransmitter
 from .weight_fetch import WeightFetchConfig
@@ -38,7 +39,8 @@ class SerialConfig:
 class SerialTop(wiring.Component):
     """Frames (:mod:`.frames`) over a UART. Latency: that of :class:`.PacketCore`, and the line's.
 
-    External weights are in RAMs here (:class:`.WeightRam`), which the host fills before it sends samples.
+    External weights are in RAMs here (:class:`.WeightRam`), which the host fills before it sends samples. Where sets of
+    weights are written at run time, their words come as those of one more table; the number of a word means nothing.
 
     Parameters
     ----------
@@ -61,7 +63,8 @@ class SerialTop(wiring.Component):
         shape = inner.config
         self.link = SerialLinkConfig(beat_bits=shape.gate.bits, result_bits=shape.result_bits,
                                      address_bits=inner.registers.address_bits, buffer_bytes=config.buffer_bytes,
-                                     word_bytes=tuple(table.bus_bytes for table in tables))
+                                     word_bytes=(*(table.bus_bytes for table in tables),
+                                                 *([WORD_BITS // 8] if shape.words_apart else [])))
         super().__init__({
             "rx": In(1, init=1), "tx": Out(1, init=1), "irq": Out(1),
             **({"class_index": Out(shape.result_bits)} if shape.gives_class else {}),
@@ -82,7 +85,7 @@ class SerialTop(wiring.Component):
                      self.irq.eq(inner.irq)]
         if self.inner.config.gives_class:
             m.d.comb += self.class_index.eq(inner.class_index)
-        if not self.tables:
+        if not self.link.word_bytes:
             return m
         m.submodules.loader = loader = WeightLoader(self.link.word_bytes)
         wiring.connect(m, link.weights, loader.i)
@@ -91,4 +94,6 @@ class SerialTop(wiring.Component):
             wiring.connect(m, getattr(inner, f"axi_{table.name}"), ram.axi)
             m.d.comb += [ram.write.eq(getattr(loader, f"write{n}")), ram.write_word.eq(loader.word),
                          ram.write_data.eq(loader.data)]
+        if self.inner.config.words_apart:
+            m.d.comb += [inner.word_comes.eq(getattr(loader, f"write{len(self.tables)}")), inner.word.eq(loader.data)]
         return m

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Files:
     data: Path
     build: Path
     board: Path
+    loadable: Path
     samples: int
     accuracy: float
 
@@ -51,8 +52,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     plan = make_plan(network, PRESETS["balanced"](network))
     build(plan, folder / "build")
     build(plan, folder / "board", interface="uart")
-    return Files(network, folder / "small.snn", folder / "data.npz", folder / "build", folder / "board", 20,
-                 float((classes == labels).mean()))
+    build(make_plan(network, replace(plan.fold, weight_sets=1)), folder / "loadable", interface="uart")
+    return Files(network, folder / "small.snn", folder / "data.npz", folder / "build", folder / "board",
+                 folder / "loadable", 20, float((classes == labels).mean()))
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def verbs(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     real = FloatNetwork(name="n", shape=(4, 4), mean=0.5, std=0.5, steps=2, layers=float_layers)
     memory = MemoryTiming(latency_cycles=32)
     simulated = {"folder": files.build, "samples": data.images[:4], "labels": data.labels[:4], "jobs": 1, "seed": 0,
-                 "memory": memory, "progress": None}
+                 "memory": memory, "network": None, "progress": None}
     return {
         "load": {"name_or_path": files.snn},
         "dataset": {"name_or_path": files.data, "samples": 5, "split": "all", "fetch": False, "steps": 3,
@@ -171,7 +171,8 @@ def verbs(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
         "write": {"plan": spikeloom.compile(files.network, "small"), "folder": tmp_path / "b", "overwrite": True,
                   "interface": "uart", "serial": None, "progress": None},
         "run": {"folder": files.board, "samples": data.images[:4], "labels": data.labels[:4], "port": None,
-                "progress": None},
+                "network": None, "progress": None},
+        "weight_set": {"folder": files.loadable, "network": files.network},
         "explore": {"network": files.network, "device": "lfe5u-25f", "samples": data.images[:4], "objective": "latency",
                     "max_lut": None, "bus_bits": 64, "jobs": 1, "progress": None},
         "place_and_route": {"folder": files.build, "device": "ice40-up5k", "board": None, "seeds": (1,),

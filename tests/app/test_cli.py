@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tests.app.conftest import Files
 
 Run = Callable[..., Result]
-COMMANDS = ("lint", "list", "demo", "train", "quantize", "import", "export", "eval", "check", "build", "sim", "synth",
-            "pnr", "explore", "run", "report")
+COMMANDS = ("lint", "list", "demo", "train", "quantize", "import", "export", "eval", "check", "build", "weights", "sim",
+            "synth", "pnr", "explore", "run", "report")
 
 
 def refused(result: Result, *patterns: str) -> None:

@@ -12,6 +12,7 @@ import shlex
 import shutil
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -96,6 +97,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         spikeloom.write(spikeloom.compile(spikeloom.load(shipped), fold), folder / "build" / name)
     board = spikeloom.compile(spikeloom.load("fashion-mnist-128"), "small")
     spikeloom.write(board, folder / "build" / "board", interface="uart")
+    mine = spikeloom.load(folder / "my.snn")
+    loadable = replace(spikeloom.compile(mine, "small").fold, weight_sets=2)
+    spikeloom.write(spikeloom.compile(mine, loadable), folder / "build" / "loadable", interface="uart")
     shutil.copytree(HOUSE / "examples", folder / "examples")
     few = spikeloom.compile(spikeloom.load("fashion-mnist-128"), folder / "examples" / "icebreaker-fold.json")
     spikeloom.write(few, folder / "build" / "icebreaker", interface="uart", serial=Serial(clock_hz=24_000_000))

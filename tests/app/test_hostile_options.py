@@ -24,6 +24,7 @@ ARGUMENTS = {
     "build": ["small.snn", "--fold", "small", "-o", "new"],
     "quantize": ["fashion-mnist-128-float", "--calibration", "0", "-o", "q.snn"],
     "import": ["model.nir", "--dialect", "snntorch", "--steps", "3", "-o", "new.snn"],
+    "weights": ["loadable", "small.snn", "-o", "set.bin"],
     "export": ["small.snn", "-o", "new.nir"],
     "sim": ["build", "--data", "data.npz", "--samples", "1", "--stream"], "lint": ["build"],
     "report": ["build", "--data", "data.npz", "--samples", "2"], "synth": ["build", "--device", "ice40-up5k"],
@@ -60,6 +61,7 @@ def here(files: Files, tmp_path: Path, run: Run) -> Path:
     shutil.copy(files.data, tmp_path / "data.npz")
     shutil.copytree(files.build, tmp_path / "build")
     shutil.copytree(files.board, tmp_path / "board")
+    shutil.copytree(files.loadable, tmp_path / "loadable")
     write(tmp_path / "model.nir", *chain(lif=LIF))
     return tmp_path
 

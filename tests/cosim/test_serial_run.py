@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import serial
-from support.networks import random_network
+from support.networks import random_network, relative
 
 from spikeloom.cosim.build_folder import BuildFolder
 from spikeloom.cosim.serial_frames import FrameReader, encoded
@@ -97,6 +97,21 @@ def test_all_answers_are_right(kind: str, tmp_path: Path) -> None:
         memory = MemoryTiming(latency_cycles=LATENCY_CYCLES)
         assert result.cycles_mean == count_cycles(plan, samples[:10], memory).latency.mean()
     assert result.core_per_s == LINE.clock_hz / result.cycles_mean
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+def test_weights_of_another_network(sets: int, tmp_path: Path) -> None:
+    plan = plan_of_kind("static")
+    folder, rng = tmp_path / "build", np.random.default_rng(3)
+    build(make_plan(plan.network, replace(plan.fold, weight_sets=sets)), folder, interface="uart", serial=LINE)
+    lint(folder)
+    samples = random_samples(plan.network, 12, 7)
+    for network in (None, relative(rng, plan.network)):
+        result = run_on_line(folder, samples, network=network)
+        assert (result.samples, result.wrong) == (12, 0)
+    build(plan, tmp_path / "fixed", interface="uart", serial=LINE)
+    with pytest.raises(SpikeloomError, match="weight_sets is 0"):
+        run_on_line(tmp_path / "fixed", samples, network=network)
 
 
 class FaultyLine:

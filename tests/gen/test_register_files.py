@@ -6,6 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,28 @@ SPECIAL = RegisterMap(name="special", text='Odd "texts" and <b>markup</b>', regi
         Field(name="event", low=7, access="event", text="an event"),
         Field(name="go", low=31, access="pulse", text="a pulse"))),
     Register(name="b", offset=12, text="b", fields=(Field(name="given", bits=32, text="<script>"),))))
-MAPS = pytest.mark.parametrize("registers", [MAP, SPECIAL], ids=lambda m: m.name)
+SETS = ControlConfig(network_hash="0123456789abcdef" * 4, class_bits=4, weight_sets=2, set_words=3, set_shape=77)
+LOADS = replace(control_registers(SETS), name="loads")
+MAPS = pytest.mark.parametrize("registers", [MAP, SPECIAL, LOADS], ids=lambda m: m.name)
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[RegisterMap], dict[str, Path]]:
     def write(registers: RegisterMap) -> dict[str, Path]:
-        files = register_files(registers, "my_top_axi")
+        files = register_files(registers, "my_top_axi", *((2, 3) if registers is LOADS else ()))
         for name, text in files.items():
             (tmp_path / name).write_text(text)
         return {name.rpartition(".")[2]: tmp_path / name for name in files}
     return write
+
+
+def module_of(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("driver", path)
+    assert spec is not None
+    assert spec.loader is not None
+    driver = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(driver)
+    return driver
 
 
 @MAPS
@@ -95,8 +107,8 @@ def test_systemrdl(registers: RegisterMap, written: Any) -> None:
         for f in r.fields:
             field = fields[f.name]
             assert (field.low, field.width) == (f.low, f.bits)
-            assert field.is_sw_writable is (f.access in ("control", "event", "pulse"))
-            assert field.is_sw_readable is (f.access != "pulse")
+            assert field.is_sw_writable is (f.access in ("control", "event", "pulse", "push"))
+            assert field.is_sw_readable is (f.access not in ("pulse", "push"))
             assert field.get_property("desc") == f.text
             if f.access != "status":
                 assert field.get_property("reset") == f.reset
@@ -110,14 +122,64 @@ def test_python_driver(registers: RegisterMap, written: Any, tmp_path: Path) -> 
     assert len(register_files(registers, "my_top_axi")[driver.name].splitlines()) > 20
 
 
+class Loaded:
+    """Registers of an accelerator that takes a set of three words, or refuses it."""
+
+    def __init__(self, refuses: bool) -> None:
+        self.place = {r.name: r.offset for r in LOADS.registers}
+        self.refuses, self.polls = refuses, 0
+        self.words: list[int] = []
+        self.hash: dict[int, int] = {}
+        self.events = 0
+
+    def read(self, offset: int) -> int:
+        if offset == self.place["events"]:
+            return self.events
+        assert offset == self.place["load"]
+        self.polls += 1
+        return 0b00100 if self.polls % 3 == 0 else 0b10000  # in the end ready, or no more pending
+
+    def write(self, offset: int, value: int) -> None:
+        if offset == self.place["load"] and value & 1:
+            self.words = []
+        elif offset == self.place["load"]:
+            assert value == 2
+            self.events = 32 if self.refuses else 0
+        elif offset == self.place["load_word"]:
+            self.words.append(value)
+        elif offset == self.place["events"]:
+            self.events &= ~value
+        else:
+            self.hash[offset] = value
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_drivers_load_a_set(refuses: bool, written: Any, tmp_path: Path) -> None:
+    files = written(LOADS)
+    driver = module_of(files["py"])
+    there = Loaded(refuses)
+    assert driver.Registers(there).load_weights([7, 0, 9], [1, 2, 3, 4]) is not refuses
+    assert there.words == [7, 0, 9]
+    assert there.hash == {there.place[f"load_hash{k}"]: k + 1 for k in range(4)}
+    assert driver.Registers(Loaded(False)).load_weights([7, 0, 9], [1, 2, 3, 4], patience=1) is False
+    # In C, on memory that never is ready, and on one that always is.
+    (tmp_path / "main.c").write_text(f"""
+#include "{files["h"].name}"
+int main(void) {{
+  static uint32_t there[64];
+  const uint32_t words[MY_TOP_AXI_LOAD_WORDS] = {{7u, 0u, 9u}}, hash[4] = {{1u, 2u, 3u, 4u}};
+  if (my_top_axi_load_weights(there, words, hash, 5u)) return 1;
+  return there[MY_TOP_AXI_LOAD_HASH3 / 4u] == 4u;
+}}
+""")
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
+    subprocess.run(["gcc", *flags, "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    subprocess.run([str(tmp_path / "main")], check=True)
+
+
 def test_python_driver_on_the_hardware(written: Any) -> None:
     """The driver's calls, over Wishbone, on the registers themselves."""
-    path = written(SPECIAL)["py"]
-    spec = importlib.util.spec_from_file_location("driver", path)
-    assert spec is not None
-    assert spec.loader is not None
-    driver = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(driver)
+    driver = module_of(written(SPECIAL)["py"])
 
     m = Module()
     m.submodules.file = file = RegisterFile(SPECIAL)
@@ -182,7 +244,7 @@ def test_python_driver_on_the_hardware(written: Any) -> None:
         ctx.set(file.a__event, 0)
         await settle()
         assert registers.a_event == ctx.get(file.a__event__is) == 1
-        registers.go()  # clears no event and keeps the control
+        registers.a_go()  # clears no event and keeps the control
         (offset, value), = recorder.writes
         ctx.set(wb.cyc, 1)
         ctx.set(wb.stb, 1)
