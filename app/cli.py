@@ -344,11 +344,11 @@ def _shown(key: str, value: Any) -> str:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--top", default="snn_top", show_default=True,
               help="Name of the top module; all other modules and memory files begin with it.")
-@click.option("--interface", type=click.Choice(["stream", "axi", "wishbone", "uart"]), default="stream",
+@click.option("--interface", type=click.Choice(["stream", "axi", "wishbone", "uart", "spi"]), default="stream",
               show_default=True, help="Not stream: also a module around it, with AXI4-Stream for samples and results, "
               "and registers over AXI4-Lite or Wishbone; or all of it over a serial line, for boards.")
-@click.option("--clock-mhz", type=click.FloatRange(0.001, 1000), help="With uart: the clock that it will run at.  "
-              "[default: 25]")
+@click.option("--clock-mhz", type=click.FloatRange(0.001, 1000), help="With uart and spi: the clock that it will run "
+              "at.  [default: 25]")
 @click.option("--baud", type=click.IntRange(300), help="With uart: bits a second.  [default: 1000000]")
 @click.option("--weight-sets", type=click.IntRange(0, 2), help="Write weights and constants at run time, so that one "
               "bitstream serves networks of the same shape: 1 set, or 2, one of which is written while the other is in "
@@ -391,12 +391,15 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
 
 def _serial(interface: str, clock_mhz: float | None, baud: int | None) -> Any:
     """The serial line that the options ask for, or None."""
-    if interface != "uart":
-        for name, value in (("--clock-mhz", clock_mhz), ("--baud", baud)):
-            if value is not None:
-                raise SpikeloomError(f"{name} is for --interface uart only")
+    kinds = {"--clock-mhz": ("uart", "spi"), "--baud": ("uart",)}
+    for name, value in (("--clock-mhz", clock_mhz), ("--baud", baud)):
+        if value is not None and interface not in kinds[name]:
+            raise SpikeloomError(f"{name} is for --interface {' and '.join(kinds[name])} only")
+    if interface not in ("uart", "spi"):
         return None
     from spikeloom.gen.bus_top import Serial
+    if interface == "spi":
+        return None if clock_mhz is None else Serial.spi(round(clock_mhz * 1e6))
     options = {"clock_hz": None if clock_mhz is None else round(clock_mhz * 1e6), "baud": baud}
     return Serial(**{name: value for name, value in options.items() if value is not None})
 

@@ -30,8 +30,9 @@ def run(folder: Path, port: str | None, simulate: bool, data: str | None, split:
         samples: int, as_json: bool) -> None:
     """Send samples to the board with the design in FOLDER; compare every answer with the golden model's.
 
-    FOLDER was built with --interface uart; its bitstream is `spikeloom pnr FOLDER --board ...`. What the line garbles
-    is sent again. Needs `pip install 'spikeloom[board]'`. Exit code 1 if an answer is wrong.
+    FOLDER was built with --interface uart; its bitstream is `spikeloom pnr FOLDER --board ...`. With --interface spi,
+    what stands at the port hands bytes on. What the line garbles is sent again. Needs `pip install 'spikeloom[board]'`.
+    Exit code 1 if an answer is wrong.
 
     \b
     Examples:

@@ -97,7 +97,8 @@ class RunResult:
 def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *,
                 port: str | None = None, progress: Progress | None = None,
                 network: Network | None = None) -> RunResult:
-    """Send samples to an accelerator with ``interface="uart"`` and compare every result with the golden model's.
+    """Send samples to an accelerator with ``interface="uart"`` or ``"spi"``; compare every result with the golden
+    model's.
 
     Parameters
     ----------
@@ -107,7 +108,8 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
         As the golden model takes them.
     labels : integer array (N,), optional
     port : str, optional
-        ``/dev/ttyUSB0``, ``COM3``, ...; None: a simulated one, with the whole design behind it.
+        ``/dev/ttyUSB0``, ``COM3``, ...; None: a simulated one, with the whole design behind it. To SPI, what stands at
+        the port hands bytes on, both ways.
     progress : callable, optional
         Called with ``(stage, done, total)``.
     network : Network, optional
@@ -122,7 +124,7 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
     build = BuildFolder.load(folder)
     bus = build.manifest.bus
     if bus is None or bus.serial is None:
-        raise SpikeloomError(f"{shown(build.path)}: has no serial line: build it with --interface uart")
+        raise SpikeloomError(f"{shown(build.path)}: has no serial line: build it with --interface uart or spi")
     plan = plan_of(build.manifest, build.network)
     loaded: WeightSet | None = None
     if network is not None:

@@ -30,7 +30,7 @@ def simulated_line(build: BuildFolder, serial: SerialDescription, progress: Prog
     Parameters
     ----------
     build : BuildFolder
-        With ``interface="uart"``.
+        With a serial line.
     serial : SerialDescription
         Of its manifest.
     progress : callable, optional
@@ -63,10 +63,13 @@ def simulated_line(build: BuildFolder, serial: SerialDescription, progress: Prog
 
 
 def _sources(build: BuildFolder, serial: SerialDescription) -> dict[str, str]:
+    bus = build.manifest.bus
+    spi = bus is not None and bus.interface == "spi"
     harness = resources.files("spikeloom.cosim").joinpath("harness")
     files = {**build.sources, **build.bus_sources}
     bench = rendered("spikeloom.cosim", f"harness/{_TOP}.sv.j2", {
-        "top": build.manifest.outer_top, "bit_cycles": serial.bit_cycles,
-        "unread": ["irq", *(["class_index"] if build.network.readout.kind != "raster" else [])]})
+        "top": build.manifest.outer_top, "bit_cycles": serial.bit_cycles, "spi": spi,
+        "unread": ["irq", *(["miso_enable"] if spi else []),
+                   *(["class_index"] if build.network.readout.kind != "raster" else [])]})
     return {**files, f"{_TOP}.sv": bench,
             "pseudo_terminal.cpp": harness.joinpath("pseudo_terminal.cpp").read_text(encoding="utf-8")}

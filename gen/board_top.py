@@ -64,7 +64,7 @@ def board_top(built: BuiltFiles, board: Board) -> BoardTop:
     """
     manifest = built.manifest
     bus = manifest.bus
-    if bus is None or bus.serial is None:
+    if bus is None or bus.serial is None or bus.interface != "uart":
         raise SpikeloomError(f"{shown(built.path)}: has no serial line, which is how a board is reached: build it with "
                              "--interface uart")
     pins = board.pins()

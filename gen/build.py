@@ -24,7 +24,7 @@ from spikeloom.rtl.share import Rom
 from spikeloom.rtl.weight_fetch import axi4_read
 from spikeloom.rtl.weight_sets import LOAD_WORD_BITS
 
-from .bus_top import INTERFACES, Interface, Serial, bus_top
+from .bus_top import INTERFACES, SERIAL, Interface, Serial, bus_top
 from .cycles import cycle_bounds
 from .datasheet import datasheet_files
 from .manifest import (
@@ -78,7 +78,7 @@ lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "*rlast'*"
 lint_off -rule DECLFILENAME -file "*{top}.v"
 """
 
-_UART_WAIVERS = """\
+_SERIAL_WAIVERS = """\
 // A RAM on the chip needs to know less than a memory on a bus.
 lint_off -rule PINCONNECTEMPTY -file "*{top}.v" -match "*'axi_*"
 """
@@ -127,10 +127,10 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         New or empty.
     top : str
         Name of the top module; the names of all other modules and of the memory files begin with it.
-    interface : "stream", "axi", "wishbone" or "uart"
+    interface : "stream", "axi", "wishbone", "uart" or "spi"
         A module for a bus is written beside the bare one, with its registers.
     serial : Serial, optional
-        Clock and rate of a UART.
+        Clock and rate of a serial line.
     overwrite : bool
         It may also be an earlier build that nobody has touched since.
     progress : callable, optional
@@ -148,10 +148,10 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
     choice(interface, "interface", INTERFACES)
     if serial is not None:
         an(Serial, serial, "serial")
-        if interface != "uart":
+        if interface not in SERIAL:
             raise SpikeloomError(f"serial must be None with interface {interface!r}")
-    elif interface == "uart":
-        serial = Serial()
+    elif interface in SERIAL:
+        serial = Serial() if interface == "uart" else Serial.spi(Serial().clock_hz)
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
     emitted = emit(plan, top, lambda module: tell(f"module {module}"))
@@ -175,7 +175,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         ports["bus"] = bus.interface
         files |= {f"{bus.name}.v": bus.verilog, **register_files(
             control_registers(bus.control), bus.name, bus.control.weight_sets, bus.control.set_words)}
-        files["lint.vlt"] += (_BUS_WAIVERS + (_UART_WAIVERS if interface == "uart" else "")).format(top=bus.name)
+        files["lint.vlt"] += (_BUS_WAIVERS + (_SERIAL_WAIVERS if interface in SERIAL else "")).format(top=bus.name)
         files["README"] += _BUS_READ_ME.format(interface=interface, top=bus.name)
     files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench),
               **project_files(described, network.hash, [name for name in testbench if name.endswith(".hex")],

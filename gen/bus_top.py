@@ -17,6 +17,7 @@ from spikeloom.rtl.control import ControlConfig
 from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig, Table
 from spikeloom.rtl.packet_gate import PacketGateConfig
 from spikeloom.rtl.serial_top import SerialConfig, SerialTop
+from spikeloom.rtl.spi import SCK_CYCLES_MIN
 from spikeloom.rtl.uart import BIT_CYCLES_MIN
 from spikeloom.rtl.weight_loader import WORD_NUMBER_BYTES
 
@@ -26,20 +27,21 @@ from .weight_sets import set_length, set_shape
 
 __all__ = ["INTERFACES", "BusTop", "Interface", "Serial", "bus_top", "packet_config"]
 
-Interface = Literal["stream", "axi", "wishbone", "uart"]
+Interface = Literal["stream", "axi", "wishbone", "uart", "spi"]
 INTERFACES: tuple[str, ...] = get_args(Interface)
+SERIAL: tuple[str, ...] = ("uart", "spi")
 BUFFER_BYTES = range(64, 4096 + 1)
 BAUD_TOLERANCE = 0.02  # of a receiver that looks at the middle of ten bits, half is left for the other side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serial:
-    """A serial line: eight data bits, no parity, one stop bit.
+    """A serial line: a UART with eight data bits, no parity, one stop bit; or SPI.
 
     Parameters
     ----------
     clock_hz, baud : int
-        Of the design, and bits a second.
+        Of the design, and bits a second; of SPI at most.
 
     Raises
     ------
@@ -63,6 +65,11 @@ class Serial:
     def bit_cycles(self) -> int:
         """Clock cycles a bit."""
         return round(self.clock_hz / self.baud)
+
+    @classmethod
+    def spi(cls, clock_hz: int) -> Serial:
+        """The fastest SPI line for a clock."""
+        return cls(clock_hz=clock_hz, baud=whole(clock_hz, "clock_hz", 1_000 * SCK_CYCLES_MIN, 10**9) // SCK_CYCLES_MIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,19 +151,19 @@ def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
                             steps=network.steps if marked else None)
     result_bits = (out.units * plan.window_steps if plan.readout is None
                    else max(1, (max(2, network.classes) - 1).bit_length()))
-    options: dict[str, Any] = {"has_bases": False, "results_under_way": 2} if interface == "uart" else {}
+    options: dict[str, Any] = {"has_bases": False, "results_under_way": 2} if interface in SERIAL else {}
     return PacketCoreConfig(
         **options, gate=gate, result_bits=result_bits,
         result_beats=1 if plan.readout is not None else out.beats * plan.windows,
         network_hash=network.hash, gives_class=plan.readout is not None, weight_sets=plan.fold.weight_sets,
         set_words=set_length(plan), set_shape=set_shape(plan) if plan.fold.weight_sets else 0,
-        words_apart=interface == "uart" and plan.fold.weight_sets > 0,
+        words_apart=interface in SERIAL and plan.fold.weight_sets > 0,
         tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
 
-def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"], signature: wiring.Signature,
+def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", "spi"], signature: wiring.Signature,
             serial: Serial | None = None) -> BusTop:
-    """The top for a bus, around the bare ``top`` with its ``signature``; ``serial`` for a UART.
+    """The top for a bus, around the bare ``top`` with its ``signature``; ``serial`` for a serial line.
 
     Raises
     ------
@@ -169,7 +176,7 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"],
     inner = PacketCore(packet_config(plan, interface), bare)
     buffer_bytes = None
     component: wiring.Component
-    if interface == "uart":
+    if interface == "uart" or interface == "spi":
         assert serial is not None
         most = 1 << 8 * WORD_NUMBER_BYTES
         for index, table in enumerate(plan.tables):
@@ -178,7 +185,8 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart"],
                 raise SpikeloomError(f"fold {plan.fold.name}: layer {table.layer}: weights behind a serial line must "
                                      f"be at most 256 tables of {most:,} words, not {words:,} in number {index}")
         buffer_bytes = _buffer_bytes(inner.config.gate)
-        component = SerialTop(inner, SerialConfig(bit_cycles=serial.bit_cycles, buffer_bytes=buffer_bytes),
+        component = SerialTop(inner, SerialConfig(kind=interface, bit_cycles=serial.bit_cycles,
+                                                   buffer_bytes=buffer_bytes),
                               tuple(table.config for table in plan.tables))
     else:
         component = BusTopComponent(inner, interface)

@@ -123,7 +123,7 @@ class ReadoutDescription(Record):
 
 
 class SerialDescription(Record):
-    """A serial line: eight data bits, no parity, one stop bit."""
+    """A serial line: a UART with eight data bits, no parity, one stop bit; or SPI, and how fast at most."""
 
     clock_hz: Annotated[int, Field(ge=1, le=10**10)]
     baud: Annotated[int, Field(ge=1, le=10**10)]
@@ -134,15 +134,15 @@ class SerialDescription(Record):
 class BusDescription(Record):
     """A module around the top, for a bus."""
 
-    interface: Literal["axi", "wishbone", "uart"]
+    interface: Literal["axi", "wishbone", "uart", "spi"]
     top: Identifier
     source: FileName
     serial: SerialDescription | None = None
 
     @model_validator(mode="after")
     def _has_a_line(self) -> BusDescription:
-        if (self.interface == "uart") != (self.serial is not None):
-            raise ValueError("serial must be there for interface uart, and for no other")
+        if (self.interface in ("uart", "spi")) != (self.serial is not None):
+            raise ValueError("serial must be there for interfaces uart and spi, and for no other")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -12,6 +12,8 @@ from amaranth.lib.wiring import In, Out
 from .packet_core import PacketCore
 from .registers import WORD_BITS
 from .serial_link import SerialLink, SerialLinkConfig
+from .slip import END
+from .spi import SpiTarget
 from .uart import UartReceiver, UartTransmitter
 from .weight_fetch import WeightFetchConfig
 from .weight_loader import WeightLoader
@@ -26,18 +28,20 @@ class SerialConfig:
 
     Parameters
     ----------
+    kind : "uart" or "spi"
     bit_cycles : int
-        Clock cycles a bit.
+        Clock cycles a bit, of an SPI line at least.
     buffer_bytes : int
         A power of two.
     """
 
+    kind: Literal["uart", "spi"]
     bit_cycles: int
     buffer_bytes: int
 
 
 class SerialTop(wiring.Component):
-    """Frames (:mod:`.frames`) over a UART. Latency: that of :class:`.PacketCore`, and the line's.
+    """Frames (:mod:`.frames`) over a UART, or SPI. Latency: that of :class:`.PacketCore`, and the line's.
 
     External weights are in RAMs here (:class:`.WeightRam`), which the host fills before it sends samples. Where sets of
     weights are written at run time, their words come as those of one more table; the number of a word means nothing.
@@ -51,7 +55,8 @@ class SerialTop(wiring.Component):
 
     Members
     -------
-    rx : In(1), tx : Out(1)
+    rx : In(1), tx : Out(1), of a UART
+    sck, cs_n, mosi : In(1), miso, miso_enable : Out(1), of SPI
     class_index : Out, of the last result, if there is one
     irq : Out(1)
     """
@@ -66,23 +71,32 @@ class SerialTop(wiring.Component):
                                      word_bytes=(*(table.bus_bytes for table in tables),
                                                  *([WORD_BITS // 8] if shape.words_apart else [])))
         super().__init__({
-            "rx": In(1, init=1), "tx": Out(1, init=1), "irq": Out(1),
+            **({"rx": In(1, init=1), "tx": Out(1, init=1)} if config.kind == "uart" else
+               {"sck": In(1), "cs_n": In(1, init=1), "mosi": In(1), "miso": Out(1), "miso_enable": Out(1)}),
+            "irq": Out(1),
             **({"class_index": Out(shape.result_bits)} if shape.gives_class else {}),
         })
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.packets = inner = self.inner
-        m.submodules.receiver = receiver = UartReceiver(self.config.bit_cycles)
-        m.submodules.transmitter = transmitter = UartTransmitter(self.config.bit_cycles)
         m.submodules.link = link = SerialLink(self.link)
-        wiring.connect(m, receiver.o, link.i)
-        wiring.connect(m, link.o, transmitter.i)
+        if self.config.kind == "uart":
+            m.submodules.receiver = receiver = UartReceiver(self.config.bit_cycles)
+            m.submodules.transmitter = transmitter = UartTransmitter(self.config.bit_cycles)
+            wiring.connect(m, receiver.o, link.i)
+            wiring.connect(m, link.o, transmitter.i)
+            m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]
+        else:  # between frames there are ends of frames
+            m.submodules.target = target = SpiTarget(END)
+            wiring.connect(m, target.o, link.i)
+            wiring.connect(m, link.o, target.i)
+            m.d.comb += [target.sck.eq(self.sck), target.cs_n.eq(self.cs_n), target.mosi.eq(self.mosi),
+                         self.miso.eq(target.miso), self.miso_enable.eq(target.miso_enable)]
         wiring.connect(m, link.packets, inner.i)
         wiring.connect(m, inner.o, link.results)
         wiring.connect(m, link.bus, inner.bus)
-        m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx), link.clear.eq(inner.clears),
-                     self.irq.eq(inner.irq)]
+        m.d.comb += [link.clear.eq(inner.clears), self.irq.eq(inner.irq)]
         if self.inner.config.gives_class:
             m.d.comb += self.class_index.eq(inner.class_index)
         if not self.link.word_bytes:

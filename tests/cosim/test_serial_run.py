@@ -38,6 +38,7 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Readout
 from spikeloom.rtl.control import control_registers
 from spikeloom.rtl.frames import Kind
+from spikeloom.rtl.spi import SCK_CYCLES_MIN
 from spikeloom.rtl.weight_ram import LATENCY_CYCLES
 
 LINE = Serial(clock_hz=8_000_000, baud=1_000_000)
@@ -112,6 +113,20 @@ def test_weights_of_another_network(sets: int, tmp_path: Path) -> None:
     build(plan, tmp_path / "fixed", interface="uart", serial=LINE)
     with pytest.raises(SpikeloomError, match="weight_sets is 0"):
         run_on_line(tmp_path / "fixed", samples, network=network)
+
+
+@pytest.mark.parametrize("kind", ["static", "raster", "external"])
+def test_spi(kind: str, tmp_path: Path) -> None:
+    plan = plan_of_kind(kind)
+    manifest = build(plan, tmp_path / "build", interface="spi", serial=Serial.spi(25_000_000))
+    lint(tmp_path / "build")
+    assert manifest.bus is not None
+    assert manifest.bus.serial is not None
+    assert manifest.bus.serial.bit_cycles == SCK_CYCLES_MIN
+    samples = random_samples(plan.network, 12, 7)
+    result = run_on_line(tmp_path / "build", samples)
+    assert (result.samples, result.wrong) == (12, 0)
+    assert (result.refused, result.garbled, result.restarts) == (0, 0, 0)
 
 
 class FaultyLine:
