@@ -65,9 +65,12 @@ class Interface:
 
 @dataclass
 class _Register:
+    """``reset`` is what sets it at once, without a clock, and to which value."""
+
     target: Signal
     clock: Signal
     body: Body
+    reset: tuple[Signal, str] | None = None
 
 
 @dataclass
@@ -163,6 +166,10 @@ class ModuleWriter:
         for cell in self.module.cells:
             if cell.kind == "$dff":
                 self.registers.append(self._register(cell, bodies))
+            elif cell.kind == "$adff":
+                self.registers.append(_Register(
+                    cell.ports["Q"], cell.ports["CLK"], [(cell.ports["Q"], cell.ports["D"])],
+                    (cell.ports["ARST"], cell.parameters["ARST_VALUE"].split("'")[1])))
             elif cell.kind.startswith("$mem"):
                 self._memory(cell)
             elif cell.kind.startswith("$"):
@@ -292,6 +299,8 @@ class ModuleWriter:
         for register in self.registers:
             register.target, register.clock = named(register.target), named(register.clock)
             register.body = renamed(register.body)
+            if register.reset is not None:
+                register.reset = named(register.reset[0]), register.reset[1]
         for read in self.reads:
             read.target, read.address, read.clock = (named(s) for s in (read.target, read.address, read.clock))
             read.enable = None if read.enable is None else named(read.enable)
@@ -387,6 +396,8 @@ class ModuleWriter:
             yield from operation.operands
         for register in self.registers:
             yield register.clock
+            if register.reset is not None:
+                yield register.reset[0]
             yield from _body_signals(register.body)
         for read in self.reads:
             yield from (read.address, read.clock, *([read.enable] if read.enable else []))
@@ -468,7 +479,13 @@ class ModuleWriter:
             if others or chunk.wire not in self.inlined:
                 lines.append(f"  assign {self.target(operation.target)} = {self.operation(operation)};")
         for register in self._grouped():
-            lines += _block(f"  always @(posedge {self.value(register.clock)})", self._body(register.body), "  ")
+            if register.reset is None:
+                lines += _block(f"  always @(posedge {self.value(register.clock)})", self._body(register.body), "  ")
+                continue
+            at_once = self.value(register.reset[0])
+            lines += [f"  always @(posedge {self.value(register.clock)}, posedge {at_once})",
+                      f"    if ({at_once}) {self.target(register.target)} <= {constant(register.reset[1])};",
+                      *(f"    else {line}" for line in self._body(register.body))]
         for read in self.reads:
             where = f"{self.names[f'memory {read.memory}']}[{self.value(read.address)}]"
             if read.enable is None:
@@ -505,6 +522,8 @@ class ModuleWriter:
         others = []
         for register in self.registers:
             match register.body:
+                case _ if register.reset is not None:
+                    others.append(register)
                 case [(_, _)]:
                     groups[register.clock, None].append(register)
                 case [(_, _), Switch(value, [case])] if case.patterns == ["1"] and not any(
@@ -678,7 +697,7 @@ def _sources(driver: _Driver) -> list[str]:
     if isinstance(driver, Operation):
         return _wires(*driver.operands)
     if isinstance(driver, _Register):
-        return _wires(driver.clock, *_body_signals(driver.body))
+        return _wires(driver.clock, *([driver.reset[0]] if driver.reset else []), *_body_signals(driver.body))
     if isinstance(driver, _Read):
         return _wires(driver.address, driver.clock, *([driver.enable] if driver.enable else []))
     return []  # what an instance reads lives anyway
