@@ -350,6 +350,7 @@ def _shown(key: str, value: Any) -> str:
 @click.option("--clock-mhz", type=click.FloatRange(0.001, 1000), help="With uart and spi: the clock that it will run "
               "at.  [default: 25]")
 @click.option("--baud", type=click.IntRange(300), help="With uart: bits a second.  [default: 1000000]")
+@click.option("--core-clock", is_flag=True, help="With axi: the accelerator has a clock of its own, core_clk.")
 @click.option("--weight-sets", type=click.IntRange(0, 2), help="Write weights and constants at run time, so that one "
               "bitstream serves networks of the same shape: 1 set, or 2, one of which is written while the other is in "
               "use.  [default: as the fold says, or none]")
@@ -358,8 +359,8 @@ def _shown(key: str, value: Any) -> str:
 @click.option("--force", is_flag=True, help="Replace an earlier build.")
 @json_option
 def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, top: str, interface: str,
-          clock_mhz: float | None, baud: int | None, weight_sets: int | None, headroom_bits: int | None, force: bool,
-          as_json: bool) -> None:
+          clock_mhz: float | None, baud: int | None, core_clock: bool, weight_sets: int | None,
+          headroom_bits: int | None, force: bool, as_json: bool) -> None:
     """Generate the Verilog of NETWORK, with memories, waivers and manifest.
 
     \b
@@ -379,7 +380,7 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
             if value is not None}
     if sets:
         plan = spikeloom.compile(net, replace(plan.fold, **sets))
-    manifest = _write(plan, output, overwrite=force, top=top, interface=interface, serial=serial)
+    manifest = _write(plan, output, overwrite=force, top=top, interface=interface, serial=serial, core_clock=core_clock)
     value = manifest.to_json() | {"folder": str(output)}
     chose = click.get_current_context().get_parameter_source("fold") is not ParameterSource.DEFAULT
     print_table(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [

@@ -33,6 +33,7 @@ from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.processes import Children, cores
 from spikeloom.model.system.reading import open_regular
 from spikeloom.model.system.writing import check_file, check_space, new_file, scratch_folder
+from spikeloom.rtl.weight_sets import set_cycles
 
 from .build_folder import BuildFolder
 from .capture import Results, read_results, results_record_bytes, stream_record_bytes
@@ -326,7 +327,8 @@ def _sources(build: BuildFolder) -> dict[str, str]:
         "result_bits": build.class_bits + bool(build.external), "windows": build.windows, "layers": build.layers,
         "result_beats": build.manifest.readout.beats, "marked": build.network.marked,
         "breaks_off": build.network.breaks_off, "beats_per_step": build.beats_per_window, "external": build.external,
-        "weight_sets": build.weight_sets})
+        "weight_sets": build.weight_sets,
+        "set_cycles": set_cycles(len(build.layers))})  # each layer has constants
     files = dict(build.sources)
     if build.external:
         memory = resources.files("spikeloom.cosim").joinpath("harness", "axi_memory.sv").read_text(encoding="utf-8")

@@ -78,6 +78,11 @@ lint_off -rule UNUSEDSIGNAL -file "*{top}.v" -match "*rlast'*"
 lint_off -rule DECLFILENAME -file "*{top}.v"
 """
 
+_CROSSING_WAIVERS = """\
+// The bus's reset is synchronous there, and sets the synchronisers of the other clock at once.
+lint_off -rule SYNCASYNCNET -file "*{top}.v"
+"""
+
 _SERIAL_WAIVERS = """\
 // A RAM on the chip needs to know less than a memory on a bus.
 lint_off -rule PINCONNECTEMPTY -file "*{top}.v" -match "*'axi_*"
@@ -116,7 +121,7 @@ Verilog can run programs ($system): simulate a folder from somebody else as you 
 
 
 def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interface = "stream",
-          serial: Serial | None = None, overwrite: bool = False,
+          serial: Serial | None = None, core_clock: bool = False, overwrite: bool = False,
           progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete.
 
@@ -131,6 +136,8 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         A module for a bus is written beside the bare one, with its registers.
     serial : Serial, optional
         Clock and rate of a serial line.
+    core_clock : bool
+        With "axi": the accelerator has a clock of its own beside that of the bus.
     overwrite : bool
         It may also be an earlier build that nobody has touched since.
     progress : callable, optional
@@ -152,10 +159,12 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
             raise SpikeloomError(f"serial must be None with interface {interface!r}")
     elif interface in SERIAL:
         serial = Serial() if interface == "uart" else Serial.spi(Serial().clock_hz)
+    if choice(core_clock, "core_clock", (True, False)) and interface != "axi":
+        raise SpikeloomError(f"core_clock must be False with interface {interface!r}: only AXI has a clock of its own")
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
     emitted = emit(plan, top, lambda module: tell(f"module {module}"))
-    bus = bus_top(plan, top, interface, emitted.signature, serial) if interface != "stream" else None
+    bus = bus_top(plan, top, interface, emitted.signature, serial, core_clock) if interface != "stream" else None
     tell("files")
     testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
     described, ports = describe(plan, emitted.memory_bits, top), interface_of(plan, top)
@@ -168,6 +177,8 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
     }
     if bus is not None:
         assert interface != "stream"
+        if core_clock:
+            files["lint.vlt"] += _CROSSING_WAIVERS.format(top=bus.name)
         line = None if serial is None or bus.buffer_bytes is None else SerialDescription(
             clock_hz=serial.clock_hz, baud=serial.baud, bit_cycles=serial.bit_cycles, buffer_bytes=bus.buffer_bytes)
         described = described.model_copy(update={"bus": BusDescription(
@@ -179,7 +190,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         files["README"] += _BUS_READ_ME.format(interface=interface, top=bus.name)
     files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench),
               **project_files(described, network.hash, [name for name in testbench if name.endswith(".hex")],
-                              "clk" if bus is None else bus.clock)}
+                              *(["clk"] if bus is None else [bus.clock, bus.core_clock]))}
 
     manifests = []
 
@@ -292,7 +303,8 @@ def _load_ports(plan: Plan) -> list[dict[str, Any]]:
             "" if two else "; only while no sample is under way")},
         {"name": "load__data", "direction": "in", "bits": LOAD_WORD_BITS,
          "meaning": f"one of the {set_length(plan):,} words that spikeloom weights writes"},
-        {"name": "complete", "direction": "out", "bits": 1, "meaning": "all words have come since load__begin"},
+        {"name": "complete", "direction": "out", "bits": 1, "meaning": "all words have come since load__begin; "
+         f"{plan.set_cycles} cycles later they are in their places"},
         *([{"name": "chosen_set", "direction": "in", "bits": 1, "meaning": "the set that is in use, the other one is "
             "written; to be changed only while no sample is under way"}] if two else []),
     ]

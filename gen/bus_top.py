@@ -31,6 +31,7 @@ Interface = Literal["stream", "axi", "wishbone", "uart", "spi"]
 INTERFACES: tuple[str, ...] = get_args(Interface)
 SERIAL: tuple[str, ...] = ("uart", "spi")
 BUFFER_BYTES = range(64, 4096 + 1)
+_CORE_CLOCK = "core_clk"
 BAUD_TOLERANCE = 0.02  # of a receiver that looks at the middle of ten bits, half is left for the other side
 
 
@@ -91,6 +92,8 @@ class BusTop:
         What its registers depend on.
     buffer_bytes : int or None
         Of a serial line.
+    core_clock : str or None
+        The accelerator's own clock.
     """
 
     name: str
@@ -101,12 +104,13 @@ class BusTop:
     ports: list[dict[str, Any]]
     control: ControlConfig
     buffer_bytes: int | None = None
+    core_clock: str | None = None
 
     @property
     def interface(self) -> dict[str, Any]:
         """What ``interface.json`` says of it."""
-        return {"top": self.name, "clock": self.clock, "reset": self.reset, "reset_active": self.reset_active,
-                "ports": self.ports}
+        return {"top": self.name, "clock": self.clock, "core_clock": self.core_clock, "reset": self.reset,
+                "reset_active": self.reset_active, "ports": self.ports}
 
 
 class _Bare(wiring.Component):
@@ -140,7 +144,7 @@ def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
     SpikeloomError
         If the network gives results whose end cannot be told.
     """
-    network, items = plan.network, plan.channels[0]
+    network, items, sets = plan.network, plan.channels[0], plan.fold.weight_sets
     out = plan.channels[network.output_index + 1]
     if plan.readout is None and network.marked:
         raise SpikeloomError(f"network {network.name}: interface must be 'stream' where runs are marked and the "
@@ -151,19 +155,21 @@ def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
                             steps=network.steps if marked else None)
     result_bits = (out.units * plan.window_steps if plan.readout is None
                    else max(1, (max(2, network.classes) - 1).bit_length()))
-    options: dict[str, Any] = {"has_bases": False, "results_under_way": 2} if interface in SERIAL else {}
+    serial: dict[str, Any] = {"has_bases": False, "results_under_way": 2, "ends_packets": False}
+    options = serial if interface in SERIAL else {}
     return PacketCoreConfig(
         **options, gate=gate, result_bits=result_bits,
         result_beats=1 if plan.readout is not None else out.beats * plan.windows,
-        network_hash=network.hash, gives_class=plan.readout is not None, weight_sets=plan.fold.weight_sets,
-        set_words=set_length(plan), set_shape=set_shape(plan) if plan.fold.weight_sets else 0,
-        words_apart=interface in SERIAL and plan.fold.weight_sets > 0,
+        network_hash=network.hash, gives_class=plan.readout is not None, weight_sets=sets, set_words=set_length(plan),
+        set_cycles=plan.set_cycles, set_shape=set_shape(plan) if sets else 0,
+        words_apart=interface in SERIAL and sets > 0,
         tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
 
 def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", "spi"], signature: wiring.Signature,
-            serial: Serial | None = None) -> BusTop:
-    """The top for a bus, around the bare ``top`` with its ``signature``; ``serial`` for a serial line.
+            serial: Serial | None = None, core_clock: bool = False) -> BusTop:
+    """The top for a bus, around the bare ``top`` with its ``signature``; ``serial`` for a serial line. With
+    ``core_clock`` the accelerator has a clock of its own.
 
     Raises
     ------
@@ -189,14 +195,15 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", 
                                                    buffer_bytes=buffer_bytes),
                               tuple(table.config for table in plan.tables))
     else:
-        component = BusTopComponent(inner, interface)
+        component = BusTopComponent(inner, interface, core_clock=core_clock)
     text = emit_component(component, name, around={top: bare.outputs})
     ports = [{"name": "__".join(map(str, path)), "direction": "in" if member.flow == In else "out",
               "bits": len(Value.cast(value))} for path, member, value in component.signature.flatten(component)]
     clock, reset = ("aclk", "aresetn") if interface == "axi" else ("clk", "rst")
     return BusTop(name=name, verilog=f"// {interface} top for {top}: yours, no licence is claimed on it.\n{text}",
                   clock=clock, reset=reset, reset_active="low" if interface == "axi" else "high",
-                  ports=[port for port in ports if port["name"] not in ("aclk", "aresetn")],
+                  ports=[port for port in ports if port["name"] not in ("aclk", "aresetn", _CORE_CLOCK)],
+                  core_clock=_CORE_CLOCK if core_clock else None,
                   control=inner.config.control, buffer_bytes=buffer_bytes)
 
 

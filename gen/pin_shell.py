@@ -41,6 +41,8 @@ def _shell(built: BuiltFiles, interface: dict[str, Any]) -> Shell:
         interface = interface["bus"]
         negated = "~" if interface["reset_active"] == "low" else ""
         clock, reset = f".{interface['clock']}(clk)", f".{interface['reset']}({negated}rst)"
+        if interface["core_clock"] is not None:  # one clock here, so that one number tells how fast it may be
+            clock += f", .{interface['core_clock']}(clk)"
     ports: list[dict[str, Any]] = interface["ports"]
     widths = {way: sum(int(port["bits"]) for port in ports if port["direction"] == way) for way in ("in", "out")}
     first = {"in": 0, "out": 0}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.replay import ReplayConfig
 from spikeloom.rtl.synapse import SynapseConfig
 from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig, weight_table
+from spikeloom.rtl.weight_sets import set_cycles
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
 from .channels import Channels, QueueOrder, input_channels, pooled_channels, queue_order
@@ -84,6 +85,11 @@ class Plan:
     def bounds(self, index: int) -> LayerBounds:
         """Of a layer's registers."""
         return _bounds(self.network, index, self.fold)
+
+    @property
+    def set_cycles(self) -> int:
+        """From the last word of a set of weights to its place."""
+        return set_cycles(sum(bool(layer.loaded) for layer in self.layers))
 
     @property
     def window_steps(self) -> int:
@@ -267,6 +273,12 @@ def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) ->
                 name=layer.name, neuron=config, units=lf.neuron_units, beats=after.beats, windows=windows,
                 constant_beats=after.beats if layer.constants_by_position else after.tile_beats,
                 pipelined=lf.pipelined, weight_sets=fold.weight_sets)))
+    if fold.weight_sets:
+        last = max((k for k, layer in enumerate(layers) if layer.loaded), default=None)
+        if last is None:
+            raise SpikeloomError(f"fold {fold.name}: weight_sets must be 0 where all weights are in external memory "
+                                 "and neurons have no constants")
+        layers[last] = replace(layers[last], loads_last=True)
     readout = _readout(network, channels[network.output_index + 1], window,
                        layers[network.output_index].neurons.potential_bits)
     plan = Plan(network, fold, tuple(channels), tuple(orders), tuple(layers), readout)

@@ -21,7 +21,8 @@ TOOLS: dict[str, tuple[str, str, str]] = {
 }
 
 
-def project_files(told: Description, hash: str, vectors: list[str], clock: str) -> dict[str, str]:
+def project_files(told: Description, hash: str, vectors: list[str], clock: str,
+                  core_clock: str | None = None) -> dict[str, str]:
     """Files for other flows, by name.
 
     Parameters
@@ -34,6 +35,8 @@ def project_files(told: Description, hash: str, vectors: list[str], clock: str) 
         Files that the testbench reads.
     clock : str
         Name of the outermost module's clock.
+    core_clock : str, optional
+        Of the other one, if there is one: nothing is to be timed between them.
     """
     outer = told.outer_top
     values: dict[str, Any] = {
@@ -43,9 +46,13 @@ def project_files(told: Description, hash: str, vectors: list[str], clock: str) 
     files = {
         f"{told.top}.core": rendered("spikeloom.gen", "templates/core.j2", values),
         f"{outer}.f": "".join(f"{name}\n" for name in told.all_sources),
-        f"{outer}.sdc": f"# The clock that is asked for: {1000 / CLOCK_NS:g} MHz.\n"
-                        f"create_clock -name {clock} -period {CLOCK_NS:g} [get_ports {clock}]\n",
+        f"{outer}.sdc": f"# The clock that is asked for: {1000 / CLOCK_NS:g} MHz.\n" + "".join(
+            f"create_clock -name {name} -period {CLOCK_NS:g} [get_ports {name}]\n"
+            for name in (clock, core_clock) if name is not None),
     }
+    if core_clock is not None:
+        files[f"{outer}.sdc"] += (f"# What goes from one to the other is synchronised.\nset_clock_groups -asynchronous "
+                                  f"-group {{{clock}}} -group {{{core_clock}}}\n")
     for tool, (maker, usage, part) in TOOLS.items():
         name = f"project_{tool}.tcl"
         files[name] = rendered("spikeloom.gen", "templates/project.tcl.j2", {

@@ -105,7 +105,8 @@ class Accelerator(wiring.Component):
     status : Out(1 for each such layer), its memory has answered with an error since ``clear``
     clear : In(1), clears ``status``
     load : In(load_stream), where weights and constants are written at run time
-    complete : Out(1), since ``begin`` as many words have come as a set has, and all are in their places
+    complete : Out(1), since ``begin`` as many words have come as a set has; :func:`.set_cycles` later all are in their
+        places
     chosen_set : In(1), with two sets: which one is in use, the other one is written. It changes only while no run is
         under way; with one set, words come only then
     """
@@ -248,7 +249,8 @@ class Accelerator(wiring.Component):
         load: Any = wiring.flipped(self.load)
         for layer in self.loaded:
             wiring.connect(m, load, layer.load)
-            load = layer.load_next
+            if not layer.config.loads_last:
+                load = layer.load_next
             if layer.config.has_sets:
                 m.d.comb += layer.chosen_set.eq(self.chosen_set)
         words_q = Signal(range(self.set_words + 2), reset_less=True)
@@ -256,10 +258,7 @@ class Accelerator(wiring.Component):
             m.d.sync += words_q.eq(0)
         with m.Elif(self.load.valid & (words_q != self.set_words + 1)):
             m.d.sync += words_q.eq(words_q + 1)
-        # The last word of a set is full of the last layer's, and on its way to the memory for a cycle more.
-        full_q = Signal(reset_less=True)
-        m.d.sync += full_q.eq(self.loaded[-1].full)
-        m.d.comb += self.complete.eq((words_q == self.set_words) & self.loaded[-1].full & full_q)
+        m.d.comb += self.complete.eq(words_q == self.set_words)
 
     def _raster(self, m: Module, result: Any, last: Signal, all_there: Any, gate: Any) -> None:
         """The output's beats as they are; the last one of a run when all layers are through."""

@@ -27,13 +27,15 @@ __all__ = ["LayerConfig", "SpikingLayer"]
 @dataclass(frozen=True, kw_only=True)
 class LayerConfig:
     """Shapes of the parts; ``fetch`` stands between the queue and the synapses where the weights are in external
-    memory, ``replay`` between synapses and neurons where a static input lasts for several windows."""
+    memory, ``replay`` between synapses and neurons where a static input lasts for several windows. With ``loads_last``
+    no words of a set of weights come behind its own."""
 
     sources: tuple[SourceConfig, ...]
     synapse: SynapseConfig
     neurons: NeuronArrayConfig
     fetch: WeightFetchConfig | None = None
     replay: ReplayConfig | None = None
+    loads_last: bool = False
 
     @property
     def loaded(self) -> tuple[LoadedMemory, ...]:
@@ -62,7 +64,7 @@ class SpikingLayer(wiring.Component):
     axi, base, error : Out(axi4_read), In(address_bits), Out(1)
         With external weights only: the bus, the address of the weight table, and a cycle of 1 for every weight row that
         the memory answered with an error.
-    load, load_next, full : In(load_stream), Out(load_stream), Out(1)
+    load, load_next : In(load_stream), Out(load_stream) if there are layers behind it
         Where weights and constants are written at run time (:class:`.WeightSetLoader`).
     chosen_set : In(1), with two sets
     """
@@ -78,7 +80,8 @@ class SpikingLayer(wiring.Component):
             **({} if config.fetch is None else {
                 "axi": Out(axi4_read(config.fetch.address_bits, config.fetch.bus_bits)),
                 "base": In(config.fetch.address_bits), "error": Out(1)}),
-            **({"load": In(load_stream()), "load_next": Out(load_stream()), "full": Out(1)} if config.loaded else {}),
+            **({"load": In(load_stream())} if config.loaded else {}),
+            **({"load_next": Out(load_stream())} if config.loaded and not config.loads_last else {}),
             **({"chosen_set": In(1)} if config.has_sets else {}),
         })
 
@@ -112,8 +115,8 @@ class SpikingLayer(wiring.Component):
         """Weights come first, then the constants."""
         m.submodules.loader = loader = WeightSetLoader(self.config.loaded)
         wiring.connect(m, wiring.flipped(self.load), loader.i)
-        wiring.connect(m, loader.o, wiring.flipped(self.load_next))
-        m.d.comb += self.full.eq(loader.full)
+        if not self.config.loads_last:
+            wiring.connect(m, loader.o, wiring.flipped(self.load_next))
         place = 0
         for part in (synapses, neurons):
             count = len(part.config.loaded)

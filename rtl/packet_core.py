@@ -51,8 +51,12 @@ class PacketCoreConfig:
         Packets that have come in completely, and whose results have not been taken, at most.
     weight_sets, set_words, set_shape : int
         As in :class:`.ControlConfig`.
+    set_cycles : int
+        From a set's last word to its place.
     words_apart : bool
         A set's words come also by ports of their own.
+    ends_packets : bool
+        A result that a soft reset breaks off ends with one more beat, which is bad; else whoever takes it sees to that.
     """
 
     gate: PacketGateConfig
@@ -66,7 +70,9 @@ class PacketCoreConfig:
     weight_sets: int = 0
     set_words: int = 0
     set_shape: int = 0
+    set_cycles: int = 0
     words_apart: bool = False
+    ends_packets: bool = True
 
     @property
     def control(self) -> ControlConfig:
@@ -157,6 +163,7 @@ class PacketCore(wiring.Component):
         offered = Signal()  # a beat of a result is there, with all that belongs to it
         taken = Signal()
         discards = Signal()
+        cut_q = Signal()  # a result was broken off, and nobody was told
         given = Value.cast(core.o.payload)
         invalid = given[cfg.result_bits] if cfg.tables else 0
         error = Signal()
@@ -164,15 +171,18 @@ class PacketCore(wiring.Component):
             last.eq(beat_q == cfg.result_beats - 1),
             offered.eq(core.o.valid & (~last | ended.o.valid)),
             error.eq(last & (ended.o.payload.error | invalid)),
-            self.o.valid.eq(offered & ~discards), self.o.payload.data.eq(given[:cfg.result_bits]),
-            self.o.payload.last.eq(last), self.o.payload.error.eq(error),
-            taken.eq(offered & (self.o.ready | discards)),
+            self.o.valid.eq(cut_q | (offered & ~discards)), self.o.payload.data.eq(given[:cfg.result_bits]),
+            self.o.payload.last.eq(cut_q | last), self.o.payload.error.eq(cut_q | error),
+            taken.eq(offered & ~cut_q & (self.o.ready | discards)),
             core.o.ready.eq(taken), ended.o.ready.eq(taken & last),
         ]
         with m.If(taken):
             m.d.sync += beat_q.eq(Mux(last, 0, beat_q + 1))
+        broken = reset & Mux(taken, ~last, beat_q != 0)  # at a beat that leaves with the reset, too
         with m.If(reset):
             m.d.sync += beat_q.eq(0)
+        if cfg.ends_packets and cfg.result_beats > 1:
+            m.d.sync += cut_q.eq(broken | (cut_q & ~self.o.ready))
 
         # Registers.
         told_q = Signal()  # this result's cycles have been counted
@@ -194,7 +204,7 @@ class PacketCore(wiring.Component):
             holds, refused = self._weight_sets(m, file, ~gate.busy & ~ended.o.valid)
             m.d.comb += file.events__refused.eq(refused)
         m.d.comb += [
-            gate.enable.eq(file.control__enable & ~holds), file.status__busy.eq(gate.busy | ended.o.valid),
+            gate.enable.eq(file.control__enable & ~holds), file.status__busy.eq(gate.busy | ended.o.valid | cut_q),
             file.events__done.eq(done), file.events__early.eq(gate.early), file.events__late.eq(gate.late),
             file.events__memory.eq(memory_error), file.events__error.eq(malformed | memory_error | refused),
             self.irq.eq((file.events__done__is & file.interrupt_enable__done)
@@ -233,7 +243,7 @@ class PacketCore(wiring.Component):
         usable_q = Signal(init=1, reset_less=True)
         hash_q = [Signal(WORD_BITS, name=f"hash{word}_q", init=value, reset_less=True)
                   for word, value in enumerate(hash_words(cfg.network_hash))]
-        words_q = Signal(range(cfg.set_words + 2), reset_less=True)
+        wait_q = Signal(index_shape(cfg.set_cycles + 1))
         ready = Signal(name="load_ready")
         refused = Signal(name="load_refused")
         takes = Signal(name="set_taken")
@@ -244,15 +254,15 @@ class PacketCore(wiring.Component):
         m.d.comb += [
             ready.eq(loading_q & ~wanted_q & (idle if cfg.weight_sets == 1 else 1)),
             core.load.begin.eq(begins), core.load.valid.eq(ready & comes & ~begins), core.load.data.eq(word),
-            refused.eq(file.load__use & ((words_q != cfg.set_words) | ~loading_q)),
-            takes.eq(wanted_q & core.complete & idle & ~begins),
+            refused.eq(file.load__use & ~(core.complete & loading_q)),
+            takes.eq(wanted_q & (wait_q == 0) & idle & ~begins),
             file.load__ready.eq(ready), file.load__complete.eq(core.complete), file.load__pending.eq(wanted_q),
             file.load__in_use.eq(usable_q),
             Cat(getattr(file, f"hash{word}__value") for word in range(HASH_WORDS)).eq(
                 Mux(usable_q, Cat(hash_q), 0)),
         ]
         with m.If(begins):
-            m.d.sync += [loading_q.eq(1), wanted_q.eq(0), words_q.eq(0)]
+            m.d.sync += [loading_q.eq(1), wanted_q.eq(0)]
             if cfg.weight_sets == 1:
                 m.d.sync += usable_q.eq(0)
         with m.Elif(takes):
@@ -260,9 +270,9 @@ class PacketCore(wiring.Component):
                          *(kept.eq(getattr(file, f"load_hash{word}__value")) for word, kept in enumerate(hash_q))]
         with m.Else():
             with m.If(file.load__use & ~refused):
-                m.d.sync += wanted_q.eq(1)
-            with m.If(core.load.valid & (words_q != cfg.set_words + 1)):
-                m.d.sync += words_q.eq(words_q + 1)
+                m.d.sync += [wanted_q.eq(1), wait_q.eq(cfg.set_cycles)]
+            with m.Elif(wait_q != 0):
+                m.d.sync += wait_q.eq(wait_q - 1)
         if cfg.weight_sets == 2:
             set_q = Signal(reset_less=True)
             m.d.sync += set_q.eq(set_q ^ takes)

@@ -11,7 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape
 
-__all__ = ["LOAD_WORD_BITS", "LoadedMemory", "WeightSetLoader", "load_stream", "row_words", "set_words", "write_bus"]
+__all__ = ["LOAD_WORD_BITS", "LoadedMemory", "WeightSetLoader", "load_stream", "row_words", "set_cycles", "set_words",
+           "write_bus"]
 
 LOAD_WORD_BITS = 32
 
@@ -49,6 +50,11 @@ def set_words(memories: Iterable[tuple[int, Sequence[int]]]) -> Iterator[int]:
                 yield row >> LOAD_WORD_BITS * word & ((1 << LOAD_WORD_BITS) - 1)
 
 
+def set_cycles(loaders: int) -> int:
+    """From a set's last word to its place, behind so many loaders."""
+    return loaders + 1
+
+
 class WeightSetLoader(wiring.Component):
     """Takes the words of a layer's memories out of the stream, and hands on what is behind them.
 
@@ -67,12 +73,11 @@ class WeightSetLoader(wiring.Component):
     i : In(load_stream)
     o : Out(load_stream), to the next layer
     bus : Out(write_bus)
-    full : Out(1), all rows are complete
     """
 
     def __init__(self, memories: tuple[LoadedMemory, ...]) -> None:
         self.memories = memories
-        super().__init__({"i": In(load_stream()), "o": Out(load_stream()), "full": Out(1),
+        super().__init__({"i": In(load_stream()), "o": Out(load_stream()),
                           "bus": Out(write_bus(len(memories), max(rows for rows, _ in memories)))})
 
     def elaborate(self, platform: Any) -> Module:
@@ -83,11 +88,12 @@ class WeightSetLoader(wiring.Component):
         row_q = Signal.like(bus.row, name="row_q", reset_less=True)
         most_words = max(row_words(bits) for _, bits in self.memories)
         word_q = Signal(index_shape(most_words), reset_less=True)
+        full = Signal()  # all rows are complete
         ends = Signal()  # this word is its row's last
         done = Signal()  # this row is its memory's last
         taken = Signal()
         m.d.comb += [
-            self.full.eq(memory_q == count), taken.eq(self.i.valid & ~self.i.begin & ~self.full),
+            full.eq(memory_q == count), taken.eq(self.i.valid & ~self.i.begin & ~full),
             ends.eq(word_q == self._of_memory(memory_q, [row_words(bits) - 1 for _, bits in self.memories])),
             done.eq(row_q == self._of_memory(memory_q, [rows - 1 for rows, _ in self.memories])),
         ]
@@ -103,7 +109,7 @@ class WeightSetLoader(wiring.Component):
         write_q, last_q, here_q, data_q, begin_q, next_q = registers
         m.d.sync += [
             write_q.eq(Mux(taken, 1 << memory_q, 0)), last_q.eq(ends), here_q.eq(row_q), data_q.eq(self.i.data),
-            begin_q.eq(self.i.begin), next_q.eq(self.i.valid & self.full & ~self.i.begin),
+            begin_q.eq(self.i.begin), next_q.eq(self.i.valid & full & ~self.i.begin),
         ]
         m.d.comb += [bus.write.eq(write_q), bus.last.eq(last_q), bus.row.eq(here_q), bus.data.eq(data_q),
                      self.o.begin.eq(begin_q), self.o.valid.eq(next_q), self.o.data.eq(data_q)]

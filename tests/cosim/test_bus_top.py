@@ -122,10 +122,10 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     return path, expected, faults
 
 
-def made(kind: str, tmp_path: Path, interface: Interface = "axi") -> tuple[Plan, Path]:
+def made(kind: str, tmp_path: Path, interface: Interface = "axi", *, core_clock: bool = False) -> tuple[Plan, Path]:
     case = case_of(kind)
     plan = make_plan(case.network, case.fold)
-    build(plan, tmp_path / "build", interface=interface)
+    build(plan, tmp_path / "build", interface=interface, core_clock=core_clock)
     lint(tmp_path / "build")
     return plan, tmp_path / "build"
 
@@ -179,6 +179,20 @@ def test_wishbone(kind: str, tmp_path: Path) -> None:
     assert trace["results"] == expected
     assert trace["registers"]["malformed"] == sum(faults.values())
     run(folder, path, "control")
+
+
+@pytest.mark.parametrize("kind", ["static", "raster", "external"])
+def test_two_clocks(kind: str, tmp_path: Path) -> None:
+    """The bus faster, slower, and nearly as fast as the accelerator."""
+    plan, folder = made(kind, tmp_path, core_clock=True)
+    for periods in ((4, 18), (22, 4), (10, 12)):
+        path, expected, faults = write_case(plan, folder, count=60, seed=9, malformed=0.3, stall=0.3, isolated=False)
+        case = json.loads(path.read_text())
+        path.write_text(json.dumps({**case, "periods": periods}))
+        trace = run(folder, path, "packets")
+        assert trace["results"] == expected
+        assert trace["registers"]["malformed"] == sum(faults.values())
+        run(folder, path, "control")
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.manifest import read_manifest
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.projects import TOOLS
+from spikeloom.model.errors import SpikeloomError
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,18 @@ targets:
     fusesoc("run", "--target", "lint", "both")
     if shutil.which("iverilog") is not None:
         assert re.search(r"BOTH \d+", fusesoc("run", "--target", "sim", "both"))
+
+
+def test_two_clocks(tmp_path: Path) -> None:
+    network = random_network(np.random.default_rng(1), sizes=(12, 9, 4), static=True, steps=3)
+    plan = make_plan(network, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=2)), input_per_beat=4))
+    build(plan, tmp_path / "build", interface="axi", core_clock=True)
+    lines = (tmp_path / "build" / "snn_top_axi.sdc").read_text().splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("create_clock")] == ["aclk]", "core_clk]"]
+    assert lines[-1] == "set_clock_groups -asynchronous -group {aclk} -group {core_clk}"
+    with pytest.raises(SpikeloomError, match="core_clock must be False with interface 'wishbone'"):
+        build(plan, tmp_path / "other", interface="wishbone", core_clock=True)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("top", ["first_net", "second_net"])

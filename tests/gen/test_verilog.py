@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,22 +188,38 @@ def test_random_folds_are_free_of_lint(seed: int, tmp_path: Path) -> None:
     lint(tmp_path / "build")
 
 
+def slang_on(top: str, capfd: pytest.CaptureFixture[str], *files: Path) -> str:
+    """What slang says, with all its warnings."""
+    slang = pyslang.driver.Driver()
+    slang.addStandardArgs()
+    assert slang.parseCommandLine(f"slang -Weverything --top {top} {' '.join(map(str, files))}")
+    assert slang.processOptions()
+    assert slang.parseAllSources()
+    slang.reportCompilation(slang.createCompilation(), False)
+    assert slang.reportDiagnostics(False)
+    return "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("maker", [random_network, random_conv_network, random_graph, random_map_graph])
 def test_a_second_reader_has_nothing_to_say(maker: Callable[[np.random.Generator], Network], tmp_path: Path,
                                             capfd: pytest.CaptureFixture[str]) -> None:
-    """slang, with all its warnings."""
     for seed in range(4):
         rng = np.random.default_rng(seed)
         network = maker(rng)
-        (tmp_path / "snn_top.v").write_text(emit(make_plan(network, random_fold(rng, network))).verilog)
-        slang = pyslang.driver.Driver()
-        slang.addStandardArgs()
-        assert slang.parseCommandLine(f"slang -Weverything --top snn_top {tmp_path / 'snn_top.v'}")
-        assert slang.processOptions()
-        assert slang.parseAllSources()
-        slang.reportCompilation(slang.createCompilation(), False)
-        assert slang.reportDiagnostics(False)
-        assert "0 errors, 0 warnings" in "".join(capfd.readouterr()), f"seed {seed}"
+        fold = replace(random_fold(rng, network), weight_sets=seed % 3)
+        (tmp_path / "snn_top.v").write_text(emit(make_plan(network, fold)).verilog)
+        assert "0 errors, 0 warnings" in slang_on("snn_top", capfd, tmp_path / "snn_top.v"), f"seed {seed}"
+
+
+@pytest.mark.parametrize("options", [{"interface": "axi"}, {"interface": "axi", "core_clock": True},
+                                     {"interface": "spi"}, {"interface": "uart"}])
+def test_nor_has_it_of_bus_tops(network: Network, options: dict[str, Any], tmp_path: Path,
+                                capfd: pytest.CaptureFixture[str]) -> None:
+    told = build(make_plan(network, replace(FOLD, weight_sets=2)), tmp_path / "build", **options)
+    files = [tmp_path / "build" / name for name in told.all_sources]
+    assert "0 errors, 0 warnings" in slang_on(told.outer_top, capfd, *files)
+    subprocess.run(["iverilog", "-g2005", "-Wall", "-Wno-timescale", "-o", "/dev/null", "-s", told.outer_top, *files],
+                   check=True)
 
 
 def test_wide_memories_are_free_of_lint(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
+from amaranth.lib.cdc import AsyncFFSynchronizer
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from support.simulation import simulate
@@ -205,6 +206,33 @@ def test_what_comes_behind_a_condition_is_no_branch_of_it() -> None:
       both[3:0] <= step;
     both[7:4] <= ~step;
 """ in written(Parts(), "parts")
+
+
+class Synchroniser(wiring.Component):
+    """A reset that comes without a clock."""
+
+    def __init__(self) -> None:
+        super().__init__({"button": In(1), "o": Out(1)})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.submodules.synchroniser = AsyncFFSynchronizer(self.button, self.o)
+        return m
+
+
+def test_what_is_reset_at_once() -> None:
+    text = rtlil.convert(Synchroniser(), emit_src=False)
+    netlist = next(module for module in read_rtlil(text) if module.name.endswith("synchroniser"))
+    writer = ModuleWriter(netlist, {}, {})
+    said = writer.text(Interface("synchroniser", writer.ports(complete=True)))
+    assert """\
+  always @(posedge async_ff_clk, posedge async_ff_rst)
+    if (async_ff_rst) stage0 <= 1'b1;
+    else stage0 <= 1'b0;
+  always @(posedge async_ff_clk, posedge async_ff_rst)
+    if (async_ff_rst) stage1 <= 1'b1;
+    else stage1 <= stage0;
+""" in said
 
 
 class Long(wiring.Component):

@@ -75,7 +75,6 @@ def test_every_row_gets_where_it_belongs(shapes: tuple[tuple[LoadedMemory, ...],
         ctx.set(i.valid, 0)
         for _ in dut.loaders:
             await ctx.tick()
-        assert [ctx.get(loader.full) for loader in dut.loaders][-1] == (part == 1)
         await ctx.tick()
 
     async def check(ctx: Any, values: list[list[list[int]]]) -> None:

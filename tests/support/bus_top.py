@@ -36,6 +36,7 @@ def run(folder: Path, path: Path, test: str) -> dict[str, Any]:
     built = BuildFolder.load(folder)
     bus = json.loads(read_build(folder).text("interface.json"))["bus"]
     ports = [bus["clock"], bus["reset"], *(port["name"] for port in bus["ports"])]
+    ports += [bus["core_clock"]] if bus["core_clock"] else []
     lines = [f'public_flat_rw -module "{bus["top"]}" -var "{port}"' for port in ports]
     public = "\n".join(["`verilator_config", *lines, ""])
     program = compile_program({**built.sources, **built.bus_sources, "public.vlt": public}, bus["top"])
