@@ -125,8 +125,8 @@ CONSTANTS: dict[str, Constants] = {
             Range(0.05, 0.2, 0.92), f"{_UP5K}: seven more counters of 28 bits take 27.8 uA, each 0.4 pJ a cycle, in "
             "which it toggles twice; high: fpga-reg-power, an iCE40HX1K behind a linear regulator"),
         logic_pj=Constant(
-            Range(0.1, 0.4, 0.9), f"{_UP5K}: a multiplier of 8 x 8 bits in logic adds 351 uA for 180 cells, 0.2 pJ a "
-            "cell and cycle; that half of them toggle is assumed", True),
+            Range(0.1, 0.4, 0.9), f"assumed: half of the cells toggle; {_UP5K}: a multiplier of 8 x 8 bits in logic "
+            "adds 351 uA for 180 cells, 0.2 pJ a cell and cycle", True),
         clock_pj=Constant(
             Range(0.005, 0.01, 0.0144), f"assumed; high: {_UP5K}: 0.142 uA for each further cell of a counter, toggles "
             "included", True),
