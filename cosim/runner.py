@@ -44,8 +44,8 @@ Trace = Literal["vcd", "saif"]  # waveforms; or of each net how often it toggles
 _SHARE_INSTANCES = ("--inline-mult", "1", "-fno-gate", "-fno-dfg")
 _VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", *_SHARE_INSTANCES)
 _MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2")
-# Of each bit of each net, however wide; what memories hold is not looked at.
-_SAIF_FLAGS = ("--trace-max-width", "1048576", "--trace-max-array", "0")
+# Of each bit of each net, however wide; what memories hold is not looked at (0 would be all of it).
+_SAIF_FLAGS = ("--trace-max-width", "1048576", "--trace-max-array", "1")
 # A simulator that is alive computes. Verilator's writer of waveforms is known to wait for itself on a full disk.
 _IDLE_S = 60
 

@@ -11,7 +11,7 @@ import pytest
 
 import spikeloom
 from spikeloom.gen.energy import KINDS, range_text
-from spikeloom.gen.energy_constants import Range, constants_of
+from spikeloom.gen.energy_constants import CONSTANTS, Range, constants_of
 from spikeloom.gen.energy_published import PUBLISHED
 from spikeloom.gen.manifest import read_build
 
@@ -41,6 +41,11 @@ def test_energy(run: Run, files: Files, build: Path) -> None:
     told = " ".join(said.stdout.split())
     assert f"an inference, nJ │ {range_text(Range(**value['total_nj']))}" in told
     assert "assumed, not measured │ logic_pj, clock_pj, block_pj" in told
+
+
+def test_help_names_the_devices(run: Run) -> None:
+    said = " ".join(run("energy", "--help").stdout.split())
+    assert all(device in said for device in CONSTANTS)
 
 
 @pytest.mark.parametrize(("words", "patterns"), [
