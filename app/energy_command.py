@@ -46,7 +46,7 @@ def energy(folder: Path, device: str, data: str | None, split: str | None, sampl
     from spikeloom.gen.energy_constants import constants_of
     from spikeloom.gen.manifest import read_manifest
     from spikeloom.gen.results import keep_result
-    read_manifest(folder)
+    outside = bool(read_manifest(folder).external)
     constants_of(device)
     loaded = data_for(spikeloom.load(folder), data, samples + 1, split, labelled=False)
     with bar(f"energy on {device}") as advance:
@@ -58,7 +58,8 @@ def energy(folder: Path, device: str, data: str | None, split: str | None, sampl
         print_json(value | {"file": str(kept)})
     else:
         print_table(False, {}, f"{shown(folder)} on {result.device}, estimated: likely (least - most)",
-                    [*_rows(result), ("kept in", kept)])
+                    [*_rows(result), *([("not in it", "the external memory, where weights lie")] if outside else []),
+                     ("kept in", kept)])
 
 
 def _rows(result: EnergyEstimate) -> list[tuple[str, Any]]:
@@ -74,6 +75,7 @@ def _rows(result: EnergyEstimate) -> list[tuple[str, Any]]:
         ("waiting, mW", range_text(result.total_idle_mw)),
         ("toggle in a cycle of work", f"{result.register_rate:.1%} of flip-flops, {result.logic_rate:.1%} of LUTs"),
         ("waiting", f"{result.idle_register_rate:.1%}, {result.idle_logic_rate:.1%}"),
+        ("flip-flops counted by name", f"{result.known_registers:.1%}"),
         ("accesses to a block RAM a cycle", f"{result.block_rate:.2f}; waiting {result.idle_block_rate:.2f}"),
         ("assumed, not measured", ", ".join(assumed)),
     ]

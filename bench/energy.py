@@ -20,6 +20,7 @@ DESIGNS = (
     ("fashion-mnist-128", "balanced", "lfe5u-25f", 80),
     ("fashion-mnist-128", "small", "lfe5u-25f", 68),
     ("fashion-mnist-128", "balanced", "gw2ar-18", 151),
+    ("fashion-mnist-128", "small", "ice40-up5k", 35),
 )
 
 
@@ -38,17 +39,18 @@ def main() -> None:
     rows, results = [], []
     for name, fold, device, clock_mhz in DESIGNS:
         with tempfile.TemporaryDirectory() as folder:
-            spikeloom.write(spikeloom.compile(spikeloom.load(name), fold), Path(folder) / "build")
+            plan = spikeloom.compile(spikeloom.load(name), fold, device)
+            outside = spikeloom.write(plan, Path(folder) / "build").external
             found = spikeloom.estimate_energy(Path(folder) / "build", data.images, device, clock_mhz=clock_mhz)
         kinds = found.kinds_nj
-        rows.append([name.removeprefix("fashion-mnist-"), fold, device, str(clock_mhz), f"{found.cycles:,.0f}",
-                     uj(found.total_nj), uj(found.dynamic_nj),
+        rows.append([name.removeprefix("fashion-mnist-"), f"{fold}, weights outside" if outside else fold, device,
+                     str(clock_mhz), f"{found.cycles:,.0f}", uj(found.total_nj), uj(found.dynamic_nj),
                      ", ".join(f"{kinds[kind].typical / 1000:.2f}" for kind in
                                ("flip-flops", "logic", "block RAM", "clock", "static")),
                      mw(found.power_mw), mw(found.total_idle_mw),
                      f"{found.register_rate:.1%}, {found.logic_rate:.1%}", f"{found.known_registers:.1%}"])
         print(" | ".join(rows[-1]), flush=True)
-        results.append({"network": name, "fold": fold, **found.to_json()})
+        results.append({"network": name, "fold": fold, "weights_outside": bool(outside), **found.to_json()})
     save("energy", {"samples": SAMPLES, "data": data.name, "designs": results},
          ["network", "fold", "device", "MHz", "cycles", "uJ an inference", "without static power",
           "flip-flops, logic, block RAM, clock, static", "mW at work", "mW waiting",

@@ -1,7 +1,7 @@
 """What a toggle, a clock edge, an access and a second cost on each part: ranges, each with where it comes from.
 
-Makers publish no energies of single events; their calculators hold them back. What is measured here was measured by
-others, in the open; what nobody has published is assumed, says so, and is wide.
+No maker's energies of single events were found. What is measured here was measured by others, in the open; all else is
+assumed, says so, and is wide.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def _constants(chain_pj: float, measured: str, luts: int, static_mw: Constant) -
 
 _ECP5_25_CORE_MW = 77 * 1.1
 _ECP5_25_MW = _ECP5_25_CORE_MW + 16 * 2.5
-_ECP5_25_SAYS = "data sheet FPGA-DS-02012 of the LFE5U-25F: typically 77 mA at 1.1 V and 16 mA at 2.5 V"
+_ECP5_25_SAYS = ("data sheet FPGA-DS-02012 of the LFE5U-25F, as ORBTrace's design notes quote it: typically 77 mA at "
+                 "1.1 V and 16 mA at 2.5 V")
 
 CONSTANTS: dict[str, Constants] = {
     "lfe5u-25f": _constants(0.230, "LFE5U-25F on an OrangeCrab: 23.0 uW each", 24_288, Constant(
