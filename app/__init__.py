@@ -11,6 +11,7 @@ The journey, one call a step::
     spikeloom.write(plan, "build/api")                      # Verilog, memories, manifest
     print(spikeloom.prove("build/api", data.images, data.labels))
     print(spikeloom.synthesize("build/api", "lfe5u-85f"))
+    print(spikeloom.estimate_energy("build/api", data.images[:21], "lfe5u-85f").total_nj)
     spikeloom.report("build/api", "report.html", data)
 
 Each call imports what it needs: evaluating needs no hardware library, and only training needs PyTorch. Bad input
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from spikeloom.cosim.prove import Proof
     from spikeloom.cosim.serial_run import RunResult
     from spikeloom.cosim.simulate import SimResult
+    from spikeloom.gen.energy import EnergyEstimate
     from spikeloom.gen.explore import Exploration
     from spikeloom.gen.fold import Fold
     from spikeloom.gen.manifest import Manifest
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
     from spikeloom.model.train_config import TrainConfig
 
 __version__ = "0.1.0"
-__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "evaluate", "explore", "load", "place_and_route",
-           "prove", "quantize", "report", "run", "simulate", "synthesize", "train", "weight_set",
+__all__ = ["Evaluation", "SpikeloomError", "compile", "dataset", "estimate_energy", "evaluate", "explore", "load",
+           "place_and_route", "prove", "quantize", "report", "run", "simulate", "synthesize", "train", "weight_set",
            "write"]
 
 P = ParamSpec("P")
@@ -265,12 +267,22 @@ def place_and_route(folder: str | Path, device: str | None = None, **options: An
 
 
 @_door
-def report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None, clock_mhz: float = 100.0,
-           command: str = "", date: str = "", progress: Callable[[str], None] | None = None) -> Path:
+def estimate_energy(folder: str | Path, samples: Any, device: str, **options: Any) -> EnergyEstimate:
+    """Estimate the energy of an inference: see :func:`spikeloom.cosim.energy.estimate_energy`."""
+    from spikeloom.cosim.energy import estimate_energy as run
+    from spikeloom.model.system.arguments import an
+    from spikeloom.model.system.paths import path_of
+    return _passed_on(run, "estimate_energy", path_of(folder, "folder"), samples, an(str, device, "device"), **options)
+
+
+@_door
+def report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None, energy: bool = False,
+           clock_mhz: float = 100.0, command: str = "", date: str = "",
+           progress: Callable[[str], None] | None = None) -> Path:
     """Write one self-contained HTML page: see :func:`spikeloom.html_report.write_report`."""
     from spikeloom.html_report import write_report
     from spikeloom.model.datasets import Dataset
     from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
     return write_report(path_of(folder, "folder"), path_of(file, "file"), an(Dataset, data, "data"), device=device,
-                        clock_mhz=clock_mhz, command=command, date=date, progress=progress)
+                        energy=energy, clock_mhz=clock_mhz, command=command, date=date, progress=progress)

@@ -25,6 +25,7 @@ from spikeloom.data_options import (
     samples_option,
     split_option,
 )
+from spikeloom.energy_command import energy
 from spikeloom.explore_command import explore, fold_text
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.paths import shown
@@ -80,6 +81,7 @@ def main() -> None:
       spikeloom sim build/fast --samples 1000                 Verilog against golden model
       spikeloom synth build/fast --device lfe5u-85f           LUTs, flip-flops, block RAMs
       spikeloom pnr build/fast --device lfe5u-85f             the clock after place and route
+      spikeloom energy build/fast --device lfe5u-85f          what an inference costs, estimated
       spikeloom pnr build/board --board ulx3s-85f             a bitstream
       spikeloom run build/board --port /dev/ttyUSB0           images to the board, answers against the golden model
       spikeloom report build/fast -o report.html
@@ -90,6 +92,7 @@ main.add_command(train)
 main.add_command(import_nir)
 main.add_command(export_nir)
 main.add_command(pnr)
+main.add_command(energy)
 main.add_command(explore)
 main.add_command(run)
 
@@ -479,7 +482,8 @@ def weights(folder: Path, network: str, output: Path, as_json: bool) -> None:
               help="Chance per cycle that the output has to wait.")
 @click.option("--reset-at", type=click.IntRange(1), multiple=True, help="Reset in this cycle (may be repeated).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random pauses.")
-@click.option("--waves", type=click.Path(path_type=Path), help="Write waveforms (.vcd) to this file.")
+@click.option("--waves", type=click.Path(path_type=Path), help="Write waveforms (.vcd) or toggle counts (.saif) to "
+              "this file.")
 @click.option("--memory-latency", type=click.IntRange(1), default=32, show_default=True,
               help="Of external memories: cycles from an address to its first word.")
 @click.option("--memory-interval", type=click.IntRange(1), default=1, show_default=True,
@@ -591,17 +595,18 @@ def synth(folder: Path, device: str, as_json: bool) -> None:
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True,
               help="Samples for accuracy and distribution of cycles.")
 @click.option("--device", help="Synthesise for this device too (takes minutes).")
+@click.option("--energy", is_flag=True, help="Estimate the energy of an inference on the device too (takes minutes).")
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @clock_option
 @json_option
-def report(folder: Path, data: str | None, split: str | None, samples: int, device: str | None, output: Path,
-           clock_mhz: float, as_json: bool) -> None:
+def report(folder: Path, data: str | None, split: str | None, samples: int, device: str | None, energy: bool,
+           output: Path, clock_mhz: float, as_json: bool) -> None:
     """One self-contained HTML page about the build in FOLDER.
 
     \b
     Examples:
       spikeloom report build/fast -o report.html
-      spikeloom report build/fast --data fashion-mnist-demo --samples 500 --device lfe5u-85f
+      spikeloom report build/fast --data fashion-mnist-demo --samples 500 --device lfe5u-85f --energy
     """
     from spikeloom.gen.manifest import read_manifest
     from spikeloom.html_report import check_page
@@ -613,7 +618,7 @@ def report(folder: Path, data: str | None, split: str | None, samples: int, devi
              "-o", output]
     made_by = {"command": command_line("report", folder, *words), "date": datetime.now(UTC).date().isoformat()}
     with bar("report") as advance:
-        path = spikeloom.report(folder, output, loaded, device=device, clock_mhz=clock_mhz, **made_by,
+        path = spikeloom.report(folder, output, loaded, device=device, energy=energy, clock_mhz=clock_mhz, **made_by,
                                 progress=lambda what: advance(1, what=what))
     print_table(as_json, {"report": str(path), "samples": len(loaded)}, shown(folder), [("report", path)])
 

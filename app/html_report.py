@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page about a build folder, as one would put it beside a paper.
 
 What it says is measured when it is written: accuracy and spikes by the golden model, cycles by the cycle model
-(which co-simulation proves equal to the Verilog), resources by Yosys.
+(which co-simulation proves equal to the Verilog), resources by Yosys. Energy is an estimate, and says so.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from markupsafe import Markup, escape
 
 from spikeloom import report_pictures as pictures
 from spikeloom.cosim.build_folder import BuildFolder
+from spikeloom.cosim.energy import estimate_energy
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.devices import find_device
+from spikeloom.gen.energy_constants import constants_of
+from spikeloom.gen.energy_published import PUBLISHED
 from spikeloom.gen.plan import Plan, plan_of
 from spikeloom.gen.synth import synthesize
 from spikeloom.model import golden
@@ -36,7 +39,7 @@ from spikeloom.model.network import Network, SpikeInput
 from spikeloom.model.neurons.wording import equations
 from spikeloom.model.readout import KINDS
 from spikeloom.model.samples import encode_input
-from spikeloom.model.system.arguments import an, called, real
+from spikeloom.model.system.arguments import an, called, choice, real
 from spikeloom.model.system.paths import path_of
 from spikeloom.model.system.reading import open_regular
 from spikeloom.model.system.writing import check_file, make_parents, write_file
@@ -47,6 +50,7 @@ Progress = Callable[[str], None]
 
 _RIGHT_SAMPLES, _WRONG_SAMPLES = 3, 2  # rasters shown
 _STREAM_SAMPLES = 40      # sent back to back to measure throughput
+_ENERGY_SAMPLES = 20      # whose switching is counted
 _BATCH = 1000
 _BATCH_BITS = 1 << 28     # spikes held at a time
 _LISTED_CLASSES = 20      # with more, the worst are listed
@@ -65,7 +69,8 @@ _RESOURCES = {"lut": "LUTs", "ff": "flip-flops", "bram": "block RAMs", "dsp": "m
 
 
 def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device: str | None = None,
-                 clock_mhz: float = 100.0, command: str = "", date: str = "", progress: Progress | None = None) -> Path:
+                 energy: bool = False, clock_mhz: float = 100.0, command: str = "", date: str = "",
+                 progress: Progress | None = None) -> Path:
     """Write one self-contained HTML page about a build folder.
 
     Parameters
@@ -78,6 +83,8 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         Samples on which accuracy, spikes and cycles are measured.
     device : str or None
         Synthesise for this device too (minutes, unless cached).
+    energy : bool
+        Estimate the energy of an inference on the device, too (minutes).
     clock_mhz : float
         Clock at which cycles are shown as microseconds.
     command, date : str
@@ -107,6 +114,10 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
         layer["register_bits"] = ", ".join(f"{name} {bits}" for name, bits in layer["register_bits"].items())
     if device is not None:
         find_device(device)
+    if choice(energy, "energy", (False, True)):
+        if device is None:
+            raise SpikeloomError("energy: name the device that it is to be estimated for")
+        constants_of(device)
     if not len(data):
         raise SpikeloomError(f"data set {data.name}: has no samples to report on")
     out = path_of(file, "file")
@@ -130,6 +141,10 @@ def write_report(folder: str | Path, file: str | Path, data: Dataset, *, device:
     tell("spikes of samples")
     context["rasters"] = _rasters(network, data, measured)
     context["resources"] = None if device is None else _resources(folder, device, tell)
+    context["energy"] = None if device is None or not energy else estimate_energy(
+        folder, data.images[:_ENERGY_SAMPLES + 1], device, clock_mhz=clock_mhz,
+        progress=lambda what: tell(f"energy: {what}"))
+    context["published"] = PUBLISHED
     tell("page")
     # Metadata may hold what UTF-8 has no bytes for.
     page = _template().render(context).encode("utf-8", errors="backslashreplace")
@@ -422,6 +437,7 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters["count"] = lambda value: f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
+    environment.filters["nj"] = lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     environment.filters["percent"] = lambda value, digits=1: pictures.percent(value, digits)
     numbers = itertools.count(1)
     environment.filters["picture"] = lambda picture, alt: _picture_element(picture, alt, next(numbers))

@@ -75,6 +75,7 @@ COMMANDS = {
     "weights": Command(("weights", "loadable", "net.snn", "-o", "set.bin"), "set.bin"),
     "run": Command(("run", "board", "--simulate", *DATA, "--json")),
     "synth": Command(("synth", "built", "--device", "ice40-up5k", "--json")),
+    "energy": Command(("energy", "built", "--device", "ice40-up5k", *DATA, "--samples", "10", "--json")),
     "report": Command(("report", "built", *DATA, "--samples", "40", "-o", "report.html"), "report.html"),
     "train": Command(("train", *DATA, "--validation", "40", "--epochs", "4", "--hidden", "16", "--batch", "20",
                       "-o", "run"), "run", ("--resume",)),
@@ -261,7 +262,7 @@ def prepared(names: Iterable[str] = COMMANDS) -> Iterator[tuple[Path, Path]]:
         (cache_dir() / "tools").mkdir(parents=True, exist_ok=True)
         cache.mkdir()
         (cache / "tools").symlink_to(cache_dir() / "tools")
-        for name in {"sim", "demo", "synth"} & set(names):
+        for name in {"sim", "demo", "synth", "energy"} & set(names):
             subprocess.run([sys.executable, "-m", "spikeloom", *COMMANDS[name].arguments], cwd=fixtures, check=True,
                            env={**os.environ, "SPIKELOOM_CACHE": str(cache)}, stdout=subprocess.DEVNULL)
         shutil.rmtree(fixtures / "demo", ignore_errors=True)

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 from xml.etree.ElementTree import ParseError
 
 from spikeloom.model.errors import SpikeloomError
@@ -33,9 +33,10 @@ except (Exception, SystemExit) as error:  # whatever a module does that has the 
     raise SpikeloomError(f"cocotb cannot be imported: {error!r}; is another module of this name on the PYTHONPATH?"
                          ) from error
 
-__all__ = ["Program", "Progress", "SimulationError", "compile_program", "run_program"]
+__all__ = ["Program", "Progress", "SimulationError", "Trace", "compile_program", "run_program"]
 
 Progress = Callable[[str, int, int], None]
+Trace = Literal["vcd", "saif"]  # waveforms; or of each net how often it toggles, and how long it is 1
 
 # A design has hundreds of equal lane blocks. Left alone, Verilator inlines each and optimises it on its own; with
 # these flags equal instances share one function. Measured on 784-400-400-10, all lanes side by side: 4 instead of
@@ -43,6 +44,8 @@ Progress = Callable[[str, int, int], None]
 _SHARE_INSTANCES = ("--inline-mult", "1", "-fno-gate", "-fno-dfg")
 _VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", *_SHARE_INSTANCES)
 _MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2")
+# Of each bit of each net, however wide; what memories hold is not looked at (0 would be all of it).
+_SAIF_FLAGS = ("--trace-max-width", "1048576", "--trace-max-array", "1")
 # A simulator that is alive computes. Verilator's writer of waveforms is known to wait for itself on a full disk.
 _IDLE_S = 60
 
@@ -61,16 +64,16 @@ class Program:
         Its folder in the cache.
     top : str
         Name of its top module.
-    waves : bool
-        Whether it can write waveforms (which makes it several times slower).
+    trace : "vcd", "saif" or None
+        What it can write besides its results (which makes it several times slower).
     """
 
     folder: Path
     top: str
-    waves: bool
+    trace: Trace | None
 
 
-def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False,
+def compile_program(sources: Mapping[str, str], top: str, *, trace: Trace | None = None,
                     progress: Progress | None = None) -> Program:
     """Compile Verilog sources, or find the result in the cache.
 
@@ -81,8 +84,8 @@ def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False
         warnings are errors.
     top : str
         The top module. cocotb sees only what the sources make public.
-    waves : bool
-        Compile in the writing of waveforms.
+    trace : "vcd", "saif" or None
+        Compile in the writing of waveforms, or of toggle counts.
     progress : callable, optional
         Called with ``(stage, done, total)`` while something is compiled.
 
@@ -94,18 +97,18 @@ def compile_program(sources: Mapping[str, str], top: str, *, waves: bool = False
     compiler = check_compiler()
     tool = find_verilator()
     environment = repr((tool.version, str(tool.executable), compiler, importlib.metadata.version("cocotb"),
-                        str(cocotb_tools.config.libs_dir), platform.machine(), _VERILATOR_FLAGS, _MAKE_FLAGS, waves))
+                        str(cocotb_tools.config.libs_dir), platform.machine(), _VERILATOR_FLAGS, _MAKE_FLAGS, trace))
     key = _key(repr((environment, top, sorted(sources.items()))))
-    folder = cached("programs", key, lambda part: _compile(part, sources, top, waves, tool, _key(environment),
+    folder = cached("programs", key, lambda part: _compile(part, sources, top, trace, tool, _key(environment),
                                                           progress or (lambda stage, done, total: None)))
-    return Program(folder=folder, top=top, waves=waves)
+    return Program(folder=folder, top=top, trace=trace)
 
 
 def _key(everything: str) -> str:
     return hashlib.sha256(everything.encode()).hexdigest()[:32]
 
 
-def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, tool: Verilator,
+def _compile(folder: Path, sources: Mapping[str, str], top: str, trace: Trace | None, tool: Verilator,
              runtime_key: str, progress: Progress) -> None:
     """Leave the program and the log of its making in ``folder``."""
     source_dir, object_dir, log = folder / "src", folder / "obj", folder / "compile.log"
@@ -120,9 +123,9 @@ def _compile(folder: Path, sources: Mapping[str, str], top: str, waves: bool, to
     _copy(ready, object_dir)
     progress(f"compile: Verilator (kept for the next time; log: {shown(log)})", 0, 1)
     try:
-        _Runner(tool, [path.name for path in ready], progress=progress).build(
+        _Runner(tool, [path.name for path in ready], progress=progress, trace=trace).build(
             sources=[source_dir / name for name in names if not name.endswith(".cpp")], hdl_toplevel=top,
-            build_dir=object_dir, waves=waves, log_file=log,
+            build_dir=object_dir, waves=trace is not None, log_file=log,
             build_args=[*_VERILATOR_FLAGS, *(str(source_dir / name) for name in names if name.endswith(".cpp"))])
     except (RuntimeError, SystemExit) as error:
         check_space(folder.parent)
@@ -159,7 +162,7 @@ def run_program(program: Program, test_module: str, run_dir: Path, *, children: 
     environment : mapping
         Additional environment variables.
     waves : Path
-        Where to write waveforms (VCD); the program must have been compiled with ``waves``.
+        Where to write waveforms or toggle counts; the program must have been compiled with ``trace``.
 
     Raises
     ------
@@ -204,8 +207,10 @@ class _Runner(VerilatorRunner):
     """
 
     def __init__(self, tool: Verilator | None = None, ready: Sequence[str] = (),
-                 children: Children | None = None, progress: Progress | None = None) -> None:
+                 children: Children | None = None, progress: Progress | None = None,
+                 trace: Trace | None = None) -> None:
         self.tool = tool
+        self.trace = trace
         self.progress = progress
         self.run = run if children is None else children.run
         self.ready = ready  # objects that make must take as they are
@@ -227,6 +232,9 @@ class _Runner(VerilatorRunner):
         assert self.tool is not None
         verilate, make = super()._build_command()
         verilate.remove("--public-flat-rw")
+        if self.trace == "saif":  # cocotb's program writes it, but its runner has no word for it
+            at = verilate.index("--trace")
+            verilate[at:at + 1] = ["--trace-saif", *_SAIF_FLAGS]
         make += [*_MAKE_FLAGS, *(f"--old-file={name}" for name in self.ready),
                  *(f"{name}={value}" for name, value in self.tool.make_variables.items())]
         return [verilate, make]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Run = Callable[..., Result]
 COMMANDS = ("lint", "list", "demo", "train", "quantize", "import", "export", "eval", "check", "build", "weights", "sim",
-            "synth", "pnr", "explore", "run", "report")
+            "synth", "energy", "pnr", "explore", "run", "report")
 
 
 def refused(result: Result, *patterns: str) -> None:

@@ -28,6 +28,7 @@ ARGUMENTS = {
     "export": ["small.snn", "-o", "new.nir"],
     "sim": ["build", "--data", "data.npz", "--samples", "1", "--stream"], "lint": ["build"],
     "report": ["build", "--data", "data.npz", "--samples", "2"], "synth": ["build", "--device", "ice40-up5k"],
+    "energy": ["build", "--device", "ice40-up5k", "--data", "data.npz", "--samples", "1"],
     "pnr": ["build", "--device", "ice40-up5k", "--data", "data.npz", "--samples", "2"],
     "run": ["board", "--simulate", "--data", "data.npz", "--samples", "2"],
     "explore": ["small.snn", "--device", "lfe5u-25f", "--data", "data.npz", "--samples", "2", "--jobs", "1"],
@@ -74,7 +75,7 @@ def test_options(run: Run, here: Path, command: str, monkeypatch: pytest.MonkeyP
     assert set(ARGUMENTS) == set(main.commands)
     users = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     for param in main.commands[command].params:
-        values = FEW if command in ("sim", "demo", "train", "pnr", "explore", "run") else HOSTILE
+        values = FEW if command in ("sim", "demo", "train", "energy", "pnr", "explore", "run") else HOSTILE
         if isinstance(param, click.Option) and not param.is_flag:
             option = next(name for name in reversed(param.opts) if name.startswith("-"))
             for value in values:
