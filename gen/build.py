@@ -100,7 +100,7 @@ _READ_ME = """\
 {top}.v       synthesisable Verilog, top module {top}; yours: no licence is claimed on it
 *_table.bin     weight tables for external memory, if there are any: see interface.json
 *.hex           weight memories (deep ones in parts of 16384 rows), read by $readmemh relative to the tool's
-                working directory
+                working directory, or where the macro {macro}_MEMORY_PATH says (a string that ends with /)
 DATASHEET.md    how to connect it, how long it takes; datasheet.html says the same
 testbench.v     proves {top} on a few random samples in any simulator; testbench_*.hex are its vectors
 lint.vlt        Verilator waivers, each with its reason
@@ -172,7 +172,7 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         f"{top}.v": emitted.verilog, **emitted.memories,
         "lint.vlt": _WAIVERS.format(top=top),
         "README": _READ_ME.format(name=network.name, topology=network.topology,
-                                  duration=network.duration, fold=fold.name, top=top),
+                                  duration=network.duration, fold=fold.name, top=top, macro=top.upper()),
         **testbench,
     }
     if bus is not None:

@@ -52,7 +52,11 @@ module {name} #(
      ramstyle = "no_rw_check", romstyle = "M9K" *)
   reg [WIDTH-1:0] rows [0:DEPTH-1];
   if (FILE != "") begin : contents
+`ifdef {PATH}
+    initial $readmemh({`{PATH}, FILE}, rows);
+`else
     initial $readmemh(FILE, rows);
+`endif
   end
   reg [WIDTH-1:0] row;
   always @(posedge clk)
@@ -88,7 +92,11 @@ module {name} #(
   (* ram_style = "block", syn_ramstyle = "block_ram,no_rw_check", ramstyle = "no_rw_check", no_rw_check *)
   reg [WIDTH-1:0] rows [0:DEPTH-1];
   if (FILE != "") begin : contents
+`ifdef {PATH}
+    initial $readmemh({`{PATH}, FILE}, rows);
+`else
     initial $readmemh(FILE, rows);
+`endif
   end
   always @(posedge clk)
     if (write) rows[write_address] <= write_data;
@@ -239,7 +247,8 @@ def _emit(component: wiring.Component, platform: _Platform, progress: Callable[[
         if progress is not None:
             progress(name)
         texts.append(_to_rtlil(shared, name, platform))
-    own = [text.replace("{name}", f"{platform.top}_{name}") for name, text in
+    path = f"{platform.top.upper()}_MEMORY_PATH"
+    own = [text.replace("{name}", f"{platform.top}_{name}").replace("{PATH}", path) for name, text in
            (("rom", _ROM_VERILOG), ("ram", _RAM_VERILOG), ("masked_add", _ADDER_VERILOG)) if name in platform.used]
     return [*_modules(texts, platform), *own]
 

@@ -8,6 +8,7 @@ shows.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -79,3 +80,20 @@ def test_classes_from_power_up(tmp_path: Path, maker: object, seed: int, rules: 
     assert said(icarus, rules, "-Wall", "-Wno-timescale", "-o", "program", "bench.v", "snn_top.v") == ""
     classes = [int(n) for n in re.findall(r"^class (\d+)$", said("vvp", "program"), re.MULTILINE)]
     assert classes == golden.run(network, samples).classes.tolist()
+
+
+def test_memories_lie_where_the_macro_says(tmp_path: Path) -> None:
+    """The testbench of a build, run from another folder."""
+    rng = np.random.default_rng(1)
+    network = random_network(rng)
+    build(make_plan(network, random_fold(rng, network)), tmp_path / "build")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for file in (tmp_path / "build").glob("testbench_*.hex"):
+        shutil.copy(file, elsewhere)
+    program = elsewhere / "testbench.out"
+    where = f'-DSNN_TOP_MEMORY_PATH="{tmp_path / "build"}/"'
+    subprocess.run([icarus_program(), "-g2005", where, "-o", program, tmp_path / "build" / "testbench.v",
+                    tmp_path / "build" / "snn_top.v"], check=True)
+    said = subprocess.run(["vvp", program], cwd=elsewhere, check=True, capture_output=True, text=True).stdout
+    assert "PASS" in said

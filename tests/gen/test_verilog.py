@@ -16,6 +16,7 @@ import numpy as np
 import pyslang.driver
 import pytest
 from support.networks import random_conv_network, random_fold, random_graph, random_map_graph, random_network
+from support.simulators import icarus_program
 
 from spikeloom.cosim.verilator import lint
 from spikeloom.gen.build import build, describe
@@ -218,7 +219,7 @@ def test_nor_has_it_of_bus_tops(network: Network, options: dict[str, Any], tmp_p
     told = build(make_plan(network, replace(FOLD, weight_sets=2)), tmp_path / "build", **options)
     files = [tmp_path / "build" / name for name in told.all_sources]
     assert "0 errors, 0 warnings" in slang_on(told.outer_top, capfd, *files)
-    subprocess.run(["iverilog", "-g2005", "-Wall", "-Wno-timescale", "-o", "/dev/null", "-s", told.outer_top, *files],
+    subprocess.run([icarus_program(), "-g2005", "-Wall", "-Wno-timescale", "-o", "/dev/null", "-s", told.outer_top, *files],
                    check=True)
 
 
