@@ -219,8 +219,8 @@ def test_nor_has_it_of_bus_tops(network: Network, options: dict[str, Any], tmp_p
     told = build(make_plan(network, replace(FOLD, weight_sets=2)), tmp_path / "build", **options)
     files = [tmp_path / "build" / name for name in told.all_sources]
     assert "0 errors, 0 warnings" in slang_on(told.outer_top, capfd, *files)
-    subprocess.run([icarus_program(), "-g2005", "-Wall", "-Wno-timescale", "-o", "/dev/null", "-s", told.outer_top, *files],
-                   check=True)
+    subprocess.run([icarus_program(), "-g2005", "-Wall", "-Wno-timescale", "-o", "/dev/null", "-s", told.outer_top,
+                    *files], check=True)
 
 
 def test_wide_memories_are_free_of_lint(tmp_path: Path) -> None:
