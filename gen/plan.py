@@ -312,8 +312,18 @@ def _readout(network: Network, read: Channels, window_steps: int, membrane_bits:
 def neuron_config(network: Network, index: int, after: Channels, window_steps: int, *,
                   gives_potential: bool) -> NeuronConfig:
     """Program and widths of a layer's neurons, whose outputs lie in the order ``after``."""
+    padded = bool((after.lane_values < 0).any())
+    key = (network.hash, index, padded, window_steps, gives_potential)
+    if key not in _neurons:
+        _neurons[key] = _proved(network, index, padded, window_steps, gives_potential=gives_potential)
+    return _neurons[key]
+
+
+_neurons: dict[tuple[str, int, bool, int, bool], NeuronConfig] = {}
+
+
+def _proved(network: Network, index: int, padded: bool, window_steps: int, *, gives_potential: bool) -> NeuronConfig:
     layer, bounds = network.layers[index], layer_bounds(network, index)
-    padded = bool((after.index < 0).any())
     steps = None if network.endless else network.steps
     program = layer.recorded(has_bias=bool(layer.biases.any()),
                              has_gaps=padded and _spikes_in_gaps(layer, bounds.sums, steps))
