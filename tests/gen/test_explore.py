@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,22 @@ def test_result(single: Network, images: Any) -> None:
     json.dumps(found.to_json())
     through = explore(network, "lfe5u-25f", images, objective="throughput", jobs=1).chosen
     assert through.cycles_mean == np.diff(count_stream_cycles(make_plan(network, through.fold), images)).mean()
+
+
+def test_workers_of_a_cluster_find_the_same(single: Network, images: Any) -> None:
+    """Also if one of them is lost on the way."""
+    distributed = pytest.importorskip("distributed")
+    plain = explore(single, "lfe5u-25f", images, jobs=1)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as here:
+        victims = [next(iter(here.workers.values())).pid]
+
+        def kill(tried: int, _front: int) -> None:
+            if tried > plain.tried / 3 and victims:
+                os.kill(victims.pop(), signal.SIGKILL)
+
+        spread = explore(single, "lfe5u-25f", images, scheduler=here.scheduler_address, progress=kill)
+    assert not victims
+    assert spread == plain
 
 
 def test_weights_move_out_where_they_must(monkeypatch: pytest.MonkeyPatch) -> None:
