@@ -3,8 +3,9 @@
 A move changes one field of a fold by one notch. All moves of the folds at the front are tried, again and again, until
 nothing new comes to it. Two folds are told apart at the front if cycles or LUTs differ by some percent; so it stays
 small, and the search ends. Folds that differ in one layer are made of the same parts but for some of that layer and the
-next: workers count the cycles of every fold, and what each part is made of once. The result does not depend on how many
-they are.
+next: workers count the cycles of every fold, and what each part is made of once. A fold that the front would not take
+with the parts that are known and the lane blocks of the others is not looked at any further. The result does not depend
+on how many workers there are.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from .cycles import count_cycles, count_stream_cycles
 from .devices import Device, Family, find_device
 from .external import block_bits, weight_memory_bits
 from .fold import PRESETS, Fold, LayerFold
-from .inventory import Inventory, Known, Part, parts_of
+from .inventory import Inventory, Known, parts_of
 from .plan import make_plan
-from .resources import estimate
+from .resources import Estimate, estimate
 
 __all__ = ["OBJECTIVES", "Exploration", "Objective", "Point", "explore", "moves"]
 
@@ -157,7 +158,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         while ahead:
             fresh = [fold for fold in dict.fromkeys(ahead) if fold not in tried]
             tried.update(fresh)
-            points = _evaluated(many, fresh, target.family, known,
+            points = _evaluated(many, fresh, target.family, known, front,
                                 partial(tell, len(tried), 0 if front is None else len(front.points)))
             front = front or _Front(target, limit, min((point.lut for point in points), default=limit))
             for point in points:
@@ -199,13 +200,16 @@ class _Front:
             self.nearest = point
         if any(limit is not None and getattr(point, what) > limit for what, limit in self.limits.items()):
             return
-        cell = self._cell(point)
-        for other, held in self.points.items():
-            if other[0] <= cell[0] and other[1] <= cell[1] and (other != cell or not self._better(point, held)):
-                return
+        cell = self._cell(point.cycles_mean, point.lut)
+        if self._beaten(cell) or (cell in self.points and not self._better(point, self.points[cell])):
+            return
         self.points = {other: held for other, held in self.points.items()
                        if not (cell[0] <= other[0] and cell[1] <= other[1])}
         self.points[cell] = point
+
+    def refuses(self, cycles_mean: float, lut: int) -> bool:
+        """Whether :meth:`offer` would not take a point of so many cycles, and so many LUTs or more."""
+        return lut > self.limits["lut"] or self._beaten(self._cell(cycles_mean, lut))
 
     def unexpanded(self) -> list[Point]:
         """Some points whose moves have not been tried, the most efficient ones; they count as tried from now on."""
@@ -218,10 +222,14 @@ class _Front:
         """Whether it takes the place of another of its cell: small gains are not worth trying all moves again."""
         return point.cycles_mean * point.lut * math.sqrt(self.grain) < held.cycles_mean * held.lut
 
-    def _cell(self, point: Point) -> tuple[int, int]:
+    def _beaten(self, cell: tuple[int, int]) -> bool:
+        """Whether there is a point in a cell that is better in one and not worse in the other."""
+        return any(other[0] <= cell[0] and other[1] <= cell[1] and other != cell for other in self.points)
+
+    def _cell(self, cycles_mean: float, lut: int) -> tuple[int, int]:
         # A cell ends where the LUTs do that are allowed: what takes more must not stand for what does not.
-        return (math.floor(math.log(max(1.0, point.cycles_mean), self.grain)),
-                math.floor(math.log(max(1, point.lut) / (self.allowed + 1), self.grain)))
+        return (math.floor(math.log(max(1.0, cycles_mean), self.grain)),
+                math.floor(math.log(max(1, lut) / (self.allowed + 1), self.grain)))
 
 
 def _rank(point: Point) -> tuple[float, int, int, str]:
@@ -240,8 +248,11 @@ class _Task:
         self.known: Known = {}
 
 
-def _looked_at(task: _Task, fold: Fold) -> tuple[float, list[str]] | None:
-    """Mean cycles and names of all parts; None if the fold does not suit the network."""
+_Looked = tuple[float, list[tuple[str, Inventory]]]
+
+
+def _looked_at(task: _Task, fold: Fold) -> _Looked | None:
+    """Mean cycles, and of all parts the name and the least that it is made of; None if it does not suit the network."""
     try:
         plan = make_plan(task.network, fold)
     except SpikeloomError:
@@ -251,11 +262,8 @@ def _looked_at(task: _Task, fold: Fold) -> tuple[float, list[str]] | None:
         cycles = float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
     else:
         cycles = float(count_cycles(plan, task.samples, result=task.result).latency.mean())
-    return cycles, [_name(part) for part in parts_of(plan)]
-
-
-def _name(part: Part) -> str:
-    return hashlib.blake2b(part.key.encode(), digest_size=16).hexdigest()
+    return cycles, [(hashlib.blake2b(part.key.encode(), digest_size=16).hexdigest(), part.least(task.known))
+                    for part in parts_of(plan)]
 
 
 def _counted(task: _Task, asked: tuple[Fold, int]) -> Inventory:
@@ -264,26 +272,31 @@ def _counted(task: _Task, asked: tuple[Fold, int]) -> Inventory:
     return parts_of(make_plan(task.network, fold))[number].counted(task.known)
 
 
-def _evaluated(many: Workers, folds: list[Fold], family: Family, known: dict[str, Inventory],
+def _evaluated(many: Workers, folds: list[Fold], family: Family, known: dict[str, Inventory], front: _Front | None,
                tell: Callable[[], None]) -> list[Point]:
-    """Points of the folds that suit the network, in their order; ``known`` parts are added to."""
-    looked: dict[int, tuple[float, list[str]]] = {}
+    """Points of the folds that suit the network and may come to the front, in their order; adds ``known`` parts."""
+    looked: dict[int, _Looked] = {}
     for place, found in many.each(_looked_at, folds):
         if found is not None:
             looked[place] = found
         tell()
+
+    def estimated(parts: list[tuple[str, Inventory]]) -> Estimate:
+        return estimate(sum((known.get(name, least) for name, least in parts), Inventory()), family)
+
+    hopeful = {place: (cycles, parts) for place, (cycles, parts) in sorted(looked.items())
+               if front is None or not front.refuses(cycles, estimated(parts).lut)}
     asked: dict[str, tuple[Fold, int]] = {}
-    for place, (_, names) in sorted(looked.items()):
-        for number, name in enumerate(names):
+    for place, (_, parts) in hopeful.items():
+        for number, (name, _) in enumerate(parts):
             if name not in known:
                 asked.setdefault(name, (folds[place], number))
     unknown = list(asked)
     for place, inventory in many.each(_counted, list(asked.values())):
         known[unknown[place]] = inventory
         tell()
-    return [Point(cycles_mean=cycles, fold=replace(folds[place], name="explored"),
-                  **asdict(estimate(sum((known[name] for name in names), Inventory()), family)))
-            for place, (cycles, names) in sorted(looked.items())]
+    return [Point(cycles_mean=cycles, fold=replace(folds[place], name="explored"), **asdict(estimated(parts)))
+            for place, (cycles, parts) in hopeful.items()]
 
 
 # Moves.

@@ -88,6 +88,14 @@ class Part:
             known[self.key] = _Counting(known).part(self)
         return known[self.key]
 
+    def least(self, known: Known) -> Inventory:
+        """What it is made of at least, in a fraction of the time: of a synapse array its lane blocks, else nothing."""
+        if self.kind is not _synapses:
+            return Inventory()
+        blocks = Counter(len(lanes) for lanes in self.config.blocks)
+        return sum((Part(LaneBlock, self.config.block(lanes)).counted(known).times(count)
+                    for lanes, count in blocks.items()), Inventory())
+
 
 Known = dict[str, Inventory]
 
