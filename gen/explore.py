@@ -187,7 +187,8 @@ class _Front:
     """The best point in each cell of a grid over cycles and LUTs."""
 
     def __init__(self, target: Device, limit: int, smallest: int) -> None:
-        self.limits = {**target.capacity(), "lut": int(_BEYOND * limit)}
+        self.most_lut = int(_BEYOND * limit)
+        self.limits = {**target.capacity(), "lut": self.most_lut}
         self.allowed = limit
         self.grain = min(_GRAIN_MOST, max(_GRAIN_LEAST, (limit / max(1, smallest)) ** (1 / _POINTS)))
         self.points: dict[tuple[int, int], Point] = {}
@@ -209,7 +210,7 @@ class _Front:
 
     def refuses(self, cycles_mean: float, lut: int) -> bool:
         """Whether :meth:`offer` would not take a point of so many cycles, and so many LUTs or more."""
-        return lut > self.limits["lut"] or self._beaten(self._cell(cycles_mean, lut))
+        return lut > self.most_lut or self._beaten(self._cell(cycles_mean, lut))
 
     def unexpanded(self) -> list[Point]:
         """Some points whose moves have not been tried, the most efficient ones; they count as tried from now on."""
