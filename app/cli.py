@@ -33,6 +33,7 @@ from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, expo
 from spikeloom.pnr_command import pnr, usage_rows
 from spikeloom.run_command import run
 from spikeloom.train_command import train
+from spikeloom.work_options import work_options
 
 if TYPE_CHECKING:
     from spikeloom.cosim.simulate import SimResult
@@ -471,9 +472,7 @@ def weights(folder: Path, network: str, output: Path, as_json: bool) -> None:
 @samples_option
 @click.option("--network", help="Write the weights of this network into the hardware first: it was built with "
               "--weight-sets, and the network has the same shape.")
-@click.option("--jobs", type=click.IntRange(1, 1024), help="Processes.  [default: as many as there are cores]")
-@click.option("--scheduler", help="Address of a Dask scheduler of your own, such as tcp://host:8786, whose workers "
-              "simulate the samples.")
+@work_options("the samples")
 @click.option("--isolated", is_flag=True, help="Send samples one at a time, and no more.")
 @click.option("--stream", is_flag=True, help="Send samples back to back instead of one at a time.")
 @click.option("--input-gap", type=click.FloatRange(0, 1, max_open=True), default=0.0,

@@ -13,6 +13,7 @@ import spikeloom
 from spikeloom.console import bar, command_line, out, print_json, print_next
 from spikeloom.data_options import data_for, data_option, json_option
 from spikeloom.model.system.writing import check_file, make_parents, write_file
+from spikeloom.work_options import work_options
 
 if TYPE_CHECKING:
     from spikeloom.gen.explore import Exploration, Point
@@ -36,11 +37,12 @@ BAR = 40  # letters of the longest bar
 @data_option
 @click.option("--samples", type=click.IntRange(1), default=50, show_default=True,
               help="Samples whose activity the cycles are counted with.")
-@click.option("--jobs", type=click.IntRange(1, 1024), help="Processes.  [default: as many as there are cores]")
+@work_options("the folds")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the chosen fold to this file (JSON).")
 @json_option
 def explore(network: str, device: str, objective: str, max_lut: int | None, clock_mhz: float, bus_bits: int,
-            data: str | None, samples: int, jobs: int | None, output: Path | None, as_json: bool) -> None:
+            data: str | None, samples: int, jobs: int | None, scheduler: str | None, output: Path | None,
+            as_json: bool) -> None:
     """Search folds of NETWORK: cycles by the exact cycle model, LUTs and block RAMs by an estimate.
 
     Shows the front, where nothing is better in both cycles and LUTs, and the best fold that fits. `build --fold auto
@@ -50,6 +52,7 @@ def explore(network: str, device: str, objective: str, max_lut: int | None, cloc
     Examples:
       spikeloom explore fashion-mnist-128 --device lfe5u-25f --max-lut 4000 -o fold.json
       spikeloom explore my.snn --device lfe5u-25f --objective area --json
+      spikeloom explore my.snn --scheduler tcp://192.168.0.2:8786
     """
     net = spikeloom.load(network)
     if output is not None:
@@ -57,7 +60,7 @@ def explore(network: str, device: str, objective: str, max_lut: int | None, cloc
     loaded = data_for(net, data, samples, labelled=False)
     with bar(f"folds for {device}") as advance:
         found = spikeloom.explore(net, device, loaded.images, objective=objective, max_lut=max_lut, bus_bits=bus_bits,
-                                  jobs=jobs, progress=lambda tried, front: advance(
+                                  jobs=jobs, scheduler=scheduler, progress=lambda tried, front: advance(
                                       done=tried, what=f"folds for {device}, {front} at the front"))
     value = found.to_json() | {"network": net.name, "clock_mhz": clock_mhz, "data": loaded.name,
                                "us_mean": found.chosen.cycles_mean / clock_mhz}

@@ -15,6 +15,7 @@ from spikeloom.console import bar, out, print_json, print_table
 from spikeloom.data_options import data_for, data_option, json_option
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.paths import shown
+from spikeloom.work_options import work_options
 
 if TYPE_CHECKING:
     from spikeloom.gen.place_route import Bitstream, PlaceRouteResult
@@ -44,13 +45,13 @@ def usage_rows(result: Any) -> list[tuple[str, str]]:
               help="Placements to try, 1 to N; the worst one counts.")
 @click.option("--clock-mhz", type=click.FloatRange(1, 1000),
               help="Clock that must be reached: exit code 1 if not.  [default: as fast as it goes]")
-@click.option("--jobs", type=click.IntRange(1, 1024), help="Seeds at a time.  [default: as many as there are cores]")
+@work_options("the seeds")
 @data_option
 @click.option("--samples", type=click.IntRange(1), default=200, show_default=True,
               help="Samples whose cycles make microseconds of the clock.")
 @json_option
 def pnr(folder: Path, device: str | None, board: str | None, seeds: int, clock_mhz: float | None, jobs: int | None,
-        data: str | None, samples: int, as_json: bool) -> None:
+        scheduler: str | None, data: str | None, samples: int, as_json: bool) -> None:
     """Place and route the Verilog in FOLDER with nextpnr: what it takes of a device, and its clock.
 
     Needs `pip install 'spikeloom[pnr]'`; a nextpnr of your own on the PATH is preferred. Minutes a seed, for full
@@ -83,6 +84,7 @@ def pnr(folder: Path, device: str | None, board: str | None, seeds: int, clock_m
         with bar(f"place and route for {board or device or DEVICE}") as advance:
             result = spikeloom.place_and_route(
                 folder, device, board=board, seeds=range(1, seeds + 1), target_mhz=clock_mhz, jobs=jobs,
+                scheduler=scheduler,
                 progress=lambda what: advance(1, what=what))
     except DoesNotFitError as error:
         click.echo(f"error: {error}", err=True)

@@ -1,44 +1,97 @@
-"""What `spikeloom explore` finds, how long it takes, and what Yosys says of the chosen fold.
+"""What `spikeloom explore` finds and how long it takes, beside a sweep of all folds of a grid and what Yosys says.
 
-    python bench/explore.py
+    python bench/explore.py [NETWORK ...]
+
+The sweep takes every combination of lanes for some numbers of passes (of a lone hidden layer, all up to 40), some
+inputs a cycle and some neuron units, in all layers but the last, which has a lane for each neuron; all else is as in
+the preset `fast`. That is a thousand folds, of many more.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from results import save
 
 import spikeloom
+from spikeloom.gen.cycles import count_cycles
 from spikeloom.gen.explore import SAMPLES
+from spikeloom.gen.fold import PRESETS, LayerFold
+from spikeloom.gen.inventory import inventory_of
+from spikeloom.gen.plan import make_plan
+from spikeloom.gen.resources import estimate
+from spikeloom.model import golden
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.layers import Layer
+from spikeloom.model.network import Conv2d, Network
 
-RUNS = (("fashion-mnist-128", "lfe5u-25f", 4_000), ("fashion-mnist-128", "lfe5u-25f", None),
-        ("fashion-mnist-400-400", "lfe5u-85f", 40_000))
+RUNS = (("fashion-mnist-128", "lfe5u-25f", 4_000), ("fashion-mnist-128", "lfe5u-25f", 15_000),
+        ("fashion-mnist-400-400", "lfe5u-85f", 40_000), ("fashion-mnist-15c5-40c5-300", "lfe5u-85f", 40_000))
+LONE_PASSES = tuple(range(1, 41))
+PASSES, INPUTS, UNITS = (2, 4, 5, 8, 16), (2, 4, 8), (1, 4)
+CONV_PASSES, CONV_INPUTS, CONV_UNITS = (1, 2), (2, 16), (1, 5)
+
+
+def grid(layer: Layer, passes: tuple[int, ...]) -> list[LayerFold]:
+    channels = layer.shape[0]
+    conv = isinstance(layer.connection, Conv2d)
+    passes, inputs, units = (CONV_PASSES, CONV_INPUTS, CONV_UNITS) if conv else (passes, INPUTS, UNITS)
+    after_map = not conv and len(layer.sources[0].shape) == 3
+    return [LayerFold(lanes=lanes, inputs_per_cycle=taken, neuron_units=unit,
+                      outer="events" if after_map and lanes < channels else "groups")
+            for lanes in sorted({-(-channels // n) for n in passes}) for taken in inputs for unit in units
+            if unit <= lanes]
+
+
+def sweep(network: Network, samples: object, family: str) -> list[tuple[int, float]]:
+    """LUTs and mean cycles of all folds of the grid that suit the network."""
+    result, known, points = golden.run(network, samples), {}, []
+    fast, hidden = PRESETS["fast"](network), network.layers[:-1]
+    layers = [grid(layer, PASSES if len(hidden) > 1 else LONE_PASSES) for layer in hidden]
+    for folds in itertools.product(*layers):
+        try:
+            plan = make_plan(network, replace(fast, layers=(*folds, fast.layers[-1])))
+        except SpikeloomError:
+            continue
+        points.append((estimate(inventory_of(plan, known), family).lut,
+                       float(count_cycles(plan, samples, result=result).latency.mean())))
+    return points
 
 
 def main() -> None:
     images = spikeloom.dataset("fashion-mnist-demo", SAMPLES).images
     rows, values = [], []
-    for name, device, max_lut in RUNS:
+    swept: dict[str, list[tuple[int, float]]] = {}
+    for name, device, max_lut in (run for run in RUNS if run[0] in sys.argv[1:] or not sys.argv[1:]):
         network = spikeloom.load(name)
-        began = time.monotonic()
+        began, used = time.monotonic(), sum(os.times()[:4])
         found = spikeloom.explore(network, device, images, max_lut=max_lut)
-        took_s = time.monotonic() - began
+        took_s, used_s = time.monotonic() - began, sum(os.times()[:4]) - used
+        if name not in swept:
+            swept[name] = sweep(network, images, "ecp5")
+        best = min(cycles for lut, cycles in swept[name] if lut <= max_lut)
         with tempfile.TemporaryDirectory() as folder:
             spikeloom.write(spikeloom.compile(network, found.chosen.fold), Path(folder) / "build")
             counted = spikeloom.synthesize(Path(folder) / "build", device)
         chosen = found.chosen
-        rows.append([network.topology, device, "80 %" if max_lut is None else f"{max_lut:,}", f"{found.tried:,}",
-                     str(len(found.front)), f"{took_s:.0f}", f"{chosen.cycles_mean:,.1f}",
-                     f"{chosen.lut:,} ({counted.lut:,})", f"{chosen.ff:,} ({counted.ff:,})",
-                     f"{chosen.bram} ({counted.bram})"])
-        values.append(found.to_json() | {"seconds": took_s, "synthesised": counted.to_json()})
+        rows.append([network.topology, device, f"{max_lut:,}", f"{found.tried:,}", str(len(found.front)),
+                     f"{took_s:.0f} ({used_s:.0f})", f"{chosen.cycles_mean:,.1f}",
+                     f"{best:,.1f} of {len(swept[name]):,}",
+                     f"{chosen.cycles_mean / best:.2f}", f"{chosen.lut:,} ({counted.lut:,})",
+                     f"{chosen.ff:,} ({counted.ff:,})", f"{chosen.bram} ({counted.bram})"])
+        values.append(found.to_json() | {
+            "seconds": took_s, "processor_s": used_s, "synthesised": counted.to_json(), "max_lut": max_lut,
+            "swept": len(swept[name]), "swept_best_cycles": best})
         print(rows[-1], flush=True)
     save("explore", {"runs": values},
-         ["network", "device", "LUTs at most", "folds tried", "at the front", "seconds", "cycles", "LUTs (by Yosys)",
-          "flip-flops", "block RAMs"], rows)
+         ["network", "device", "LUTs at most", "folds tried", "at the front", "seconds (of processors)", "cycles",
+          "best of the sweep", "ratio", "LUTs (by Yosys)", "flip-flops", "block RAMs"], rows)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,15 @@
-"""Co-simulation of many samples by the workers of a Dask cluster, on this or on other machines.
+"""Co-simulation of many samples by the workers of a Dask cluster (:mod:`spikeloom.model.system.workers`).
 
-Whoever can reach a Dask scheduler can run code on its workers, and they answer with Python objects: it must be a
-cluster of your own. Every worker needs this version of spikeloom, and a Verilator; the build folder travels to them.
+Every worker needs a Verilator; the build folder travels to them.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,9 @@ from spikeloom.gen.cycles import MEMORY
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.manifest import MANIFEST, MAX_MANIFEST_BYTES, read_build
 from spikeloom.model.errors import SpikeloomError
-from spikeloom.model.system.arguments import an, called, short
+from spikeloom.model.system.arguments import called
 from spikeloom.model.system.reading import read_bytes
+from spikeloom.model.system.workers import workers
 
 from .build_folder import BuildFolder
 from .simulate import Progress, SimResult, simulate
@@ -33,7 +32,6 @@ __all__ = ["combined", "simulate_on_cluster"]
 
 SHARE = 250  # samples of a task at most: what is lost with a worker, and how often progress is told
 TASKS_PER_WORKER = 4
-CONNECT_S = 10
 
 
 def simulate_on_cluster(scheduler: str, folder: str | Path, samples: npt.ArrayLike,
@@ -57,7 +55,6 @@ def simulate_on_cluster(scheduler: str, folder: str | Path, samples: npt.ArrayLi
         If no scheduler answers there, it has no workers, they have another version of spikeloom, or what
         :func:`.simulate` raises.
     """
-    an(str, scheduler, "scheduler")
     report: Progress = called(progress, "progress") or (lambda stage, done, total: None)
     began = time.monotonic()
     build = BuildFolder.load(folder)
@@ -66,25 +63,16 @@ def simulate_on_cluster(scheduler: str, folder: str | Path, samples: npt.ArrayLi
                              "divided")
     array, label_array = checked_stimulus(build, samples, labels)
     files = {MANIFEST: read_bytes(build.path / MANIFEST, MAX_MANIFEST_BYTES), **read_build(folder).files}
-    with _connected(scheduler) as client:
-        from distributed import CancelledError, KilledWorker, as_completed
-        workers = _workers(client, scheduler)
-        share = max(1, min(SHARE, -(-len(array) // (TASKS_PER_WORKER * workers))))
-        starts = range(0, len(array), share)
-        sent = client.submit(dict, files, pure=False)  # can be sent again, if the worker that has it is lost
-        tasks = {client.submit(_share, sent, array[k:k + share],
-                               None if label_array is None else label_array[k:k + share], memory, pure=False): k
-                 for k in starts}
-        parts: dict[int, SimResult] = {}
+    parts: dict[int, SimResult] = {}
+    with workers("samples", dict, files, scheduler=scheduler) as many:
+        share = max(1, min(SHARE, -(-len(array) // (TASKS_PER_WORKER * many.count))))
+        shares = [(array[k:k + share], None if label_array is None else label_array[k:k + share])
+                  for k in range(0, len(array), share)]
         report("simulate", 0, len(array))
-        for task in as_completed(tasks, loop=client.loop):  # type: ignore[no-untyped-call]
-            try:
-                parts[tasks[task]] = task.result()
-            except (KilledWorker, CancelledError, OSError) as error:
-                raise SpikeloomError(f"scheduler {scheduler!r}: samples from {tasks[task]} on were lost with their "
-                                     f"workers: {short(error)}") from error
+        for place, part in many.each(partial(_share, memory=memory), shares):
+            parts[place] = part
             report("simulate", sum(part.samples for part in parts.values()), len(array))
-    return replace(combined([parts[k] for k in starts]), wall_s=time.monotonic() - began)
+    return replace(combined([parts[place] for place in range(len(shares))]), wall_s=time.monotonic() - began)
 
 
 def combined(parts: list[SimResult]) -> SimResult:
@@ -107,7 +95,7 @@ def combined(parts: list[SimResult]) -> SimResult:
         invalid=np.concatenate([part.invalid for part in parts]))
 
 
-def _share(files: Mapping[str, bytes], samples: npt.NDArray[Any], labels: npt.NDArray[Any] | None,
+def _share(files: Mapping[str, bytes], given: tuple[npt.NDArray[Any], npt.NDArray[Any] | None],
            memory: MemoryTiming) -> SimResult:
     """Runs in a worker."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -115,37 +103,4 @@ def _share(files: Mapping[str, bytes], samples: npt.NDArray[Any], labels: npt.ND
         folder.mkdir()
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        return simulate(folder, samples, labels, jobs=1, memory=memory)
-
-
-@contextmanager
-def _connected(scheduler: str) -> Iterator[Any]:
-    try:
-        from distributed import Client
-    except ModuleNotFoundError as error:
-        raise SpikeloomError("a cluster needs Dask, which is not installed: pip install -e '.[cluster]' "
-                             "in spikeloom's folder") from error
-    try:
-        client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise SpikeloomError(f"scheduler {scheduler!r}: no Dask scheduler answers there: {short(error)}") from error
-    with client:
-        yield client
-
-
-def _workers(client: Any, scheduler: str) -> int:
-    """How many there are; all of our version."""
-    versions = client.run(_version, on_error="return")
-    answers = {worker: answer for worker, answer in versions.items() if not isinstance(answer, OSError)}  # lost now
-    if not answers:
-        raise SpikeloomError(f"scheduler {scheduler!r}: has no workers: start some with `dask worker {scheduler}`")
-    for worker, answer in answers.items():
-        if isinstance(answer, Exception):
-            raise SpikeloomError(f"scheduler {scheduler!r}: worker {worker} has no spikeloom: {short(answer)}")
-        if answer != _version():
-            raise SpikeloomError(f"scheduler {scheduler!r}: worker {worker} has spikeloom {answer}, not {_version()}")
-    return len(answers)
-
-
-def _version() -> str:
-    return version("spikeloom")
+        return simulate(folder, *given, jobs=1, memory=memory)

@@ -198,55 +198,58 @@ class _Neurons:
     """:class:`.NeuronArray` and the queue in front of it: from the ends of passes to beats for ``sink``."""
 
     def __init__(self, config: LayerConfig, sink: _Sink, samples: int) -> None:
-        self.config, self.sink = config, sink
+        synapse, neurons = config.synapse, config.neurons
+        self.config, self.sink = neurons, sink
         self.room_from = np.zeros(samples, np.int64)  # the end of a pass may be given from here on
         self.took = np.full(samples, -1, np.int64)
-        self.taken: deque[Cycles] = deque(maxlen=config.synapse.queue_beats)
-        self.left: deque[Cycles] = deque(maxlen=config.neurons.queue_depth)
+        self.taken: deque[Cycles] = deque(maxlen=synapse.queue_beats)
+        self.left: deque[Cycles] = deque(maxlen=neurons.queue_depth)
         self.beat = 0
+        # Asked for with every beat, and worked out anew each time.
+        self.sums_cycles, self.latency_cycles, self.queue_depth, self.group_beats = (
+            synapse.latency_cycles, neurons.latency_cycles, neurons.queue_depth, synapse.group_beats)
+        self.spare_beats = synapse.queue_beats - synapse.group_beats if synapse.queued else None
 
     def drain(self, marked: Cycles) -> None:
         """A group's sums, whose end mark the synapse array saw in ``marked``."""
-        synapse = self.config.synapse
-        for beat in range(synapse.group_beats):
-            self._take(marked + synapse.latency_cycles + beat)
+        for beat in range(self.group_beats):
+            self._take(marked + (self.sums_cycles + beat))
             self.taken.append(self.took)
         self._free(marked)
 
     def replay(self) -> None:
         """The sums of a static input once more, for the next window."""
-        for _ in range(self.config.neurons.beats):
+        for _ in range(self.config.beats):
             self._take(self.took)
 
     def _take(self, offered: Cycles) -> None:
         """A beat of sums."""
-        neurons = self.config.neurons
+        neurons, left = self.config, self.left
         take = np.maximum(offered, self.took + 1)
         if not neurons.pipelined:
-            if self.left:
-                take = np.maximum(take, self.left[-1] + 1)
+            if left:
+                take = np.maximum(take, left[-1] + 1)
         else:
-            if len(self.left) == neurons.queue_depth:
-                take = np.maximum(take, self.left[0] + 1)
+            if len(left) == self.queue_depth:
+                take = np.maximum(take, left[0] + 1)
             window, beat = divmod(self.beat, neurons.beats)
             if neurons.neuron.keeps_state and beat == 0 and (window if neurons.neuron.endless else
                                                              window % neurons.windows):
-                take = np.maximum(take, self.took + neurons.unit_cycles + 1)
+                take = np.maximum(take, self.took + (neurons.unit_cycles + 1))
         self.took = take
-        offer = take + neurons.latency_cycles
-        if self.left:
-            offer = np.maximum(offer, self.left[-1] + 1)
-        self.left.append(self.sink.accept(offer))
+        offer = take + self.latency_cycles
+        if left:
+            offer = np.maximum(offer, left[-1] + 1)
+        left.append(self.sink.accept(offer))
         self.beat += 1
 
     def _free(self, marked: Cycles) -> None:
         """From when on the next end of a pass may be given."""
-        synapse = self.config.synapse
-        if not synapse.queued:
+        spare = self.spare_beats
+        if spare is None:
             self.room_from = self.took + 1
             return
-        spare = synapse.queue_beats - synapse.group_beats
-        self.room_from = marked + synapse.group_beats - 1
+        self.room_from = marked + (self.group_beats - 1)
         if len(self.taken) > spare:
             self.room_from = np.maximum(self.room_from, self.taken[-(spare + 1)] + 1)
 
@@ -300,17 +303,16 @@ class _EventQueue:
         queue = self.queue
         if self.beat == 0:
             self.counts = _events_per_beat(queue, self.active[:, self.window])
-            self.free = np.zeros((self.n, queue.banks), np.int64)
+            self.free = np.zeros(self.n, np.int64)
             self.arrived: list[Cycles] = []
-        taken = np.maximum(np.maximum(offered, self.accepted + 1), self.open_from)
+        taken = np.maximum(offered, self.accepted + 1)
+        if self.window and self.beat == 0:
+            taken = np.maximum(taken, self.open_from)
         self.arrived.append(taken)
-        # First pass: each bank works off its entries as they arrive.
-        c = self.counts[:, self.beat]
         if self.fetch is not None:
-            for n in map(int, np.flatnonzero(c[:, 0])):
-                self.free[n, 0] = self.fetch.events(n, int(taken[n]) + 3, int(c[n, 0])) + 1
-        elif not queue.in_turn:
-            self.free = np.where(c > 0, np.maximum(self.free, taken[:, None] + 3) + c, self.free)
+            c = self.counts[:, self.beat, 0]
+            for n in map(int, np.flatnonzero(c)):
+                self.free[n] = self.fetch.events(n, int(taken[n]) + 3, int(c[n])) + 1
         self.accepted = taken
         self.beat += 1
         if self.beat == queue.beats:
@@ -320,7 +322,12 @@ class _EventQueue:
 
     def _passes(self) -> None:
         busiest = self.counts.sum(axis=1).max(axis=1)
-        ended = np.maximum(self.accepted + 2, self.free.max(axis=1) + 1)
+        if self.fetch is None:
+            # First pass: each bank works off its entries as they arrive, and all that follow without a gap at best.
+            following = self.counts[:, ::-1].cumsum(axis=1)[:, ::-1]
+            arrived = np.stack(self.arrived, axis=1)[:, :, None]
+            self.free = np.where(self.counts > 0, arrived + 3 + following, 0).max(axis=(1, 2))
+        ended = np.maximum(self.accepted + 2, self.free + 1)
         self.busy += busiest + 1
         for group in range(self.queue.passes):
             before = ended
@@ -339,7 +346,6 @@ class _EventQueue:
                 self.busy += ended - before
         self.open_from = ended + 1
         self.end = ended
-
 
     def _turns(self) -> None:
         """Slots one after the other, each for all groups; then the ends of all groups."""
@@ -393,6 +399,7 @@ class _WindowQueue:
     def __init__(self, queue: WindowQueueConfig, neurons: _Neurons, active: Active, fetch: _Fetch | None) -> None:
         self.queue, self.neurons, self.active, self.fetch = queue, neurons, active, fetch
         self.n = n = len(active)
+        self.places = np.arange(n)
         self.accepted = np.full(n, -1, np.int64)
         self.end = np.full(n, -3, np.int64)
         self.busy = np.zeros(n, np.int64)
@@ -447,62 +454,80 @@ class _WindowQueue:
         queue = self.queue
         first = tile_row * queue.row_step - queue.top
         last_row = queue.height if tile_row == queue.tile_rows - 1 else min(first + queue.runs, queue.height)
-        available = self.rows_complete[last_row - 1] + 1
+        self.looked_up = np.maximum(self.looked_up, self.rows_complete[last_row - 1] + 1)
         self.began = np.full(self.n, -1, np.int64)
-        for tile in range(queue.tiles):
-            x = tile * queue.stride_columns - queue.padding
-            begin, end = max(x, 0), min(x + queue.kernel_columns, queue.cells)
+        begins = np.arange(queue.tiles) * queue.stride_columns - queue.padding
+        ends = np.minimum(begins + queue.kernel_columns, queue.cells)
+        rows = slice(max(first, 0), max(0, min(first + queue.runs, queue.height)))
+        lengths = self.lengths[:, rows]
+        events = np.zeros((queue.tiles, queue.runs, self.n), np.int64)
+        events[:, rows.start - first:rows.stop - first] = (
+            lengths[..., ends] - lengths[..., np.maximum(begins, 0)]).transpose(2, 1, 0)
+        for tile in events:
             for _ in range(queue.groups):
-                self._read_window([
-                    self.lengths[:, row, end] - self.lengths[:, row, begin] if 0 <= row < queue.height else
-                    np.zeros(self.n, np.int64) for row in range(first, first + queue.runs)], available)
+                self._read_window(tile)
         self.busy += self.popped - self.began + 1
         self.tile_row_read.append(self.popped)
 
-    def _read_window(self, runs: list[Cycles], available: Cycles) -> None:
-        """Look up, queue and read the runs of a window, given their events."""
-        held = np.zeros(self.n, np.int64)  # events of the run that is held; 0 if none is
-        for events in runs:
-            last = events is runs[-1]
-            at = np.maximum(self.looked_up, available) + 1
-            at = np.where((events > 0) | last, np.maximum(at, self.pushed), at)
-            pushes = (held > 0) & (events > 0)
+    def _read_window(self, events: Cycles) -> None:
+        """Look up, queue and read the runs of a window, given their events: (runs, N)."""
+        some = events > 0
+        held, holds = np.zeros_like(self.popped), np.zeros_like(some[0])  # events of the run that is held, if one is
+        at = self.looked_up
+        for run in range(self.queue.runs - 1):
+            at = at + 1
+            at = np.where(some[run], np.maximum(at, self.pushed), at)
+            pushes = holds & some[run]
+            if run and pushes.any():
+                at = np.where(pushes, np.maximum(at, self._room()), at)
+                self._read(held, at, pushes)
+            held, holds = np.where(some[run], events[run], held), holds | some[run]
+        at = np.maximum(at + 1, self.pushed)
+        pushes = holds & some[-1]
+        if pushes.any():
             at = np.where(pushes, np.maximum(at, self._room()), at)
             self._read(held, at, pushes)
-            if last:
-                # A run that came last is pushed on its own, one that turns out to be last by the one that tells.
-                told = (held > 0) & (events == 0)
-                self.pushed = np.maximum(np.where(told, at, at + 1), self._room())
-                at = np.where(told, self.pushed, at)
-            held = np.where(events > 0, events, held)
-            self.looked_up = at
-        self._read(held, self.pushed, np.ones(self.n, np.bool_), last=True)
+        # A run that came last is pushed on its own, one that turns out to be last by the one that tells.
+        told = holds & ~some[-1]
+        self.pushed = np.maximum(np.where(told, at, at + 1), self._room())
+        self.looked_up = np.where(told, self.pushed, at)
+        self._read_last(np.where(some[-1], events[-1], held))
 
     def _room(self) -> Cycles:
         """From when on the run queue has room."""
-        left: Cycles = self.ring[np.arange(self.n), self.queued % RUN_QUEUE_DEPTH] + 1
+        left: Cycles = self.ring[self.places, self.queued % RUN_QUEUE_DEPTH] + 1
         return left
 
-    def _read(self, events: Cycles, pushed: Cycles, mine: npt.NDArray[np.bool_], last: bool = False) -> None:
-        """Read a run of the samples that are ``mine``; the last of a window ends it."""
+    def _read(self, events: Cycles, pushed: Cycles, mine: npt.NDArray[np.bool_]) -> None:
+        """Read a run of the samples that are ``mine``."""
         groups = np.where(mine, -(-events // self.queue.banks), 0)
         start = np.maximum(pushed, self.popped) + 1
+        self._left(start, start + groups - 1 if self.fetch is None else self._fetched(start, groups), mine)
+
+    def _read_last(self, events: Cycles) -> None:
+        """Read the run that ends a window."""
+        groups = -(-events // self.queue.banks)
+        start = np.maximum(self.pushed, self.popped) + 1
         if self.fetch is None:
-            popped = start + groups - 1
-            if last:
-                popped = np.maximum.reduce([popped, start, self.end + 3, self.neurons.room_from])
-                self.neurons.drain(popped + 2)
+            popped = np.maximum(np.maximum(start + np.maximum(groups - 1, 0), self.end + 3), self.neurons.room_from)
+            self.neurons.drain(popped + 2)
         else:
-            popped = np.array([self.fetch.events(n, int(start[n]), int(groups[n])) for n in range(self.n)])
-            if last:
-                popped, seen = self.fetch.end(np.maximum(popped + 1, self.end + 3), self.neurons.room_from)
-                self.neurons.drain(seen)
-        if last:
-            self.end = popped
+            after = self._fetched(start, groups) + 1
+            popped, seen = self.fetch.end(np.maximum(after, self.end + 3), self.neurons.room_from)
+            self.neurons.drain(seen)
+        self.end = popped
+        self._left(start, popped, np.ones(self.n, np.bool_))
+
+    def _fetched(self, start: Cycles, groups: Cycles) -> Cycles:
+        assert self.fetch is not None
+        return np.array([self.fetch.events(n, int(start[n]), int(groups[n])) for n in range(self.n)])
+
+    def _left(self, start: Cycles, popped: Cycles, mine: npt.NDArray[np.bool_]) -> None:
+        """A run of the samples that are ``mine`` has left the run queue."""
         self.began = np.where(mine & (self.began < 0), start, self.began)
         self.popped = np.where(mine, popped, self.popped)
-        slot = np.arange(self.n), self.queued % RUN_QUEUE_DEPTH
-        self.ring[slot] = np.where(mine, popped, self.ring[slot])
+        slot = self.queued % RUN_QUEUE_DEPTH
+        self.ring[self.places, slot] = np.where(mine, popped, self.ring[self.places, slot])
         self.queued = self.queued + mine
 
 
@@ -516,7 +541,9 @@ class _Fork:
         self.finished: list[Cycles] = []  # when the last beat of each run was taken
 
     def accept(self, offered: Cycles) -> Cycles:
-        taken: Cycles = np.maximum.reduce([sink.accept(offered) for sink in self.sinks])
+        taken = self.sinks[0].accept(offered)
+        for sink in self.sinks[1:]:
+            taken = np.maximum(taken, sink.accept(offered))
         self.beat += 1
         if self.beat == self.run_beats:
             self.finished.append(taken)
@@ -685,7 +712,7 @@ class _Readout:
         if self.beat == begun == 0 and run:
             self.open_from = self.result(run - 1) + 1
         start = np.maximum(np.maximum(offered, self.read_until + 1), self.open_from)
-        self.read_until = start + config.units - 1
+        self.read_until = start + (config.units - 1)
         self.beat += 1
         if self.beat == config.groups * config.group_beats:
             self.windows.append(self.read_until + 2)

@@ -2,20 +2,19 @@
 
 A move changes one field of a fold by one notch. All moves of the folds at the front are tried, again and again, until
 nothing new comes to it. Two folds are told apart at the front if cycles or LUTs differ by some percent; so it stays
-small, and the search ends. The result does not depend on how many processes work at it.
+small, and the search ends. Folds that differ in one layer are made of the same parts but for some of that layer and the
+next: workers count the cycles of every fold, and what each part is made of once. A fold that the front would not take
+with the parts that are known and the lane blocks of the others is not looked at any further. The result does not depend
+on how many workers there are.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,13 +24,13 @@ from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
 from spikeloom.model.system.arguments import an, array, called, choice, whole
-from spikeloom.model.system.processes import cores
+from spikeloom.model.system.workers import Workers, workers
 
 from .cycles import count_cycles, count_stream_cycles
-from .devices import Device, find_device
+from .devices import Device, Family, find_device
 from .external import block_bits, weight_memory_bits
 from .fold import PRESETS, Fold, LayerFold
-from .inventory import Inventory, inventory_of
+from .inventory import Inventory, Known, parts_of
 from .plan import make_plan
 from .resources import Estimate, estimate
 
@@ -47,7 +46,6 @@ SAMPLES = 50
 _POINTS = 40
 _GRAIN_LEAST, _GRAIN_MOST = 1.01, 1.08
 _BEYOND = 1.15  # folds with so many times the LUTs allowed are looked at, since others may lie behind them
-_WATCH_S = 0.5
 _AT_ONCE = 8  # points whose moves are tried together; not how many processes there are
 _LANES_TIMES_INPUTS = 8192  # adders of a layer, side by side: more has no device, and takes long to count
 
@@ -107,7 +105,7 @@ class Exploration:
 
 
 def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective: Objective = "latency",
-            max_lut: int | None = None, bus_bits: int = 64, jobs: int | None = None,
+            max_lut: int | None = None, bus_bits: int = 64, jobs: int | None = None, scheduler: str | None = None,
             progress: Callable[[int, int], None] | None = None) -> Exploration:
     """Search the folds of a network for a device.
 
@@ -126,13 +124,16 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         Width of the buses to external weights, where the device's memory is too small.
     jobs : int, optional
         Processes; as many as there are cores otherwise.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers are to do it: :func:`.workers`.
     progress : callable, optional
         Told how many folds have been tried, and how many are at the front.
 
     Raises
     ------
     SpikeloomError
-        If nothing fits (names what is too much), or the samples do not suit the network.
+        If nothing fits (names what is too much), or the samples do not suit the network; or what :func:`.workers`
+        raises.
     """
     an(Network, network, "network")
     target = find_device(device)
@@ -141,13 +142,13 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         raise SpikeloomError(f"device {device}: has no limits that a search could keep to: name a device of its family")
     limit = int(USABLE_LUTS * target.lut) if max_lut is None else whole(max_lut, "max_lut", 1, 1 << 30)
     whole(bus_bits, "bus_bits", 32, 512)
-    count = cores() if jobs is None else whole(jobs, "jobs", 1, 1024)
-    called(progress, "progress")
+    tell = called(progress, "progress") or (lambda tried, front: None)
     given = array(samples, "samples")
-    task = _Task(network, target, given, golden.run(network, given), objective)
     front: _Front | None = None
     tried: set[Fold] = set()
-    with _workers(count, task) as pool:
+    known: dict[str, Inventory] = {}
+    with workers("folds", _Task, network, given, golden.run(network, given), objective, jobs=jobs,
+                 scheduler=scheduler) as many:
         ahead: list[Fold] = [preset(network) for preset in PRESETS.values()]
         weight_bits = sum(weight_memory_bits(layer) for layer in make_plan(network, ahead[0]).layers)
         # Weights in external memory are slower, and worth a try only where block RAM is scarce.
@@ -157,11 +158,8 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         while ahead:
             fresh = [fold for fold in dict.fromkeys(ahead) if fold not in tried]
             tried.update(fresh)
-            points = []
-            for point in _evaluated(pool, fresh):
-                points += [] if point is None else [point]
-                if progress is not None:
-                    progress(len(tried), 0 if front is None else len(front.points))
+            points = _evaluated(many, fresh, target.family, known, front,
+                                partial(tell, len(tried), 0 if front is None else len(front.points)))
             front = front or _Front(target, limit, min((point.lut for point in points), default=limit))
             for point in points:
                 front.offer(point)
@@ -174,23 +172,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     points = [p for k, p in enumerate(points) if all(q.cycles_mean > p.cycles_mean for q in points[:k])]
     best = points[0] if objective == "area" else points[-1]
     return Exploration(objective=objective, device=target.name, front=tuple(points), chosen=best, tried=len(tried),
-                       samples=len(task.samples))
-
-
-@contextmanager
-def _workers(count: int, task: _Task) -> Iterator[Executor | None]:
-    """Processes; None if this one is all. Whatever ends the search ends them."""
-    if count == 1:
-        _begin(task)
-        yield None
-        return
-    pool = ProcessPoolExecutor(count, initializer=_begin_apart, initargs=(task, os.getpid()))
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
+                       samples=len(given))
 
 
 def _nothing_fits(network: Network, target: Device, limit: int, nearest: Point | None) -> str:
@@ -205,7 +187,8 @@ class _Front:
     """The best point in each cell of a grid over cycles and LUTs."""
 
     def __init__(self, target: Device, limit: int, smallest: int) -> None:
-        self.limits = {**target.capacity(), "lut": int(_BEYOND * limit)}
+        self.most_lut = int(_BEYOND * limit)
+        self.limits = {**target.capacity(), "lut": self.most_lut}
         self.allowed = limit
         self.grain = min(_GRAIN_MOST, max(_GRAIN_LEAST, (limit / max(1, smallest)) ** (1 / _POINTS)))
         self.points: dict[tuple[int, int], Point] = {}
@@ -218,13 +201,16 @@ class _Front:
             self.nearest = point
         if any(limit is not None and getattr(point, what) > limit for what, limit in self.limits.items()):
             return
-        cell = self._cell(point)
-        for other, held in self.points.items():
-            if other[0] <= cell[0] and other[1] <= cell[1] and (other != cell or not self._better(point, held)):
-                return
+        cell = self._cell(point.cycles_mean, point.lut)
+        if self._beaten(cell) or (cell in self.points and not self._better(point, self.points[cell])):
+            return
         self.points = {other: held for other, held in self.points.items()
                        if not (cell[0] <= other[0] and cell[1] <= other[1])}
         self.points[cell] = point
+
+    def refuses(self, cycles_mean: float, lut: int) -> bool:
+        """Whether :meth:`offer` would not take a point of so many cycles, and so many LUTs or more."""
+        return lut > self.most_lut or self._beaten(self._cell(cycles_mean, lut))
 
     def unexpanded(self) -> list[Point]:
         """Some points whose moves have not been tried, the most efficient ones; they count as tried from now on."""
@@ -237,74 +223,81 @@ class _Front:
         """Whether it takes the place of another of its cell: small gains are not worth trying all moves again."""
         return point.cycles_mean * point.lut * math.sqrt(self.grain) < held.cycles_mean * held.lut
 
-    def _cell(self, point: Point) -> tuple[int, int]:
+    def _beaten(self, cell: tuple[int, int]) -> bool:
+        """Whether there is a point in a cell that is better in one and not worse in the other."""
+        return any(other[0] <= cell[0] and other[1] <= cell[1] and other != cell for other in self.points)
+
+    def _cell(self, cycles_mean: float, lut: int) -> tuple[int, int]:
         # A cell ends where the LUTs do that are allowed: what takes more must not stand for what does not.
-        return (math.floor(math.log(max(1.0, point.cycles_mean), self.grain)),
-                math.floor(math.log(max(1, point.lut) / (self.allowed + 1), self.grain)))
+        return (math.floor(math.log(max(1.0, cycles_mean), self.grain)),
+                math.floor(math.log(max(1, lut) / (self.allowed + 1), self.grain)))
 
 
 def _rank(point: Point) -> tuple[float, int, int, str]:
     return point.cycles_mean * point.lut, point.bram, point.ff, repr(point.fold)
 
 
-# What a process knows.
+# What a worker does.
 
 
-@dataclass(frozen=True)
 class _Task:
-    network: Network
-    device: Device
-    samples: npt.NDArray[Any]
-    result: golden.GoldenResult
-    objective: str
+    """What it knows of the search, and what it has counted."""
+
+    def __init__(self, network: Network, samples: npt.NDArray[Any], result: golden.GoldenResult,
+                 objective: str) -> None:
+        self.network, self.samples, self.result, self.objective = network, samples, result, objective
+        self.known: Known = {}
 
 
-_task: _Task | None = None
-_known: dict[tuple[Any, str], Inventory] = {}
+_Looked = tuple[float, list[tuple[str, Inventory]]]
 
 
-def _begin(task: _Task) -> None:
-    global _task
-    _task = task
-    _known.clear()
-
-
-def _begin_apart(task: _Task, parent: int) -> None:
-    """In a process of its own, which ends with the one that asked, however that ends."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_WATCH_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    _begin(task)
-
-
-def _evaluated(pool: Executor | None, folds: list[Fold]) -> Iterable[Point | None]:
-    if pool is None:
-        return map(_point, folds)
-    return pool.map(_point, folds, chunksize=1)
-
-
-def _point(fold: Fold) -> Point | None:
-    """None if the fold does not suit the network."""
-    assert _task is not None
-    task = _task
+def _looked_at(task: _Task, fold: Fold) -> _Looked | None:
+    """Mean cycles, and of all parts the name and the least that it is made of; None if it does not suit the network."""
     try:
         plan = make_plan(task.network, fold)
     except SpikeloomError:
         return None
-    use: Estimate = estimate(inventory_of(plan, _known), task.device.family)
     if task.objective == "throughput":
         ends = count_stream_cycles(plan, task.samples, result=task.result)
         cycles = float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
     else:
         cycles = float(count_cycles(plan, task.samples, result=task.result).latency.mean())
-    return Point(cycles_mean=cycles, fold=replace(fold, name="explored"), **asdict(use))
+    return cycles, [(hashlib.blake2b(part.key.encode(), digest_size=16).hexdigest(), part.least(task.known))
+                    for part in parts_of(plan)]
+
+
+def _counted(task: _Task, asked: tuple[Fold, int]) -> Inventory:
+    """What a part of a fold is made of."""
+    fold, number = asked
+    return parts_of(make_plan(task.network, fold))[number].counted(task.known)
+
+
+def _evaluated(many: Workers, folds: list[Fold], family: Family, known: dict[str, Inventory], front: _Front | None,
+               tell: Callable[[], None]) -> list[Point]:
+    """Points of the folds that suit the network and may come to the front, in their order; adds ``known`` parts."""
+    looked: dict[int, _Looked] = {}
+    for place, found in many.each(_looked_at, folds):
+        if found is not None:
+            looked[place] = found
+        tell()
+
+    def estimated(parts: list[tuple[str, Inventory]]) -> Estimate:
+        return estimate(sum((known.get(name, least) for name, least in parts), Inventory()), family)
+
+    hopeful = {place: (cycles, parts) for place, (cycles, parts) in sorted(looked.items())
+               if front is None or not front.refuses(cycles, estimated(parts).lut)}
+    asked: dict[str, tuple[Fold, int]] = {}
+    for place, (_, parts) in hopeful.items():
+        for number, (name, _) in enumerate(parts):
+            if name not in known:
+                asked.setdefault(name, (folds[place], number))
+    unknown = list(asked)
+    for place, inventory in many.each(_counted, list(asked.values())):
+        known[unknown[place]] = inventory
+        tell()
+    return [Point(cycles_mean=cycles, fold=replace(folds[place], name="explored"), **asdict(estimated(parts)))
+            for place, (cycles, parts) in hopeful.items()]
 
 
 # Moves.

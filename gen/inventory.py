@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Elaboratable, Fragment, Module, Value
+from amaranth.hdl import ClockDomain, Elaboratable, Fragment, Module, Shape, Value
 from amaranth.lib import wiring
 
-from spikeloom.rtl.accelerator import Accelerator
+from spikeloom.rtl.accelerator import Accelerator, AcceleratorConfig
+from spikeloom.rtl.beat import index_shape
 from spikeloom.rtl.event_queue import EventQueue
 from spikeloom.rtl.fifo import Queue
 from spikeloom.rtl.lane_block import LaneBlock, LaneBlockConfig
 from spikeloom.rtl.layer import LayerConfig, SpikingLayer
 from spikeloom.rtl.layer_inputs import LayerInputs
-from spikeloom.rtl.neuron_array import NeuronArray
+from spikeloom.rtl.neuron_array import NeuronArray, NeuronArrayConfig
 from spikeloom.rtl.replay import Replay
-from spikeloom.rtl.share import MaskedAdd, RomPart
-from spikeloom.rtl.synapse import SynapseArray
-from spikeloom.rtl.weight_fetch import WeightFetch, fetch_slot_layout
+from spikeloom.rtl.share import MaskedAdd, Relay, Rom, RomPart
+from spikeloom.rtl.synapse import SynapseArray, SynapseConfig
+from spikeloom.rtl.weight_fetch import WeightFetch, WeightFetchConfig, fetch_slot_layout
 from spikeloom.rtl.window_queue import WindowQueue, WindowQueueConfig
 
 from .plan import Plan
 from .rtlil import Body, NetlistModule, Switch, read_rtlil, width_of
 from .verilog import uncollected
 
-__all__ = ["FEATURES", "Inventory", "MemoryShape", "inventory_of"]
+__all__ = ["FEATURES", "Inventory", "Known", "MemoryShape", "Part", "inventory_of", "parts_of"]
 
 #: Bits of carry chains, of masked carry chains, of partial products; bits chosen from two; bits that are cleared; gates
 #: of two inputs; inputs of comparisons and reductions; bits of registers.
@@ -68,25 +70,55 @@ class Inventory:
                          Counter({key: n * count for key, count in self.memories.items()}))
 
 
+@dataclass(frozen=True)
+class Part:
+    """What is counted by itself: ``kind(config)``."""
+
+    kind: Callable[[Any], wiring.Component]
+    config: Any
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for parts that are made of the same."""
+        return f"{self.kind.__name__} {self.config!r}"
+
+    def counted(self, known: Known) -> Inventory:
+        """What it is made of; ``known`` is what has been counted before, and is added to."""
+        if self.key not in known:
+            known[self.key] = _Counting(known).part(self)
+        return known[self.key]
+
+    def least(self, known: Known) -> Inventory:
+        """What it is made of at least, in a fraction of the time: of a synapse array its lane blocks, else nothing."""
+        if self.kind is not _synapses:
+            return Inventory()
+        blocks = Counter(len(lanes) for lanes in self.config.blocks)
+        return sum((Part(LaneBlock, self.config.block(lanes)).counted(known).times(count)
+                    for lanes, count in blocks.items()), Inventory())
+
+
+Known = dict[str, Inventory]
+
+
 class _Counting:
     """A platform that builds nothing. What is the same has been counted before."""
 
-    def __init__(self, known: dict[tuple[Any, str], Inventory]) -> None:
+    def __init__(self, known: Known) -> None:
         self.known = known
         self.total = Inventory()
 
-    def once(self, kind: Any, config: Any, make: Callable[[], wiring.Component]) -> Inventory:
-        key = (kind, repr(config))
-        if key not in self.known:
-            self.known[key] = (self._lane_block(config) if kind is LaneBlock and config.lanes > 3 else
-                               _counted(make(), self.known))
-        return self.known[key]
+    def part(self, part: Part) -> Inventory:
+        kind, config = part.kind, part.config
+        if kind is LaneBlock and config.lanes > 3:
+            return self._lane_block(config)
+        if kind is _synapses and type(config) is SynapseConfig and len(config.blocks) > len(_first_blocks(config)):
+            return self._synapse_array(config)
+        return _counted(kind(config), self.known)
 
     def _lane_block(self, config: LaneBlockConfig) -> Inventory:
         """From blocks of few lanes: one lane more takes as much each time."""
         def block(lanes: int, units: int) -> Inventory:
-            small = replace(config, lanes=lanes, units=units)
-            return self.once(LaneBlock, small, lambda: LaneBlock(small))
+            return Part(LaneBlock, replace(config, lanes=lanes, units=units)).counted(self.known)
 
         following = max(0, config.lanes - config.units)  # lanes whose drain takes over from another lane
         first, second = block(1, 2), block(2, 2)
@@ -94,9 +126,27 @@ class _Counting:
         total = first + lone.times(config.lanes - following - 1)
         return total + (block(3, 1) - block(2, 1)).times(following) if following else total
 
+    def _synapse_array(self, config: SynapseConfig) -> Inventory:
+        """From an array of its first blocks: each one more takes itself, a relay, its memories and an OR."""
+        queue, units = config.queue, config.units
+        first = _Beginning(**{item.name: getattr(config, item.name) for item in fields(config)})
+        total = Part(_synapses, first).counted(self.known)
+        rows = queue.passes * queue.rows
+        turn_bits = index_shape(queue.turns).width + 1 if queue.turns > 1 else 0
+        slot_bits = queue.banks * (index_shape(rows).width + queue.item_bits) + turn_bits + 1
+        beats = [lanes.start // units for lanes in config.blocks]
+        for lanes, beat in zip(config.blocks[len(first.blocks):], beats[len(first.blocks):], strict=True):
+            block = config.block(len(lanes))
+            relay = slot_bits, beat - max(before for before in beats if before < beat)
+            handed_over = min(len(lanes), units - lanes.start % units) * Shape.cast(block.lane_layout).width
+            total += Part(LaneBlock, block).counted(self.known) + Part(Relay, relay).counted(self.known)
+            total += Part(_rom, (rows, len(lanes) * config.weight_bits)).counted(self.known).times(queue.banks)
+            total += Inventory(Counter(gate=handed_over))
+        return total
+
     def instance(self, kind: Callable[[Any], wiring.Component], config: Any,
                  module_name: str) -> tuple[Any, Elaboratable]:
-        self.total += self.once(kind, config, lambda: kind(config))
+        self.total += Part(kind, config).counted(self.known)
         component = kind(config)
         component._MustUse__silence = True  # its ports are all that is wanted of it
         return component.signature.create(path=(module_name,)), Module()
@@ -111,7 +161,7 @@ class _Counting:
 
 
 @uncollected()
-def _counted(component: wiring.Component, known: dict[tuple[Any, str], Inventory]) -> Inventory:
+def _counted(component: wiring.Component, known: Known) -> Inventory:
     platform = _Counting(known)
     fragment = Fragment.get(component, platform)
     fragment.add_domains(ClockDomain("sync"))
@@ -168,7 +218,7 @@ def _choices(body: Body) -> int:
     return bits
 
 
-def inventory_of(plan: Plan, known: dict[tuple[Any, str], Inventory] | None = None) -> Inventory:
+def inventory_of(plan: Plan, known: Known | None = None) -> Inventory:
     """What a plan's accelerator is made of.
 
     Parameters
@@ -176,29 +226,69 @@ def inventory_of(plan: Plan, known: dict[tuple[Any, str], Inventory] | None = No
     known : dict, optional
         What has been counted before; is added to. Parts of the same shape are counted once.
     """
-    platform = _Counting({} if known is None else known)
-    total = Inventory()
+    known = {} if known is None else known
+    return sum((part.counted(known) for part in parts_of(plan)), Inventory())
+
+
+def parts_of(plan: Plan) -> list[Part]:
+    """What :class:`.SpikingLayer` puts together for each layer, without the contents of memories, and what is around.
+
+    A change of one layer's fold changes the parts of that layer, and some of the next one's.
+    """
+    parts = []
     for config in plan.layers:
-        for kind, shape, make in _parts(config):
-            total += platform.once(kind, shape, make)
-    around = plan.around()
-    return total + platform.once(Accelerator, around, lambda: Accelerator(around, [_Hollow(c) for c in plan.layers]))
+        queue = config.synapse.queue
+        parts += [Part(WindowQueue if isinstance(queue, WindowQueueConfig) else EventQueue, queue),
+                  Part(_synapses, config.synapse), Part(_neurons, config.neurons), Part(LayerInputs, config.sources)]
+        if config.replay is not None:
+            parts.append(Part(Replay, config.replay))
+        if config.fetch is not None:
+            parts += [Part(WeightFetch, config.fetch), Part(_slots, (config.fetch, queue.slot_credits))]
+    return [*parts, Part(_around, _Around(plan.around(), plan.layers))]
 
 
-def _parts(config: LayerConfig) -> Iterator[tuple[Any, Any, Callable[[], wiring.Component]]]:
-    """What :class:`.SpikingLayer` puts together, without the contents of memories."""
-    queue = config.synapse.queue
-    yield type(queue), queue, lambda: WindowQueue(queue) if isinstance(queue, WindowQueueConfig) else EventQueue(queue)
-    rows = [range(queue.passes * queue.rows)] * queue.banks
-    yield SynapseArray, config.synapse, lambda: SynapseArray(config.synapse, rows)
-    neurons = config.neurons
-    yield NeuronArray, neurons, lambda: NeuronArray(neurons, range(neurons.constant_beats))
-    yield LayerInputs, config.sources, lambda: LayerInputs(config.sources)
-    if (replay := config.replay) is not None:
-        yield Replay, replay, lambda: Replay(replay)
-    if (fetch := config.fetch) is not None:
-        yield WeightFetch, fetch, lambda: WeightFetch(fetch)
-        yield Queue, (fetch, queue.slot_credits), lambda: Queue(fetch_slot_layout(fetch), queue.slot_credits)
+def _synapses(config: SynapseConfig) -> SynapseArray:
+    return SynapseArray(config, [range(config.queue.passes * config.queue.rows)] * config.queue.banks)
+
+
+def _first_blocks(config: SynapseConfig) -> list[range]:
+    """Those of the first beat, and one more, which knows that it is not alone."""
+    return [lanes for index, lanes in enumerate(config.blocks) if index < 2 or lanes.start < config.units]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Beginning(SynapseConfig):
+    """An array of which only the first blocks are there."""
+
+    @cached_property
+    def blocks(self) -> list[range]:
+        return _first_blocks(SynapseConfig(**{item.name: getattr(self, item.name) for item in fields(self)}))
+
+
+def _rom(config: tuple[int, int]) -> Rom:
+    """Of so many rows and bits."""
+    return Rom("rom", config[1], range(config[0]))
+
+
+def _neurons(config: NeuronArrayConfig) -> NeuronArray:
+    return NeuronArray(config, range(config.constant_beats))
+
+
+def _slots(config: tuple[WeightFetchConfig, int]) -> Queue:
+    """The slots that wait for a weight fetch."""
+    return Queue(fetch_slot_layout(config[0]), config[1])
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What is around the layers; their ports follow from it."""
+
+    config: AcceleratorConfig
+    layers: tuple[LayerConfig, ...] = field(repr=False)
+
+
+def _around(config: _Around) -> Accelerator:
+    return Accelerator(config.config, [_Hollow(layer) for layer in config.layers])
 
 
 class _Hollow(SpikingLayer):

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.arguments import called, real, short, whole
-from spikeloom.model.system.cache import cached
+from spikeloom.model.system.cache import cached, found
 from spikeloom.model.system.processes import cores
+from spikeloom.model.system.workers import workers
+from spikeloom.model.system.writing import scratch_folder
 
 from .board_top import board_top
 from .boards import Pin, find_board
@@ -255,7 +256,7 @@ _FULL = re.compile(r"Unable to find legal placement|no more (?:BELs|available be
 
 def place_and_route(folder: str | Path, device: str | None = None, *, board: str | None = None,
                     seeds: Sequence[int] = (1,), target_mhz: float | None = None, jobs: int | None = None,
-                    progress: Progress | None = None) -> PlaceRouteResult:
+                    scheduler: str | None = None, progress: Progress | None = None) -> PlaceRouteResult:
     """Synthesise a build folder, then place and route it, with the pins of a board or without.
 
     Without, on ECP5 the ports stay inside the device (nextpnr's out-of-context mode), as they would in a larger design;
@@ -275,6 +276,8 @@ def place_and_route(folder: str | Path, device: str | None = None, *, board: str
         What nextpnr is asked to reach; with a board, the clock of the build.
     jobs : int, optional
         Seeds at a time; the number of cores otherwise.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers are to place and route: :func:`.workers`. They need the same nextpnr.
     progress : callable, optional
 
     Raises
@@ -326,11 +329,15 @@ def place_and_route(folder: str | Path, device: str | None = None, *, board: str
     if top is not None:
         arguments += flow.placed
 
+    given = _Given(flow.tool, tool, (netlist / "netlist.json").read_bytes(), constraints, tuple(arguments))
+
     def one(seed: int) -> tuple[Mapping[str, Any], Path]:
         tell = progress if progress is None or len(seeds) == 1 else lambda what: progress(f"seed {seed}: {what}")
-        return _place(flow, tool, netlist, constraints, [*arguments, "--seed", str(seed)], tell)
+        return _place(given, seed, lambda part: given.place(seed, part, tell))
 
     try:
+        if scheduler is not None:
+            _place_there(given, seeds, jobs, scheduler, progress)
         with ThreadPoolExecutor(max_workers=min(jobs or cores(), len(seeds))) as pool:
             placed = list(pool.map(one, seeds))
     except ToolError as error:
@@ -383,30 +390,82 @@ def _share(synthesised: SynthResult, target: Device) -> str:
                      for what, limit in target.capacity().items() if limit)
 
 
-def _place(flow: _Flow, version: str, synthesised: Path, constraints: str, arguments: list[str],
-           progress: Progress | None) -> tuple[dict[str, Any], Path]:
-    """nextpnr's report, with ``wall_s``, and the folder where the placed design is if it was asked for."""
-    netlist = hashlib.sha256((synthesised / "netlist.json").read_bytes()).hexdigest()
-    key = hashlib.sha256(repr((version, arguments, netlist, constraints)).encode()).hexdigest()[:32]
+@dataclass(frozen=True)
+class _Given:
+    """What all seeds start from.
 
-    def make(part: Path) -> None:
-        shutil.copy(synthesised / "netlist.json", part)
-        if constraints:
-            (part / _PINS).write_text(constraints)
+    Attributes
+    ----------
+    tool : Tool
+    version : str
+    netlist : bytes
+    constraints : str
+    arguments : tuple of str
+    """
+
+    tool: Tool
+    version: str
+    netlist: bytes = field(repr=False)
+    constraints: str = field(repr=False)
+    arguments: tuple[str, ...]
+
+    def key(self, seed: int) -> str:
+        """Of a seed's result in the cache."""
+        netlist = hashlib.sha256(self.netlist).hexdigest()
+        known = repr((self.version, self._with(seed), netlist, self.constraints))
+        return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+    def _with(self, seed: int) -> list[str]:
+        return [*self.arguments, "--seed", str(seed)]
+
+    def place(self, seed: int, folder: Path, progress: Progress | None = None) -> None:
+        """Fill an empty folder: nextpnr's report, with ``wall_s``, and the placed design if it was asked for."""
+        (folder / "netlist.json").write_bytes(self.netlist)
+        if self.constraints:
+            (folder / _PINS).write_text(self.constraints)
         started = time.monotonic()
-        flow.tool.run(["--json", "netlist.json", "--report", "report.json", *arguments], part / "nextpnr.log",
+        self.tool.run(["--json", "netlist.json", "--report", "report.json", *self._with(seed)], folder / "nextpnr.log",
                       _stages(progress))
-        (part / "netlist.json").unlink()
+        (folder / "netlist.json").unlink()
         try:
-            values = json.loads((part / "report.json").read_text())
+            values = json.loads((folder / "report.json").read_text())
             _seed_result(0, values | {"wall_s": 0.0})
         except (OSError, ValueError, KeyError, StopIteration, TypeError) as error:
             raise SpikeloomError(f"nextpnr ended without a timing report ({error!r})") from error
         values["wall_s"] = round(time.monotonic() - started, 1)
-        (part / "report.json").write_text(json.dumps(values))
+        (folder / "report.json").write_text(json.dumps(values))
 
-    folder = cached("pnr", key, make)
+
+def _place(given: _Given, seed: int, make: Callable[[Path], None]) -> tuple[dict[str, Any], Path]:
+    """nextpnr's report, and the folder where it and the placed design are; from the cache, or made."""
+    folder = cached("pnr", given.key(seed), make)
     return dict(json.loads((folder / "report.json").read_text())), folder
+
+
+def _place_there(given: _Given, seeds: Sequence[int], jobs: int | None, scheduler: str,
+                 progress: Progress | None) -> None:
+    """Place seeds that are not in the cache by the workers of a cluster, and keep what they give in it."""
+    missing = [seed for seed in dict.fromkeys(seeds) if found("pnr", given.key(seed)) is None]
+    if not missing:
+        return
+    with workers("seeds", replace, given, jobs=jobs, scheduler=scheduler) as many:
+        for done, (place, files) in enumerate(many.each(_placed, missing), 1):
+            def keep(part: Path, files: Mapping[str, bytes] = files) -> None:
+                for name, content in files.items():
+                    (part / name).write_bytes(content)
+
+            _place(given, missing[place], keep)
+            if progress is not None:
+                progress(f"seed {missing[place]}: done, {done} of {len(missing)}")
+
+
+def _placed(given: _Given, seed: int) -> dict[str, bytes]:
+    """A seed's files; runs in a worker."""
+    if (version := given.tool.version()) != given.version:
+        raise SpikeloomError(f"a worker has {version}, not {given.version}")
+    with scratch_folder() as folder:
+        given.place(seed, folder)
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def _seed_result(seed: int, report: Mapping[str, Any]) -> SeedResult:

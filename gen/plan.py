@@ -346,8 +346,21 @@ def neuron_config(network: Network, index: int, after: Channels, window_steps: i
                   gives_potential: bool, loaded: bool = False) -> NeuronConfig:
     """Program and widths of a layer's neurons, whose outputs lie in the order ``after``; their constants may be
     ``loaded`` at run time."""
+    padded = bool((after.lane_values < 0).any())
+    key = (network.hash, index, padded, window_steps, gives_potential, loaded, id(bounds))
+    if key not in _neurons:
+        _neurons[key] = bounds, _proved(network, index, padded, window_steps, bounds, gives_potential=gives_potential,
+                                        loaded=loaded)
+    return _neurons[key][1]
+
+
+# With the bounds, so that no others get their identity.
+_neurons: dict[tuple[str, int, bool, int, bool, bool, int], tuple[LayerBounds, NeuronConfig]] = {}
+
+
+def _proved(network: Network, index: int, padded: bool, window_steps: int, bounds: LayerBounds, *,
+            gives_potential: bool, loaded: bool) -> NeuronConfig:
     layer = network.layers[index]
-    padded = bool((after.index < 0).any())
     steps = None if network.endless else network.steps
     program = layer.recorded(has_bias=loaded or bool(layer.biases.any()), all_own=loaded,
                              has_gaps=padded and (loaded or _spikes_in_gaps(layer, bounds.sums, steps)))

@@ -34,6 +34,9 @@ class ToolError(SpikeloomError):
         super().__init__(message)
         self.said = said
 
+    def __reduce__(self) -> tuple[type[ToolError], tuple[str, str]]:
+        return type(self), (str(self), self.said)  # on its way from another process
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:

@@ -23,7 +23,6 @@ from spikeloom.cosim.cluster import simulate_on_cluster  # noqa: E402
 from spikeloom.cosim.compare import Mismatch  # noqa: E402
 from spikeloom.cosim.prove import prove  # noqa: E402
 from spikeloom.cosim.simulate import SimResult, simulate  # noqa: E402
-from spikeloom.model.errors import SpikeloomError  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -109,23 +108,3 @@ def test_parts_are_put_together() -> None:
     assert whole.first_mismatch.sample == 6
     assert (whole.cycles_min, whole.cycles_max) == (10, 15)
     assert whole.cycles_mean == np.concatenate([np.arange(n) + 10 for n in (4, 6, 2)]).mean()
-
-
-def test_nobody_there(build: tuple[Path, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_S", 1)
-    for address in ("tcp://127.0.0.1:9", "nonsense://x"):
-        with pytest.raises(SpikeloomError, match="no Dask scheduler answers there"):
-            simulate_on_cluster(address, *build)
-
-
-def test_no_workers(build: tuple[Path, np.ndarray, np.ndarray]) -> None:
-    with (distributed.LocalCluster(n_workers=0, dashboard_address=":0") as here,
-          pytest.raises(SpikeloomError, match="has no workers: start some with `dask worker tcp://")):
-        simulate_on_cluster(here.scheduler_address, *build)
-
-
-def test_workers_of_another_version(local: Any, build: tuple[Path, np.ndarray, np.ndarray],
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "version", lambda _name: "9.9")
-    with pytest.raises(SpikeloomError, match=r"worker tcp://.* has spikeloom .*, not 9\.9"):
-        simulate_on_cluster(local.scheduler_address, *build)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,9 @@ from support.networks import random_fold, random_graph, random_network
 
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.devices import DEVICES
-from spikeloom.gen.explore import explore, moves
+from spikeloom.gen.explore import Exploration, Point, _Front, explore, moves
 from spikeloom.gen.fold import Fold, LayerFold, check_fold, fold_from_dict
-from spikeloom.gen.inventory import Inventory, MemoryShape, inventory_of
+from spikeloom.gen.inventory import Inventory, MemoryShape, inventory_of, parts_of
 from spikeloom.gen.plan import Plan, make_plan
 from spikeloom.gen.resources import estimate, memory_use
 from spikeloom.model.errors import SpikeloomError
@@ -37,6 +39,31 @@ def single() -> Network:
 def images() -> Any:
     rng = np.random.default_rng(5)
     return (rng.integers(0, 256, (20, 16)) * (rng.random((20, 16)) < 0.4)).astype(np.uint8)
+
+
+Explored = tuple[Exploration, list[tuple[int, int]], int]
+
+
+@pytest.fixture(scope="module")
+def explored(single: Network, images: Any) -> Explored:
+    """What one process finds, what it told on the way, and how many points came to the front's door."""
+    told: list[tuple[int, int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        offered = counted_offers(patch)
+        result = explore(single, "lfe5u-25f", images, jobs=1, progress=lambda *now: told.append(now))
+    return result, told, len(offered)
+
+
+def counted_offers(patch: pytest.MonkeyPatch) -> list[Point]:
+    offered: list[Point] = []
+    offer = _Front.offer
+
+    def counting(front: _Front, point: Point) -> None:
+        offered.append(point)
+        offer(front, point)
+
+    patch.setattr(_Front, "offer", counting)
+    return offered
 
 
 def all_points(network: Network, images: Any) -> list[tuple[float, int]]:
@@ -72,11 +99,9 @@ def test_against_all_folds(network: Network, images: Any) -> None:
     assert area.chosen.lut <= 1.15 * smallest
 
 
-def test_result(single: Network, images: Any) -> None:
+def test_result(single: Network, images: Any, explored: Explored) -> None:
     """Exact cycles, folds that are right, nothing worse than another at the front; for any number of workers."""
-    reports: list[tuple[int, int]] = []
-    network = single
-    found = explore(network, "lfe5u-25f", images, jobs=1, progress=lambda *now: reports.append(now))
+    network, (found, reports, _) = single, explored
     assert found == explore(network, "lfe5u-25f", images, jobs=3)
     assert reports[-1][0] == found.tried
     assert [tried for tried, _ in reports] == sorted(tried for tried, _ in reports)
@@ -93,6 +118,30 @@ def test_result(single: Network, images: Any) -> None:
     json.dumps(found.to_json())
     through = explore(network, "lfe5u-25f", images, objective="throughput", jobs=1).chosen
     assert through.cycles_mean == np.diff(count_stream_cycles(make_plan(network, through.fold), images)).mean()
+
+
+def test_what_is_not_counted_would_change_nothing(single: Network, images: Any, explored: Explored,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _, offered_to_it = explored
+    offered = counted_offers(monkeypatch)
+    monkeypatch.setattr(_Front, "refuses", lambda *given: False)
+    assert explore(single, "lfe5u-25f", images, jobs=1) == found
+    assert offered_to_it < len(offered)
+
+
+def test_workers_of_a_cluster_find_the_same(single: Network, images: Any, explored: Explored) -> None:
+    """Also if one of them is lost on the way."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as here:
+        victims = [next(iter(here.workers.values())).pid]
+
+        def kill(tried: int, _front: int) -> None:
+            if tried > explored[0].tried / 3 and victims:
+                os.kill(victims.pop(), signal.SIGKILL)
+
+        spread = explore(single, "lfe5u-25f", images, scheduler=here.scheduler_address, progress=kill)
+    assert not victims
+    assert spread == explored[0]
 
 
 def test_weights_move_out_where_they_must(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,21 +182,24 @@ def test_moves_lead_everywhere_and_back(network: Network) -> None:
 
 
 def counted_in_full(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Inventory:
-    """Without the shortcut for lane blocks."""
+    """Without the shortcuts for lane blocks, and for arrays of many of them."""
     with monkeypatch.context() as patch:
         class Other(lane_block.LaneBlock):
             pass
 
         patch.setattr("spikeloom.gen.inventory.LaneBlock", Other)
+        patch.setattr("spikeloom.gen.inventory._first_blocks", lambda config: config.blocks)
         return inventory_of(plan)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_lane_blocks_are_counted_as_if_they_were_made(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
-    network = random_network(rng, sizes=(20, 30, 7))
+    network = random_network(rng, sizes=(20, 60, 7))
     plan = make_plan(network, random_fold(rng, network))
     assert inventory_of(plan) == counted_in_full(plan, monkeypatch)
+    for part in parts_of(plan):
+        assert part.least({}) - part.counted({}) == Inventory()
 
 
 def test_all_parts_of_networks_are_counted() -> None:

@@ -93,6 +93,19 @@ def test_users_own_tool_is_preferred(built, cache, own_nextpnr):
     assert (result.used, result.available) == ({"ICESTORM_LC": 9}, {"ICESTORM_LC": 5280})
 
 
+def test_seeds_by_workers_of_a_cluster(built, cache, own_nextpnr):
+    """The same result, which stays in this machine's cache; a tool that fails there tells why."""
+    distributed = pytest.importorskip("distributed")
+    own_nextpnr(f"if seed == 5:\n    log.write('ERROR: odd netlist\\n'); sys.exit(1)\n{REPORT}")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as here:
+        spread = place_and_route(built, "ice40-up5k", seeds=(3, 1, 2), scheduler=here.scheduler_address)
+        with pytest.raises(SpikeloomError, match=r"(?s)nextpnr-ice40 failed \(exit code 1\).*odd"):
+            place_and_route(built, "ice40-up5k", seeds=(5,), scheduler=here.scheduler_address)
+    assert len(list(cache.glob("pnr/*/report.json"))) == 3
+    assert place_and_route(built, "ice40-up5k", seeds=(3, 1, 2)) == spread
+    assert [seed.fmax_mhz for seed in spread.seeds] == [97, 99, 98]
+
+
 @pytest.mark.parametrize(("body", "kind", "message"), [
     ("log.write('ERROR: Unable to find legal placement for all cells\\n'); sys.exit(1)", DoesNotFitError,
      "ice40-up5k is too full: .*what helps"),
