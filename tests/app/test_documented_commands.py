@@ -98,6 +98,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         spikeloom.write(spikeloom.compile(spikeloom.load(shipped), fold), folder / "build" / name)
     board = spikeloom.compile(spikeloom.load("fashion-mnist-128"), "small")
     spikeloom.write(board, folder / "build" / "board", interface="uart")
+    spikeloom.write(board, folder / "build" / "spi", interface="spi", serial=Serial.spi(40_000_000))
     mine = spikeloom.load(folder / "my.snn")
     loadable = replace(spikeloom.compile(mine, "small").fold, weight_sets=2)
     spikeloom.write(spikeloom.compile(mine, loadable), folder / "build" / "loadable", interface="uart")
