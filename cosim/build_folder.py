@@ -17,7 +17,7 @@ from spikeloom.gen.weight_sets import WeightSet, weight_set
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network, SpikeInput
 from spikeloom.model.network_file import load_network
-from spikeloom.model.system.arguments import an
+from spikeloom.model.system.arguments import an, choice
 from spikeloom.model.system.paths import shown
 
 __all__ = ["BuildFolder", "LayerStream"]
@@ -111,7 +111,8 @@ class BuildFolder:
     @property
     def weight_sets(self) -> int:
         """Sets of weights that are written at run time."""
-        sets: int = self.manifest.fold["weight_sets"]
+        sets: int = choice(self.manifest.fold.get("weight_sets", 0), f"{shown(self.path / MANIFEST)}: fold.weight_sets",
+                           (0, 1, 2))
         return sets
 
     def loading(self, network: Network) -> tuple[BuildFolder, WeightSet]:

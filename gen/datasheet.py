@@ -38,6 +38,7 @@ def _layers(plan: Plan) -> list[dict[str, Any]]:
         synapse, neurons = config.synapse, config.neurons
         out.append({
             "name": synapse.name, "lanes": synapse.lanes, "events": synapse.queue.banks, "passes": synapse.queue.passes,
+            "turns": synapse.queue.turns > 1,
             "sum_cycles": synapse.latency_cycles, "group_beats": synapse.group_beats,
             "neuron_cycles": neurons.latency_cycles, "pipelined": neurons.pipelined})
     return out
