@@ -44,8 +44,9 @@ Trace = Literal["vcd", "saif"]  # waveforms; or of each net how often it toggles
 _SHARE_INSTANCES = ("--inline-mult", "1", "-fno-gate", "-fno-dfg")
 _VERILATOR_FLAGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", *_SHARE_INSTANCES)
 _MAKE_FLAGS = ("OPT_FAST=-O2", "OPT_GLOBAL=-O2")
-# Of each bit of each net, however wide; what memories hold is not looked at (0 would be all of it).
-_SAIF_FLAGS = ("--trace-max-width", "1048576", "--trace-max-array", "1")
+# Of each bit of each net, however wide. Of memories only those of few rows: where a device has no LUT RAM they become
+# flip-flops; of the others only the addresses and the data.
+_SAIF_FLAGS = ("--trace-max-width", "1048576")
 # A simulator that is alive computes. Verilator's writer of waveforms is known to wait for itself on a full disk.
 _IDLE_S = 60
 
@@ -97,7 +98,8 @@ def compile_program(sources: Mapping[str, str], top: str, *, trace: Trace | None
     compiler = check_compiler()
     tool = find_verilator()
     environment = repr((tool.version, str(tool.executable), compiler, importlib.metadata.version("cocotb"),
-                        str(cocotb_tools.config.libs_dir), platform.machine(), _VERILATOR_FLAGS, _MAKE_FLAGS, trace))
+                        str(cocotb_tools.config.libs_dir), platform.machine(), _VERILATOR_FLAGS, _MAKE_FLAGS, trace,
+                        *(_SAIF_FLAGS if trace == "saif" else ())))
     key = _key(repr((environment, top, sorted(sources.items()))))
     folder = cached("programs", key, lambda part: _compile(part, sources, top, trace, tool, _key(environment),
                                                           progress or (lambda stage, done, total: None)))

@@ -63,10 +63,17 @@ def test_build_options(run: Run, files: Files) -> None:
     assert bus is not None
     assert bus.serial is not None
     assert (bus.serial.clock_hz, bus.serial.baud, bus.serial.bit_cycles) == (12_000_000, 500_000, 24)
-    for words in (["--clock-mhz", 12], ["--baud", 500_000, "--interface", "axi"]):
+    for words, kinds in ((["--clock-mhz", 12], "uart and spi"), (["--baud", 500_000, "--interface", "axi"], "uart"),
+                         (["--baud", 500_000, "--interface", "spi"], "uart")):
         result = run("build", files.snn, *words, "-o", "c")
         assert result.exit_code == 2
-        assert "is for --interface uart only" in result.stderr
+        assert f"is for --interface {kinds} only" in result.stderr
+    result = run("build", files.snn, "--interface", "spi", "--clock-mhz", 16, "-o", "s")
+    assert result.exit_code == 0, result.output
+    bus = read_manifest(Path("s")).bus
+    assert bus is not None
+    assert bus.serial is not None
+    assert (bus.serial.clock_hz, bus.serial.baud) == (16_000_000, 2_000_000)
     result = run("build", files.snn, "--interface", "uart", "--clock-mhz", 1, "--baud", 115_200, "-o", "c")
     assert result.exit_code == 2
     assert "baud 115,200: 9 cycles of 1,000,000 Hz are 3.5% less" in result.stderr

@@ -22,6 +22,7 @@ from spikeloom.gen.build import build
 from spikeloom.gen.fold import Fold, LayerFold
 from spikeloom.gen.plan import Plan, make_plan, neuron_config
 from spikeloom.model import golden
+from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
 from spikeloom.model.neurons.program import Operation
 from spikeloom.model.neurons.transform import unrolled
@@ -94,10 +95,11 @@ def other(plan: Plan, index: int, *, window_steps: int | None = None, gives_pote
     network, layer, now = plan.network, plan.network.layers[index], plan.layers[index].neurons.neuron
     layers = list(network.layers)
     layers[index] = dataclasses.replace(layer, neuron=dataclasses.replace(layer.neuron, **neuron_fields))
+    changed_network = Network.chain(name=network.name, input=network.input, layers=layers, steps=network.steps,
+                                    readout=network.readout)
     return changed(plan, index, neuron_config(
-        Network.chain(name=network.name, input=network.input, layers=layers, steps=network.steps,
-                      readout=network.readout), index, plan.channels[index + 1],
-        plan.window_steps if window_steps is None else window_steps,
+        changed_network, index, plan.channels[index + 1],
+        plan.window_steps if window_steps is None else window_steps, layer_bounds(changed_network, index),
         gives_potential=now.gives_potential if gives_potential is None else gives_potential))
 
 
