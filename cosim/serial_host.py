@@ -21,8 +21,6 @@ _TRIES = 4       # of the same thing, before we give up
 _QUIET_S = 0.05  # after a refusal, before pieces are sent again
 _UNDER_WAY = 4   # samples whose results have not come
 _BAD = 0x80      # bit of a result's status
-_BEGIN, _USE, _READY, _PENDING = 1 << 0, 1 << 1, 1 << 2, 1 << 4  # of register load
-_REFUSED = 1 << 5  # of register events
 
 
 class LineError(SpikeloomError):
@@ -233,15 +231,16 @@ class Host:
         for failures in range(1, _TRIES + 1):
             try:
                 self.restart()  # nothing is under way
-                self.write("load", _BEGIN)
-                self._await("load", _READY, _READY)
+                self.write("load", self._mask("load", "begin"))
+                self._await("load", "ready", True)
                 for _ in self._exchange(self._weights(index, b"".join(w.to_bytes(4, "little") for w in words), 4), 0,
                                         1):
                     pass
-                self.write("events", _REFUSED)
-                self.write("load", _USE)
-                self._await("load", _PENDING, 0)
-                if self.read("events") & _REFUSED:
+                refused = self._mask("events", "refused")
+                self.write("events", refused)
+                self.write("load", self._mask("load", "use"))
+                self._await("load", "pending", False)
+                if self.read("events") & refused:
                     raise LineError("the accelerator refused it: not all of its words came")
                 return
             except LineError as error:
@@ -249,11 +248,15 @@ class Host:
                     raise LineError(f"set of weights: {error}") from error
                 self.restarts += 1
 
-    def _await(self, register: str, mask: int, value: int) -> None:
-        until = time.monotonic() + self.patience_s
-        while self.read(register) & mask != value:
+    def _mask(self, register: str, field: str) -> int:
+        return next(f.mask for r in self.registers.registers for f in r.fields
+                    if (r.name, f.name) == (register, field))
+
+    def _await(self, register: str, field: str, wanted: bool) -> None:
+        until, mask = time.monotonic() + self.patience_s, self._mask(register, field)
+        while bool(self.read(register) & mask) != wanted:
             if time.monotonic() > until:
-                raise LineError(f"register {register} did not become {value:#x} within {self.patience_s:g} s")
+                raise LineError(f"{register}.{field} did not become {int(wanted)} within {self.patience_s:g} s")
 
     def _exchange(self, pieces: Iterator[_Piece], results: int, under_way: int) -> Iterator[Result]:
         """From a restart on, since pieces and results are numbered from 0 then. Ends with the last result; where there

@@ -452,7 +452,7 @@ def _place_there(given: _Given, seeds: Sequence[int], jobs: int | None, schedule
         for done, (place, files) in enumerate(many.each(_placed, missing), 1):
             def keep(part: Path, files: Mapping[str, bytes] = files) -> None:
                 for name, content in files.items():
-                    (part / name).write_bytes(content)
+                    (part / Path(name).name).write_bytes(content)
 
             _place(given, missing[place], keep)
             if progress is not None:

@@ -33,8 +33,8 @@ __all__ = ["TOP", "EmittedVerilog", "check_top", "emit", "emit_component"]
 
 TOP = "snn_top"
 
-_ROM_VERILOG = """\
-// Read-only memory in block RAM: LATENCY (1 or 2) cycles later, data is the row at address, or 0 if it was not chosen.
+_MEMORY_VERILOG = """\
+// {about} in block RAM: LATENCY (1 or 2) cycles later, data is the row at address, or 0 if it was not chosen.
 module {name} #(
   parameter WIDTH = 1,
   parameter DEPTH = 1,
@@ -43,13 +43,11 @@ module {name} #(
   parameter FILE = ""
 ) (
   input wire clk,
-  input wire [ADDRESS_BITS-1:0] address,
+{ports}  input wire [ADDRESS_BITS-1:0] address,
   input wire chosen,
   output reg [WIDTH-1:0] data
 );
-  // The attributes of Vivado, of Synplify and LSE (Lattice, Gowin), and of Quartus.
-  (* ram_style = "block", rom_style = "block", syn_ramstyle = "block_ram", syn_romstyle = "block_rom",
-     ramstyle = "no_rw_check", romstyle = "M9K" *)
+{attributes}
   reg [WIDTH-1:0] rows [0:DEPTH-1];
   if (FILE != "") begin : contents
 `ifdef {PATH}
@@ -58,7 +56,7 @@ module {name} #(
     initial $readmemh(FILE, rows);
 `endif
   end
-  reg [WIDTH-1:0] row;
+{write}  reg [WIDTH-1:0] row;
   always @(posedge clk)
     if (chosen) row <= rows[address];
     else row <= 0;
@@ -70,47 +68,29 @@ module {name} #(
 endmodule
 """
 
-_RAM_VERILOG = """\
-// Memory in block RAM that is written at run time: as the read-only one, but for a second port.
-module {name} #(
-  parameter WIDTH = 1,
-  parameter DEPTH = 1,
-  parameter ADDRESS_BITS = 1,
-  parameter LATENCY = 1,
-  parameter FILE = ""
-) (
-  input wire clk,
+_MEMORIES = {
+    "rom": {
+        "about": "Read-only memory", "ports": "", "write": "",
+        "attributes": """\
+  // The attributes of Vivado, of Synplify and LSE (Lattice, Gowin), and of Quartus.
+  (* ram_style = "block", rom_style = "block", syn_ramstyle = "block_ram", syn_romstyle = "block_rom",
+     ramstyle = "no_rw_check", romstyle = "M9K" *)"""},
+    "ram": {
+        "about": "Memory that is written at run time,",
+        "ports": """\
   input wire write,
   input wire [ADDRESS_BITS-1:0] write_address,
   input wire [WIDTH-1:0] write_data,
-  input wire [ADDRESS_BITS-1:0] address,
-  input wire chosen,
-  output reg [WIDTH-1:0] data
-);
-  // The attributes of Vivado, of Synplify and LSE (Lattice, Gowin), of Quartus, and of Yosys: no row is read as it is
-  // written.
-  (* ram_style = "block", syn_ramstyle = "block_ram,no_rw_check", ramstyle = "no_rw_check", no_rw_check *)
-  reg [WIDTH-1:0] rows [0:DEPTH-1];
-  if (FILE != "") begin : contents
-`ifdef {PATH}
-    initial $readmemh({`{PATH}, FILE}, rows);
-`else
-    initial $readmemh(FILE, rows);
-`endif
-  end
+""",
+        "write": """\
   always @(posedge clk)
     if (write) rows[write_address] <= write_data;
-  reg [WIDTH-1:0] row;
-  always @(posedge clk)
-    if (chosen) row <= rows[address];
-    else row <= 0;
-  if (LATENCY == 1) begin : memory_output
-    always @* data = row;
-  end else begin : register_output
-    always @(posedge clk) data <= row;
-  end
-endmodule
-"""
+""",
+        "attributes": """\
+  // The attributes of Vivado, of Synplify and LSE (Lattice, Gowin), of Quartus, and of Yosys: no row is read as it is
+  // written.
+  (* ram_style = "block", syn_ramstyle = "block_ram,no_rw_check", ramstyle = "no_rw_check", no_rw_check *)"""},
+}
 
 _ADDER_VERILOG = """\
 // A term counts if its mask is set. A LUT of four inputs holds a bit of both terms with their masks, in front of the
@@ -247,10 +227,18 @@ def _emit(component: wiring.Component, platform: _Platform, progress: Callable[[
         if progress is not None:
             progress(name)
         texts.append(_to_rtlil(shared, name, platform))
-    path = f"{platform.top.upper()}_MEMORY_PATH"
-    own = [text.replace("{name}", f"{platform.top}_{name}").replace("{PATH}", path) for name, text in
-           (("rom", _ROM_VERILOG), ("ram", _RAM_VERILOG), ("masked_add", _ADDER_VERILOG)) if name in platform.used]
+    templates = {**dict.fromkeys(_MEMORIES, _MEMORY_VERILOG), "masked_add": _ADDER_VERILOG}
+    own = [_filled(template, {**_MEMORIES.get(name, {}), "name": f"{platform.top}_{name}",
+                              "PATH": f"{platform.top.upper()}_MEMORY_PATH"})
+           for name, template in templates.items() if name in platform.used]
     return [*_modules(texts, platform), *own]
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    """Verilog has braces of its own."""
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
 
 
 def check_top(top: str) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
+from spikeloom.rtl import weight_sets as rtl
 from spikeloom.rtl.control import hash_words
 from spikeloom.rtl.layer import LayerConfig
 from spikeloom.rtl.neuron import NeuronConfig
-from spikeloom.rtl.weight_sets import row_words, set_words
 
 from .plan import Plan, make_plan
 
@@ -53,7 +53,7 @@ class WeightSet:
 
 def set_length(plan: Plan) -> int:
     """Words of a set for what is built by ``plan``; 0 if its weights are fixed."""
-    return sum(rows * row_words(bits) for layer in plan.layers for rows, bits in layer.loaded)
+    return rtl.set_length(memory for layer in plan.layers for memory in layer.loaded)
 
 
 def set_shape(plan: Plan) -> int:
@@ -80,7 +80,7 @@ def weight_set(plan: Plan, network: Network) -> WeightSet:
     _check_room(where, plan, network)
     own = make_plan(network, fold, widths_of=plan.network)
     _check_layers(where, plan, own)
-    return WeightSet(network, tuple(set_words(_memories(own))), hash_words(network.hash), set_shape(plan),
+    return WeightSet(network, tuple(rtl.set_words(_memories(own))), hash_words(network.hash), set_shape(plan),
                      own.table_bytes())
 
 

@@ -19,7 +19,7 @@ from .mark_gate import MarkGate, MarkGateConfig
 from .readout import Readout, ReadoutConfig
 from .share import add_resettable, run_domain
 from .weight_fetch import axi4_read
-from .weight_sets import load_stream, row_words
+from .weight_sets import load_stream, set_length
 
 __all__ = ["SPIKES", "Accelerator", "AcceleratorConfig"]
 
@@ -138,7 +138,7 @@ class Accelerator(wiring.Component):
     @property
     def set_words(self) -> int:
         """Words of a set."""
-        return sum(rows * row_words(bits) for layer in self.loaded for rows, bits in layer.config.loaded)
+        return set_length(memory for layer in self.loaded for memory in layer.config.loaded)
 
     def _result_shape(self, readout: ReadoutConfig) -> Any:
         index = Shape.cast(range(max(2, readout.classes)))

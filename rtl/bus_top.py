@@ -24,7 +24,7 @@ class BusTop(wiring.Component):
 
     A packet of ``s_axis`` is a sample, beat for beat as the bare top takes it, each in whole bytes with zeros above;
     its last beat has TLAST. A packet of ``m_axis`` is a result; TUSER with its last beat says that it is a bad one.
-    Latency: that of :class:`.PacketCore`.
+    Latency: that of :class:`.PacketCore`, and of the crossings, if there are some.
 
     Parameters
     ----------

@@ -24,7 +24,8 @@ _ANSWERS = frozenset({"b", "r"})
 class StreamCrossing(wiring.Component):
     """A stream from one clock domain to another one (:class:`amaranth.lib.fifo.AsyncFIFO`).
 
-    Latency 1 cycle of the first clock and 3 to 4 of the second. Throughput: a payload per cycle of the slower clock.
+    From the edge that takes a payload to the one that may take it again: 3 to 4 cycles of the second clock. Throughput:
+    a payload per cycle of the slower clock.
     ``depth * bits(shape)`` bits of LUT RAM. The reset of either domain must come with the other's, for 4 cycles of the
     slower clock at least.
 

@@ -74,7 +74,7 @@ def control_registers(config: ControlConfig) -> RegisterMap:
         Field(name="done", text="a result was given", access="control"),
         Field(name="error", low=1, text="a packet was malformed, or a memory answered with an error", access="control"))
     refused = [Field(name="refused", low=5, access="event", text="a set of weights was to be used that had not come "
-                     "as a whole: what was in use still is")]
+                     "as a whole: " + ("what was in use still is" if config.weight_sets == 2 else "none is in use"))]
     add("events", "What has happened; write 1 to clear. The interrupt is set while an enabled event is.",
         Field(name="done", text="a result was given", access="event"),
         Field(name="error", low=1, text="any of the errors below", access="event"),

@@ -18,7 +18,7 @@ from .neuron_array import NeuronArray, NeuronArrayConfig
 from .replay import Replay, ReplayConfig
 from .synapse import SynapseArray, SynapseConfig
 from .weight_fetch import WeightFetch, WeightFetchConfig, axi4_read, fetch_slot_layout
-from .weight_sets import LoadedMemory, WeightSetLoader, load_stream
+from .weight_sets import LoadedMemory, WeightSetLoader, connect_write, load_stream
 from .window_queue import WindowQueue, WindowQueueConfig
 
 __all__ = ["LayerConfig", "SpikingLayer"]
@@ -122,9 +122,7 @@ class SpikingLayer(wiring.Component):
             count = len(part.config.loaded)
             if not count:
                 continue
-            load: Any = part.load
-            m.d.comb += [load.write.eq(loader.bus.write[place:place + count]), load.last.eq(loader.bus.last),
-                         load.row.eq(loader.bus.row), load.data.eq(loader.bus.data)]
+            connect_write(m, loader.bus, part.load, place)
             if self.config.has_sets:
                 m.d.comb += part.chosen_set.eq(self.chosen_set)
             place += count

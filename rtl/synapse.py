@@ -20,7 +20,7 @@ from .fifo import Queue
 from .flat_array import FlatArray
 from .lane_block import LaneBlock, LaneBlockConfig
 from .share import Relay, Rom, add_instance
-from .weight_sets import LoadedMemory, write_bus
+from .weight_sets import LoadedMemory, connect_write, write_bus
 from .window_queue import WindowQueueConfig
 
 __all__ = ["BLOCK_LANES", "SynapseArray", "SynapseConfig", "sums_layout"]
@@ -275,9 +275,7 @@ class SynapseArray(wiring.Component):
             rom = Rom(cfg.memories[bank, index], bits, rows, MEMORY_CYCLES, cfg.weight_sets)
             m.submodules[f"weights{bank}_{index}"] = rom
             if cfg.loaded:
-                load: Any = rom.load
-                m.d.comb += [load.write.eq(self.load.write[list(cfg.memories).index((bank, index))]),
-                             load.last.eq(self.load.last), load.row.eq(self.load.row), load.data.eq(self.load.data)]
+                connect_write(m, self.load, rom.load, list(cfg.memories).index((bank, index)))
             if cfg.weight_sets == 2:
                 m.d.comb += rom.chosen_set.eq(self.chosen_set)
             m.d.comb += [rom.address.eq(address.word_select(bank, len(address) // banks)),

@@ -11,8 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape
 
-__all__ = ["LOAD_WORD_BITS", "LoadedMemory", "WeightSetLoader", "load_stream", "row_words", "set_cycles", "set_words",
-           "write_bus"]
+__all__ = ["LOAD_WORD_BITS", "LoadedMemory", "WeightSetLoader", "connect_write", "load_stream", "row_words",
+           "set_cycles", "set_length", "set_words", "write_bus"]
 
 LOAD_WORD_BITS = 32
 
@@ -35,6 +35,17 @@ def write_bus(memories: int, rows: int) -> wiring.Signature:
 def row_words(row_bits: int) -> int:
     """Words of a row."""
     return -(-row_bits // LOAD_WORD_BITS)
+
+
+def set_length(memories: Iterable[LoadedMemory]) -> int:
+    """How many words a set has."""
+    return sum(rows * row_words(bits) for rows, bits in memories)
+
+
+def connect_write(m: Module, bus: Any, load: Any, first: int = 0) -> None:
+    """Connect one part's ``load`` with a bus of more memories, of which its own are those from ``first`` on."""
+    m.d.comb += [load.write.eq(bus.write[first:first + len(load.write)]), load.last.eq(bus.last),
+                 load.row.eq(bus.row), load.data.eq(bus.data)]
 
 
 def set_words(memories: Iterable[tuple[int, Sequence[int]]]) -> Iterator[int]:

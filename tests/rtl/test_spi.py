@@ -137,3 +137,51 @@ def test_what_nobody_clocks_out_is_not_lost() -> None:
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run_until(1e-3)
+
+
+@pytest.mark.parametrize("half", [SCK_CYCLES_MIN / 2, 4.37, 9.1])
+def test_latency(half: float) -> None:
+    """In clock edges: from a byte's last rising edge to the byte, from a falling edge to the next bit."""
+    dut = SpiTarget(IDLE)
+    cycles, rose, fell, before = 0, 0, 0, 1
+    bytes_after: set[int] = set()
+    bits_after: set[int] = set()
+
+    class Watched(Controller):
+        async def wait(self, halves: float = 1.0) -> None:
+            nonlocal rose, fell
+            await super().wait(halves)
+            rose, fell = (cycles if not ctx_sck(self.ctx) else rose), (cycles if ctx_sck(self.ctx) else fell)
+
+    def ctx_sck(ctx: Any) -> int:
+        return int(ctx.get(dut.sck))
+
+    async def controller(ctx: Any) -> None:
+        line = Watched(ctx, dut, half, random.Random(0))
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.i.payload, 0b10101010)
+        await line.wait(4)
+        await line.select()
+        for _ in range(8):
+            await line.bits(0x5A)
+        await line.release()
+
+    async def watch(ctx: Any) -> None:
+        nonlocal cycles, before
+        async for *_, valid, bad, miso in ctx.tick().sample(dut.o.valid, dut.o.payload.bad, dut.miso):
+            cycles += 1
+            if valid and not bad:
+                bytes_after.add(cycles - rose)
+            if miso != before and ctx_sck(ctx) == 0 and fell:
+                bits_after.add(cycles - 1 - fell)  # this edge sees what the one before did
+            before = miso
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(controller)
+    simulator.add_testbench(watch, background=True)
+    simulator.run()
+    assert bytes_after <= {3, 4}, bytes_after
+    assert bits_after <= {3, 4}, bits_after
+    assert bytes_after
+    assert bits_after

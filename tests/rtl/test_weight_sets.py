@@ -11,7 +11,15 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from spikeloom.rtl.share import Rom
-from spikeloom.rtl.weight_sets import LoadedMemory, WeightSetLoader, row_words, set_words
+from spikeloom.rtl.weight_sets import (
+    LoadedMemory,
+    WeightSetLoader,
+    connect_write,
+    row_words,
+    set_cycles,
+    set_length,
+    set_words,
+)
 
 
 class Memories(wiring.Component):
@@ -31,9 +39,7 @@ class Memories(wiring.Component):
                 wiring.connect(m, self.loaders[k - 1].o, loader.i)
             for n, rom in enumerate(roms):
                 m.submodules[f"m{k}_{n}"] = rom
-                load: Any = rom.load
-                m.d.comb += [load.write.eq(loader.bus.write[n]), load.last.eq(loader.bus.last),
-                             load.row.eq(loader.bus.row), load.data.eq(loader.bus.data)]
+                connect_write(m, loader.bus, rom.load, n)
         return m
 
 
@@ -60,7 +66,7 @@ def test_every_row_gets_where_it_belongs(shapes: tuple[tuple[LoadedMemory, ...],
         i: Any = dut.loaders[0].i
         words = list(set_words((bits, rows) for shape, layer in zip(shapes, values, strict=True)
                                for (_, bits), rows in zip(shape, layer, strict=True)))
-        assert len(words) == sum(rows * row_words(bits) for shape in shapes for rows, bits in shape)
+        assert len(words) == set_length(memory for shape in shapes for memory in shape)
         ctx.set(i.begin, 1)
         await ctx.tick()
         ctx.set(i.begin, 0)
@@ -73,9 +79,7 @@ def test_every_row_gets_where_it_belongs(shapes: tuple[tuple[LoadedMemory, ...],
             ctx.set(i.data, word)
             await ctx.tick()
         ctx.set(i.valid, 0)
-        for _ in dut.loaders:
-            await ctx.tick()
-        await ctx.tick()
+        await ctx.tick().repeat(set_cycles(len(dut.loaders)) - 1)  # the tick above took the last word
 
     async def check(ctx: Any, values: list[list[list[int]]]) -> None:
         for k, shape in enumerate(shapes):
