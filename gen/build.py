@@ -21,6 +21,7 @@ from spikeloom.model.system.writing import check_folder, write_folder
 from spikeloom.rtl.control import control_registers
 from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.share import Rom
+from spikeloom.rtl.spiking_neurons import limit_bits, place_bits
 from spikeloom.rtl.weight_fetch import axi4_read
 from spikeloom.rtl.weight_sets import LOAD_WORD_BITS
 
@@ -391,6 +392,8 @@ def _rom_bits(plan: Plan, top: str) -> dict[str, int]:
     sizes = {}
 
     def add(name: str, row_bits: int, depth: int) -> None:
+        if not row_bits:
+            return
         sizes.update({f"{top}_{part}.hex": row_bits * Rom.part_depth(len(rows), plan.fold.weight_sets)
                       for part, rows in Rom.parts(name, depth).items()})
 
@@ -398,7 +401,10 @@ def _rom_bits(plan: Plan, top: str) -> dict[str, int]:
         synapse, neurons = config.synapse, config.neurons
         for (_, block), name in synapse.memories.items():
             add(name, len(synapse.blocks[block]) * synapse.weight_bits, synapse.queue.passes * synapse.queue.rows)
-        if neurons.neuron.has_constants:
-            add(f"{synapse.name}_constants", constants_layout(neurons.neuron).size * neurons.units,
-                neurons.constant_beats)
+        constant_bits = constants_layout(neurons.neuron).size
+        if neurons.spiking_only:
+            add(f"{synapse.name}_limits", limit_bits(neurons) * neurons.units, neurons.constant_beats)
+            add(f"{synapse.name}_constants", constant_bits, neurons.constant_beats << place_bits(neurons))
+        else:
+            add(f"{synapse.name}_constants", constant_bits * neurons.units, neurons.constant_beats)
     return sizes

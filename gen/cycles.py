@@ -12,7 +12,7 @@ its window is complete: everything that an answer depends on has then been pushe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -97,7 +97,8 @@ def count_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMO
     known already.
     """
     result = golden.run(plan.network, samples) if result is None else result
-    return _replay(plan, _activity(plan, samples, result), 1, memory, _exit_windows(plan, result))
+    return _replay(plan, _activity(plan, samples, result), _firing(plan, result.spikes), 1, memory,
+                   _exit_windows(plan, result))
 
 
 def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming = MEMORY, *,
@@ -106,14 +107,15 @@ def count_stream_cycles(plan: Plan, samples: npt.ArrayLike, memory: MemoryTiming
     result = golden.run(plan.network, samples) if result is None else result
     if (ends := _exit_windows(plan, result)) is not None:
         # One run after the other: what is left of a run's input goes by, a beat a cycle, and the next one follows.
-        alone = _replay(plan, _activity(plan, samples, result), 1, memory, ends)
+        alone = _replay(plan, _activity(plan, samples, result), _firing(plan, result.spikes), 1, memory, ends)
         taken = alone.waited + alone.latency + alone.left + (not _holds_result(plan))
         starts = np.cumsum(taken) - taken + alone.waited - alone.waited[0]
         finished: Cycles = starts + alone.latency
         return finished
     # One "sample" whose windows are those of all samples, one after the other.
     activity = [a.reshape(1, -1, *a.shape[2:]) for a in _activity(plan, samples, result)]
-    return _replay(plan, activity, len(np.asarray(samples)), memory).latency
+    firing = {index: counts.reshape(1, -1) for index, counts in _firing(plan, result.spikes).items()}
+    return _replay(plan, activity, firing, len(np.asarray(samples)), memory).latency
 
 
 def turn_slack(plan: Plan) -> int:
@@ -140,7 +142,9 @@ def cycle_bounds(plan: Plan, memory: MemoryTiming = MEMORY, active: Sequence[boo
                                                                   *order.index.shape))
                     for layer, order in zip(plan.network.layers, plan.orders, strict=True)]
         ends = np.array([plan.windows - 1 if active else 0]) if varies else None
-        return int(_replay(plan, activity, 1, memory, ends).latency[0]) + (turn_slack(plan) if active else 0)
+        spikes = [np.full((1, 1, layer.outputs), active) for layer in plan.network.layers]
+        latency = _replay(plan, activity, _firing(plan, spikes), 1, memory, ends).latency
+        return int(latency[0]) + (turn_slack(plan) if active else 0)
 
     return tuple(replay(each) for each in active)
 
@@ -197,8 +201,10 @@ class _Sink(Protocol):
 class _Neurons:
     """:class:`.NeuronArray` and the queue in front of it: from the ends of passes to beats for ``sink``."""
 
-    def __init__(self, config: LayerConfig, sink: _Sink, samples: int) -> None:
+    def __init__(self, config: LayerConfig, sink: _Sink, samples: int, firing: Cycles | None = None) -> None:
         synapse, neurons = config.synapse, config.neurons
+        self.firing = firing  # neurons of each beat that go through the unit, where only those do: (N, runs x beats)
+        self.compared = self.moved = self.entered = np.full(samples, -1, np.int64)
         self.config, self.sink = neurons, sink
         self.room_from = np.zeros(samples, np.int64)  # the end of a pass may be given from here on
         self.took = np.full(samples, -1, np.int64)
@@ -226,6 +232,9 @@ class _Neurons:
         """A beat of sums."""
         neurons, left = self.config, self.left
         take = np.maximum(offered, self.took + 1)
+        if self.firing is not None:
+            self._take_firing(np.maximum(take, self.compared), self.firing[:, self.beat])
+            return
         if not neurons.pipelined:
             if left:
                 take = np.maximum(take, left[-1] + 1)
@@ -237,10 +246,23 @@ class _Neurons:
                                                              window % neurons.windows):
                 take = np.maximum(take, self.took + (neurons.unit_cycles + 1))
         self.took = take
-        offer = take + self.latency_cycles
-        if left:
-            offer = np.maximum(offer, left[-1] + 1)
-        left.append(self.sink.accept(offer))
+        self._leaves(take + self.latency_cycles)
+
+    def _take_firing(self, take: Cycles, firing: Cycles) -> None:
+        """The same for :class:`.SpikingNeurons`."""
+        if len(self.left) == self.queue_depth:
+            take = np.maximum(take, self.left[0] + 1)
+        self.took = take
+        self.compared = np.maximum(take + 1, self.moved)
+        self.moved = np.maximum(self.compared + 1, self.entered)
+        self.entered = self.moved + np.maximum(firing, 1)
+        self._leaves(self.entered + (self.config.unit_cycles + 1))
+
+    def _leaves(self, offer: Cycles) -> None:
+        """A beat of masks, offered from then on."""
+        if self.left:
+            offer = np.maximum(offer, self.left[-1] + 1)
+        self.left.append(self.sink.accept(offer))
         self.beat += 1
 
     def _free(self, marked: Cycles) -> None:
@@ -720,9 +742,20 @@ class _Readout:
         return self.read_until
 
 
-def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTiming,
+def _firing(plan: Plan, spikes: Sequence[npt.NDArray[np.bool_]]) -> dict[int, Cycles]:
+    """By layer, as far as only neurons that spike are updated: how many these are in each beat, (N, beats)."""
+    firing = {}
+    for index, layer in enumerate(plan.layers):
+        if layer.neurons.spiking_only:
+            neurons = plan.channels[index + 1].index
+            ever: Active = spikes[index].any(axis=1)  # type: ignore[assignment]
+            firing[index] = np.where(neurons >= 0, ever[:, neurons], False).sum(axis=2, dtype=np.int64)
+    return firing
+
+
+def _replay(plan: Plan, activity: Sequence[Active], firing: Mapping[int, Cycles], runs: int, memory: MemoryTiming,
             exit_windows: Cycles | None = None) -> CycleCounts:
-    """Push all beats. ``activity`` has ``runs`` samples' windows in a row; N runs side by side.
+    """Push all beats. ``activity`` and ``firing`` have ``runs`` samples' windows in a row; N runs side by side.
 
     What follows the window with which a run ends early or by a mark changes nothing before it: such a run is replayed
     to its end, and looked at where it ended.
@@ -742,7 +775,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
     static: list[_Neurons] = []
     for index, (config, layer) in enumerate(zip(plan.layers, network.layers, strict=True)):
         active = activity[index]
-        neurons = _Neurons(config, streams[index + 1], n)
+        neurons = _Neurons(config, streams[index + 1], n, firing.get(index))
         if config.replay is not None:
             static.append(neurons)
         queue = config.synapse.queue

@@ -17,6 +17,8 @@ from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.reading import MIB, read_bytes
 from spikeloom.model.system.records import STRICT, read_dataclass
 
+from .limits import spiking_limits
+
 MAX_FILE_BYTES = MIB
 WINDOW_STEPS = 16  # of a window, if nobody says how many: lanes and neurons grow with them
 
@@ -48,6 +50,10 @@ class LayerFold:
         The outer loop of a dense layer, where it has fewer lanes than neurons. ``groups``: a group of lanes works off
         all events of a window, then they are replayed for the next group. ``events``: each event is added to all
         groups in turn as it comes, and their sums lie in LUT RAM; on-chip weights only.
+    updates : "all" or "spiking"
+        Which neurons are updated. ``all``: every one. ``spiking``: ``neuron_units`` neurons side by side are compared
+        with the sum from which on they spike, and those that do go through one unit, one after the other; for
+        pipelined layers that a static input drives in a single window, with fixed weights.
     """
 
     __pydantic_config__ = STRICT
@@ -59,6 +65,7 @@ class LayerFold:
     external_bus_bits: int | None = None
     prefetch_rows: int = 32
     outer: Literal["groups", "events"] = "groups"
+    updates: Literal["all", "spiking"] = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +157,9 @@ def check_fold(network: Network, fold: Fold) -> None:
         choice(lf.outer, f"{where} outer", ("groups", "events"))
         if lf.outer == "events" and isinstance(layer.connection, Conv2d):
             raise SpikeloomError(f"{where} outer must be 'groups' in a convolution, not 'events'")
+        choice(lf.updates, f"{where} updates", ("all", "spiking"))
+        if lf.updates == "spiking" and (reason := _no_spiking_updates(network, fold, layer, lf)):
+            raise SpikeloomError(f"{where} updates must be 'all' {reason}, not 'spiking'")
         if len(layer.shape) == 3:
             _check_map(where, layer.shape, lf)
     for layer, lf in zip(network.layers, fold.layers, strict=True):
@@ -162,6 +172,33 @@ def check_fold(network: Network, fold: Fold) -> None:
             multiple = "" if layer.sum_pool is not None else " or be a multiple of"
             source = "input_per_beat" if name == INPUT else f"layer {name}'s neuron_units"
             raise SpikeloomError(f"{where} divide{multiple} {source}={items}, not {lf.inputs_per_cycle}")
+
+
+def _no_spiking_updates(network: Network, fold: Fold, layer: Layer, lf: LayerFold) -> str:
+    """Why not only neurons that spike can be updated; empty if they can."""
+    if not layer.static:
+        return "where no static input drives the layer"
+    if network.endless or fold.window(network) < network.steps:
+        return "where a run has several windows"
+    if layer.name == network.output_name and network.readout.needs_potential:
+        return "where the readout looks at potentials"
+    if not lf.pipelined:
+        return "with stepping units"
+    if fold.weight_sets:
+        return "with weight_sets"
+    return ""
+
+
+def _updates(network: Network, index: int) -> Literal["all", "spiking"]:
+    """What saves most, where nothing stands in the way."""
+    fold = Fold(layers=())
+    if _no_spiking_updates(network, fold, network.layers[index], LayerFold()):
+        return "all"
+    try:
+        spiking_limits(network, index)
+    except SpikeloomError:
+        return "all"
+    return "spiking"
 
 
 def _items(layer: Layer, fold: Fold) -> tuple[int, str]:
@@ -250,8 +287,8 @@ def _fast(network: Network) -> Fold:
             fold = LayerFold(lanes=-(-layer.outputs // 10), neuron_units=4, outer="events")
         else:
             passes = max(5, -(-layer.outputs // 100))
-            fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8) if layer.outputs >= 64
-                    else LayerFold(lanes=layer.outputs))
+            fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8, updates=_updates(network, index))
+                    if layer.outputs >= 64 else LayerFold(lanes=layer.outputs))
         layers.append(fold)
     done = Fold(name="fast", layers=tuple(layers), input_per_beat=_input_per_beat(
         network, 16 if network.input.size >= 64 else 1))

@@ -22,6 +22,7 @@ from spikeloom.rtl.layer_inputs import LayerInputs
 from spikeloom.rtl.neuron_array import NeuronArray, NeuronArrayConfig
 from spikeloom.rtl.replay import Replay
 from spikeloom.rtl.share import MaskedAdd, Relay, Rom, RomPart
+from spikeloom.rtl.spiking_neurons import SpikingNeurons, place_bits
 from spikeloom.rtl.synapse import SynapseArray, SynapseConfig
 from spikeloom.rtl.weight_fetch import WeightFetch, WeightFetchConfig, fetch_slot_layout
 from spikeloom.rtl.window_queue import WindowQueue, WindowQueueConfig
@@ -270,8 +271,10 @@ def _rom(config: tuple[int, int]) -> Rom:
     return Rom("rom", config[1], range(config[0]))
 
 
-def _neurons(config: NeuronArrayConfig) -> NeuronArray:
-    return NeuronArray(config, range(config.constant_beats))
+def _neurons(config: NeuronArrayConfig) -> NeuronArray | SpikingNeurons:
+    beats = range(config.constant_beats)
+    return (SpikingNeurons(config, range(len(beats) << place_bits(config)), beats) if config.spiking_only
+            else NeuronArray(config, beats))
 
 
 def _slots(config: tuple[WeightFetchConfig, int]) -> Queue:

@@ -27,6 +27,7 @@ from spikeloom.rtl.neuron_array import NeuronArrayConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.replay import ReplayConfig
+from spikeloom.rtl.spiking_neurons import limit_bits, place_bits
 from spikeloom.rtl.synapse import SynapseConfig
 from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig, weight_table
 from spikeloom.rtl.weight_sets import set_cycles
@@ -34,6 +35,7 @@ from spikeloom.rtl.window_queue import WindowQueueConfig
 
 from .channels import Channels, QueueOrder, input_channels, pooled_channels, queue_order
 from .fold import Fold, LayerFold, check_fold, fold_from_dict
+from .limits import spiking_limits
 from .manifest import MANIFEST, Description
 
 __all__ = ["Plan", "Table", "make_plan", "neuron_config", "plan_of"]
@@ -101,7 +103,7 @@ class Plan:
 
     def accelerator(self) -> Accelerator:
         """The hardware, with its memory contents."""
-        return Accelerator(self.around(), [SpikingLayer(layer, self.weights(k), self.constants(k))
+        return Accelerator(self.around(), [SpikingLayer(layer, self.weights(k), self.constants(k), self.limits(k))
                                            for k, layer in enumerate(self.layers)])
 
     def around(self) -> AcceleratorConfig:
@@ -198,20 +200,44 @@ class Plan:
         return rows.transpose(1, 0, 2, 3).reshape(queue.banks, -1, config.lanes)
 
     def constants(self, index: int) -> list[int]:
-        """One word per beat: each unit's own constants."""
-        config, layer = self.layers[index].neurons.neuron, self.network.layers[index]
-        layout = constants_layout(config)
+        """One word per beat: each unit's own constants. Where only neurons that spike are updated, one per neuron."""
+        config, layer = self.layers[index].neurons, self.network.layers[index]
+        layout = constants_layout(config.neuron)
+        if not layout.size:
+            return []
         values = {**layer.all_constants, "exists": np.ones(layer.connection.outputs, np.int64)}
-        words = []
-        beats = self.layers[index].neurons.constant_beats if layout.size else 0
-        for neurons in self.channels[index + 1].index[:beats]:
-            word = 0
-            for unit, neuron in enumerate(neurons):
-                own = {name: int(values[name][neuron] if neuron >= 0 else _padding(name, values[name]))
-                       for name in layout.members}
-                word |= layout.const(own).as_value().value << unit * layout.size
-            words.append(word)
-        return words
+
+        def word(neuron: int) -> int:
+            own = {name: int(values[name][neuron] if neuron >= 0 else _padding(name, values[name]))
+                   for name in layout.members}
+            return int(layout.const(own).as_value().value)
+
+        beats = [[word(neuron) for neuron in neurons]
+                 for neurons in self.channels[index + 1].index[:config.constant_beats]]
+        if config.spiking_only:
+            return [each for words in beats for each in words + [0] * ((1 << place_bits(config)) - len(words))]
+        return [_packed(words, layout.size) for words in beats]
+
+    def limits(self, index: int) -> list[int]:
+        """Where only neurons that spike are updated, one word per beat: the sum from which on each unit's neuron does.
+
+        Raises
+        ------
+        SpikeloomError
+            If some neuron does not spike for a sum and does for a smaller one.
+        """
+        config = self.layers[index].neurons
+        if not config.spiking_only:
+            return []
+        bits, never = limit_bits(config), config.neuron.accumulator[1] + 1
+        limits = spiking_limits(self.network, index)
+        return [_packed([int(limits[n] if n >= 0 else never) & ((1 << bits) - 1) for n in neurons], bits)
+                for neurons in self.channels[index + 1].index[:config.constant_beats]]
+
+
+def _packed(words: list[int], bits: int) -> int:
+    """Words of so many bits side by side, the first one in the least significant."""
+    return sum(word << k * bits for k, word in enumerate(words))
 
 
 def _padding(name: str, values: IntArray) -> int:
@@ -260,7 +286,8 @@ def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) ->
                                 queued=_queued(lf, after.beats * (1 if static else windows)),
                                 weight_sets=fold.weight_sets)
         config = neuron_config(network, index, after, window, bounds, loaded=fold.weight_sets > 0,
-                               gives_potential=network.readout.needs_potential and index == network.output_index)
+                               gives_potential=network.readout.needs_potential and index == network.output_index,
+                               gaps_update=lf.updates == "all")
         sources = tuple(
             _source(source, index, planes, channels[source.index], turn, windows, shared=len(layer.sources) > 1,
                     endless=network.endless)
@@ -272,7 +299,7 @@ def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) ->
             neurons=NeuronArrayConfig(
                 name=layer.name, neuron=config, units=lf.neuron_units, beats=after.beats, windows=windows,
                 constant_beats=after.beats if layer.constants_by_position else after.tile_beats,
-                pipelined=lf.pipelined, weight_sets=fold.weight_sets)))
+                pipelined=lf.pipelined, weight_sets=fold.weight_sets, spiking_only=lf.updates == "spiking")))
     if fold.weight_sets:
         last = max((k for k, layer in enumerate(layers) if layer.loaded), default=None)
         if last is None:
@@ -343,10 +370,10 @@ def _bounds(network: Network, index: int, fold: Fold) -> LayerBounds:
 
 
 def neuron_config(network: Network, index: int, after: Channels, window_steps: int, bounds: LayerBounds, *,
-                  gives_potential: bool, loaded: bool = False) -> NeuronConfig:
+                  gives_potential: bool, loaded: bool = False, gaps_update: bool = True) -> NeuronConfig:
     """Program and widths of a layer's neurons, whose outputs lie in the order ``after``; their constants may be
-    ``loaded`` at run time."""
-    padded = bool((after.lane_values < 0).any())
+    ``loaded`` at run time, and what stands for no neuron may go through a unit (``gaps_update``) or not."""
+    padded = gaps_update and bool((after.lane_values < 0).any())
     key = (network.hash, index, padded, window_steps, gives_potential, loaded, id(bounds))
     if key not in _neurons:
         _neurons[key] = bounds, _proved(network, index, padded, window_steps, bounds, gives_potential=gives_potential,

@@ -16,6 +16,7 @@ from .fifo import Queue
 from .layer_inputs import LayerInputs, SourceConfig
 from .neuron_array import NeuronArray, NeuronArrayConfig
 from .replay import Replay, ReplayConfig
+from .spiking_neurons import SpikingNeurons
 from .synapse import SynapseArray, SynapseConfig
 from .weight_fetch import WeightFetch, WeightFetchConfig, axi4_read, fetch_slot_layout
 from .weight_sets import LoadedMemory, WeightSetLoader, connect_write, load_stream
@@ -54,8 +55,8 @@ class SpikingLayer(wiring.Component):
     Parameters
     ----------
     config : LayerConfig
-    weights, constants
-        Memory contents: see :class:`.SynapseArray` and :class:`.NeuronArray`.
+    weights, constants, limits
+        Memory contents: see :class:`.SynapseArray`, :class:`.NeuronArray` and :class:`.SpikingNeurons`.
 
     Members
     -------
@@ -69,10 +70,12 @@ class SpikingLayer(wiring.Component):
     chosen_set : In(1), with two sets
     """
 
-    def __init__(self, config: LayerConfig, weights: Sequence[Sequence[int]], constants: Sequence[int]) -> None:
+    def __init__(self, config: LayerConfig, weights: Sequence[Sequence[int]], constants: Sequence[int],
+                 limits: Sequence[int] = ()) -> None:
         self.config = config
         self.weights = weights
         self.constants = constants
+        self.limits = limits
         neurons = config.neurons
         super().__init__({
             **{f"i{k}": In(beat_stream(s.items, s.item_bits)) for k, s in enumerate(config.sources)},
@@ -91,7 +94,9 @@ class SpikingLayer(wiring.Component):
         queue = WindowQueue(source) if isinstance(source, WindowQueueConfig) else EventQueue(source)
         m.submodules.queue = queue
         m.submodules.synapses = synapses = SynapseArray(self.config.synapse, self.weights)
-        m.submodules.neurons = neurons = NeuronArray(self.config.neurons, self.constants)
+        neurons = (SpikingNeurons(self.config.neurons, self.constants, self.limits) if self.config.neurons.spiking_only
+                   else NeuronArray(self.config.neurons, self.constants))
+        m.submodules.neurons = neurons
         m.submodules.inputs = inputs = LayerInputs(self.config.sources)
         for k in range(len(self.config.sources)):
             wiring.connect(m, wiring.flipped(getattr(self, f"i{k}")), getattr(inputs, f"i{k}"))
@@ -111,7 +116,7 @@ class SpikingLayer(wiring.Component):
             self._load(m, synapses, neurons)
         return m
 
-    def _load(self, m: Module, synapses: SynapseArray, neurons: NeuronArray) -> None:
+    def _load(self, m: Module, synapses: SynapseArray, neurons: Any) -> None:
         """Weights come first, then the constants."""
         m.submodules.loader = loader = WeightSetLoader(self.config.loaded)
         wiring.connect(m, wiring.flipped(self.load), loader.i)

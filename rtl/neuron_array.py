@@ -46,6 +46,8 @@ class NeuronArrayConfig:
         Units that take a beat every cycle, or units that step through a beat before they take the next.
     weight_sets : int
         Sets of constants that are written at run time; 0: they are fixed.
+    spiking_only : bool
+        One unit, for those neurons only that spike (:class:`.SpikingNeurons`).
     """
 
     name: str
@@ -56,6 +58,7 @@ class NeuronArrayConfig:
     constant_beats: int
     pipelined: bool
     weight_sets: int = 0
+    spiking_only: bool = False
 
     @property
     def loaded(self) -> tuple[LoadedMemory, ...]:
@@ -71,7 +74,7 @@ class NeuronArrayConfig:
     @property
     def queue_depth(self) -> int:
         """Beats between the pipeline and the consumer: enough that the pipeline never waits for room it has."""
-        return 1 << int(ceil_log2(self.unit_cycles + 3))
+        return 1 << int(ceil_log2(self.latency_cycles + 2))
 
     @cached_property
     def unit_cycles(self) -> int:
@@ -81,7 +84,7 @@ class NeuronArrayConfig:
     @property
     def latency_cycles(self) -> int:
         """From taking a beat of sums to offering its masks."""
-        return self.unit_cycles + self.pipelined
+        return self.unit_cycles + self.pipelined + 3 * self.spiking_only
 
 
 class NeuronArray(wiring.Component):

@@ -61,6 +61,9 @@ def test_presets_are_what_they_say(network: Network) -> None:
     (0, {"inputs_per_cycle": 13}, r"layer layer0: inputs_per_cycle must be in 1\.\.12, not 13"),
     (1, {"inputs_per_cycle": 0}, r"layer layer1: inputs_per_cycle must be in 1\.\.20, not 0"),
     (2, {"pipelined": 1}, r"layer layer2: pipelined must be true or false, not 1"),
+    (0, {"updates": "some"}, r"layer layer0: updates must be 'all' or 'spiking', not 'some'"),
+    (1, {"updates": "spiking"}, r"layer layer1: updates must be 'all' where no static input drives the layer, not 's"),
+    (0, {"updates": "spiking", "pipelined": False}, r"layer layer0: updates must be 'all' with stepping units, not 's"),
 ])
 def test_bad_layer(network: Network, index: int, layer: dict[str, Any], message: str) -> None:
     with pytest.raises(SpikeloomError, match=message):
@@ -81,6 +84,17 @@ def test_bad_fold(network: Network, fields: dict[str, Any], message: str) -> Non
     fold = Fold(**{"layers": (LayerFold(),) * 3, "name": "bad"} | fields)
     with pytest.raises(SpikeloomError, match=message):
         check_fold(network, fold)
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"window_steps": 2}, "fold custom: layer layer0: updates must be 'all' where a run has several windows, not 's"),
+    ({"weight_sets": 1}, "fold custom: layer layer0: updates must be 'all' with weight_sets, not 'spiking'"),
+], ids=str)
+def test_updates_of_neurons_that_spike(network: Network, fields: dict[str, Any], message: str) -> None:
+    layers = (LayerFold(updates="spiking"), LayerFold(), LayerFold())
+    check_fold(network, Fold(layers=layers))
+    with pytest.raises(SpikeloomError, match=message):
+        check_fold(network, Fold(layers=layers, **fields))
 
 
 def test_inputs_must_meet_beats(network: Network) -> None:

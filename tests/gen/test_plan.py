@@ -20,6 +20,7 @@ from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Dense, Layer, Network, Neuron, Readout, SpikeInput
 from spikeloom.model.numerics import Shift
 from spikeloom.rtl.neuron import constants_layout
+from spikeloom.rtl.spiking_neurons import place_bits
 
 
 @pytest.mark.parametrize(("size", "lanes", "units", "want"), [
@@ -72,6 +73,11 @@ def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
         assert words == []
         return limits, biases
     layout = constants_layout(neuron)
+    config = plan.layers[index].neurons
+    if config.spiking_only:  # a word per neuron
+        places = 1 << place_bits(config)
+        words = [sum(word << unit * layout.size for unit, word in enumerate(words[first:first + channels.units]))
+                 for first in range(0, len(words), places)]
     assert len(words) == channels.beats
     for beat, word in enumerate(words):
         assert 0 <= word < 1 << layout.size * channels.units
@@ -83,6 +89,7 @@ def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
                 if "bias" in own:
                     biases[channel] = view.bias
             if "exists" in own:
+                assert not config.spiking_only
                 assert view.exists == (channel >= 0)
     return limits, biases
 

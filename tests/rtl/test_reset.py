@@ -16,6 +16,7 @@ from spikeloom.model.network import Network
 from spikeloom.rtl.layer import SpikingLayer
 from spikeloom.rtl.neuron_array import NeuronArray
 from spikeloom.rtl.readout import Readout
+from spikeloom.rtl.spiking_neurons import SpikingNeurons
 
 
 def parts(plan: Plan) -> Iterator[tuple[Any, int, int]]:
@@ -23,8 +24,9 @@ def parts(plan: Plan) -> Iterator[tuple[Any, int, int]]:
     for index, config in enumerate(plan.layers):
         beats = plan.channels[index].beats * (1 if index == 0 and plan.network.static else plan.windows)
         after = plan.channels[index + 1].beats * plan.windows
-        yield SpikingLayer(config, plan.weights(index), plan.constants(index)), beats, after
-        yield NeuronArray(config.neurons, plan.constants(index)), after, after
+        yield SpikingLayer(config, plan.weights(index), plan.constants(index), plan.limits(index)), beats, after
+        yield (SpikingNeurons(config.neurons, plan.constants(index), plan.limits(index)) if config.neurons.spiking_only
+               else NeuronArray(config.neurons, plan.constants(index))), after, after
     yield Readout(plan.readout), after, 1
 
 

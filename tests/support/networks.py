@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeloom.gen.fetch_cycles import MemoryTiming
-from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.fold import Fold, LayerFold, check_fold
+from spikeloom.gen.limits import spiking_limits
 from spikeloom.gen.plan import Plan, Table
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.connections import Connection, Lateral, OneToOne, Sparse
@@ -348,7 +349,21 @@ def random_fold(rng: Rng, network: Network) -> Fold:
     by_step = network.readout.early_exit and network.readout.ties == "membrane"
     windows = [w for w in range(1, network.steps + 1) if network.steps % w == 0]
     windows = [1] if network.recurrent or network.marked or by_step else windows
-    return Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)))
+    fold = Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)))
+    return spiking_updates(network, fold) if rng.random() < 0.5 else fold
+
+
+def spiking_updates(network: Network, fold: Fold) -> Fold:
+    """The fold with units for those neurons only that spike, wherever that can be."""
+    for index, layer in enumerate(fold.layers):
+        only = replace(fold, layers=(*fold.layers[:index], replace(layer, updates="spiking"), *fold.layers[index + 1:]))
+        try:
+            check_fold(network, only)
+            spiking_limits(network, index)
+        except SpikeloomError:
+            continue
+        fold = only
+    return fold
 
 
 def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:

@@ -1,0 +1,85 @@
+"""From which sum on a neuron spikes that a static input drives: worked out for every sum that there can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from spikeloom.model.bounds import layer_bounds
+from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.network import IntArray, Network
+from spikeloom.model.neurons.arrays import Population
+from spikeloom.model.neurons.program import Program
+
+__all__ = ["spiking_limits"]
+
+MAX_SUMS = 1 << 24  # that are tried; a few seconds
+PART = 1 << 18
+
+
+_known: dict[tuple[str, int], IntArray] = {}
+
+
+def spiking_limits(network: Network, index: int) -> IntArray:
+    """Smallest weighted sum, without bias, with which each neuron spikes in a run: shape (outputs,).
+
+    No rule is taken for granted: the neurons' program is run for every sum, once for all neurons whose constants are
+    equal. A neuron that never spikes has one more than the largest sum of the layer.
+
+    Parameters
+    ----------
+    network : Network
+        Whose runs start from nothing.
+    index : int
+        Of a layer that a static input drives.
+
+    Raises
+    ------
+    SpikeloomError
+        If some neuron does not spike for a sum and does for a smaller one, or if there are more than :data:`MAX_SUMS`
+        to try.
+    """
+    key = network.hash, index
+    if key not in _known:
+        _known[key] = _limits(network, index)
+    return _known[key]
+
+
+def _limits(network: Network, index: int) -> IntArray:
+    layer, steps = network.layers[index], network.steps
+    biases, (low, high) = layer.biases, layer_bounds(network, index).accumulator
+    own = {name: values for name, values in layer.constants.items() if name != "bias"}
+    rows = np.stack([*own.values()], axis=1) if own else np.zeros((layer.outputs, 1), np.int64)
+    kinds, kind_of = np.unique(rows, axis=0, return_inverse=True)
+    ranges = [(low + int(own.min()), high + int(own.max()))
+              for own in (biases[kind_of.ravel() == kind] for kind in range(len(kinds)))]
+    if (count := sum(last + 1 - first for first, last in ranges)) > MAX_SUMS:
+        raise SpikeloomError(f"layer {layer.name}: updates must be 'all': from which sum on neurons spike cannot be "
+                             f"tried with {count:,} sums, more than {MAX_SUMS:,}")
+    limits = np.empty(layer.outputs, np.int64)
+    for kind, (row, (first, last)) in enumerate(zip(kinds, ranges, strict=True)):
+        mine = kind_of.ravel() == kind
+        constants = dict(zip(own, row[:, None], strict=False))
+        ever = np.concatenate([_spikes(layer.program, constants, np.arange(at, min(at + PART, last + 1)), steps)
+                               for at in range(first, last + 1, PART)])
+        silent = int(np.count_nonzero(~ever))
+        if ever[:silent].any():
+            drive = first + int(np.argmax(ever))
+            raise SpikeloomError(f"layer {layer.name}: updates must be 'all': neurons that spike with a sum of {drive} "
+                                 f"(with bias) do not with {first + int(np.flatnonzero(~ever)[-1])}")
+        limits[mine] = first + silent - biases[mine]
+    # Sums lie in low..high; what never spikes within them gets the smallest limit that says so.
+    return np.clip(limits, low, high + 1)
+
+
+def _spikes(program: Program, constants: Mapping[str, IntArray], drives: IntArray, steps: int) -> npt.NDArray[np.bool_]:
+    """Whether a neuron spikes at all with each of the drives."""
+    drives = drives[:, None]
+    population = Population(program, drives.shape, np.int64, constants, constant_sum=True)
+    now, ever = np.zeros(drives.shape, np.bool_), np.zeros(drives.shape, np.bool_)
+    for step in range(steps):
+        population.step(drives, now, last=step == steps - 1)
+        ever |= now
+    return ever[:, 0]
