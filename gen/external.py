@@ -46,6 +46,7 @@ def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 
     for index in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
         if sum(sizes) <= room:
             break
-        layers[index] = replace(layers[index], inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups")
+        layers[index] = replace(layers[index], inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups",
+                                multipliers=0)
         sizes[index] = 0
     return replace(fold, layers=tuple(layers))

@@ -16,6 +16,7 @@ from spikeloom.model.system.arguments import an, choice, short
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.reading import MIB, read_bytes
 from spikeloom.model.system.records import STRICT, read_dataclass
+from spikeloom.rtl.lane_block import pair_bits
 
 from .limits import spiking_limits
 
@@ -50,6 +51,9 @@ class LayerFold:
         The outer loop of a dense layer, where it has fewer lanes than neurons. ``groups``: a group of lanes works off
         all events of a window, then they are replayed for the next group. ``events``: each event is added to all
         groups in turn as it comes, and their sums lie in LUT RAM; on-chip weights only.
+    multipliers : int
+        Multipliers that the layer's lanes may take: each adds up two inputs of a lane, times their weights. For layers
+        that a static input drives, with ``inputs_per_cycle`` of at least 2.
     updates : "all" or "spiking"
         Which neurons are updated. ``all``: every one. ``spiking``: ``neuron_units`` neurons side by side are compared
         with the sum from which on they spike, and those that do go through one unit, one after the other; for
@@ -66,6 +70,7 @@ class LayerFold:
     prefetch_rows: int = 32
     outer: Literal["groups", "events"] = "groups"
     updates: Literal["all", "spiking"] = "all"
+    multipliers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +151,7 @@ def check_fold(network: Network, fold: Fold) -> None:
     _in_range(f"fold {fold.name}: external_bytes", fold.external_bytes, 1 << 64)
     _in_range(f"fold {fold.name}: weight_sets", fold.weight_sets, 2, 0)
     _in_range(f"fold {fold.name}: headroom_bits", fold.headroom_bits, 16, 0)
-    for layer, lf in zip(network.layers, fold.layers, strict=True):
+    for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
         where = f"fold {fold.name}: layer {layer.name}:"
         _in_range(f"{where} lanes", lf.lanes, layer.outputs)
         _in_range(f"{where} neuron_units", lf.neuron_units, lf.lanes)
@@ -157,6 +162,7 @@ def check_fold(network: Network, fold: Fold) -> None:
         choice(lf.outer, f"{where} outer", ("groups", "events"))
         if lf.outer == "events" and isinstance(layer.connection, Conv2d):
             raise SpikeloomError(f"{where} outer must be 'groups' in a convolution, not 'events'")
+        _in_range(f"{where} multipliers", lf.multipliers, _most_multipliers(network, index, lf), 0)
         choice(lf.updates, f"{where} updates", ("all", "spiking"))
         if lf.updates == "spiking" and (reason := _no_spiking_updates(network, fold, layer, lf)):
             raise SpikeloomError(f"{where} updates must be 'all' {reason}, not 'spiking'")
@@ -172,6 +178,15 @@ def check_fold(network: Network, fold: Fold) -> None:
             multiple = "" if layer.sum_pool is not None else " or be a multiple of"
             source = "input_per_beat" if name == INPUT else f"layer {name}'s neuron_units"
             raise SpikeloomError(f"{where} divide{multiple} {source}={items}, not {lf.inputs_per_cycle}")
+
+
+def _most_multipliers(network: Network, index: int, lf: LayerFold) -> int:
+    """One for each two inputs of each lane, where a static input is not too wide for it."""
+    layer = network.layers[index]
+    bits = layer.connection.weight_bits
+    if not layer.static or bits == 1 or not pair_bits(bits, network.planes(index)):
+        return 0
+    return lf.lanes * (lf.inputs_per_cycle // 2)
 
 
 def _no_spiking_updates(network: Network, fold: Fold, layer: Layer, lf: LayerFold) -> str:

@@ -93,9 +93,9 @@ class Part:
         """What it is made of at least, in a fraction of the time: of a synapse array its lane blocks, else nothing."""
         if self.kind is not _synapses:
             return Inventory()
-        blocks = Counter(len(lanes) for lanes in self.config.blocks)
-        return sum((Part(LaneBlock, self.config.block(lanes)).counted(known).times(count)
-                    for lanes, count in blocks.items()), Inventory())
+        blocks = Counter(zip(map(len, self.config.blocks), self.config.products, strict=True))
+        return sum((Part(LaneBlock, self.config.block(*block)).counted(known).times(count)
+                    for block, count in blocks.items()), Inventory())
 
 
 Known = dict[str, Inventory]
@@ -136,8 +136,9 @@ class _Counting:
         turn_bits = index_shape(queue.turns).width + 1 if queue.turns > 1 else 0
         slot_bits = queue.banks * (index_shape(rows).width + queue.item_bits) + turn_bits + 1
         beats = [lanes.start // units for lanes in config.blocks]
-        for lanes, beat in zip(config.blocks[len(first.blocks):], beats[len(first.blocks):], strict=True):
-            block = config.block(len(lanes))
+        known = len(first.blocks)
+        for lanes, products, beat in zip(config.blocks[known:], config.products[known:], beats[known:], strict=True):
+            block = config.block(len(lanes), products)
             relay = slot_bits, beat - max(before for before in beats if before < beat)
             handed_over = min(len(lanes), units - lanes.start % units) * Shape.cast(block.lane_layout).width
             total += Part(LaneBlock, block).counted(self.known) + Part(Relay, relay).counted(self.known)
@@ -157,7 +158,7 @@ class _Counting:
         return Module()
 
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:
-        self.total.counts["masked_adder"] += len(adder.total)
+        self.total.counts["masked_adder"] += adder.width * adder.count
         return Module()
 
 
@@ -262,8 +263,17 @@ class _Beginning(SynapseConfig):
     """An array of which only the first blocks are there."""
 
     @cached_property
+    def whole(self) -> SynapseConfig:
+        """The array."""
+        return SynapseConfig(**{item.name: getattr(self, item.name) for item in fields(self)})
+
+    @cached_property
     def blocks(self) -> list[range]:
-        return _first_blocks(SynapseConfig(**{item.name: getattr(self, item.name) for item in fields(self)}))
+        return _first_blocks(self.whole)
+
+    @cached_property
+    def products(self) -> list[int]:
+        return self.whole.products[:len(self.blocks)]
 
 
 def _rom(config: tuple[int, int]) -> Rom:

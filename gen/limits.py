@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spikeloom.model.bounds import layer_bounds
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.golden import layer_state_dtype
 from spikeloom.model.network import IntArray, Network
 from spikeloom.model.neurons.arrays import Population
 from spikeloom.model.neurons.program import Program
 
 __all__ = ["spiking_limits"]
 
-MAX_SUMS = 1 << 24  # that are tried; a few seconds
+MAX_SUMS = 1 << 26  # that are tried; some seconds
 PART = 1 << 18
 
 
@@ -49,35 +51,39 @@ def spiking_limits(network: Network, index: int) -> IntArray:
 
 def _limits(network: Network, index: int) -> IntArray:
     layer, steps = network.layers[index], network.steps
-    biases, (low, high) = layer.biases, layer_bounds(network, index).accumulator
+    biases, bounds = layer.biases, layer_bounds(network, index)
+    lows, highs = (np.repeat(ends, layer.outputs // ends.size) for ends in (bounds.sums.low, bounds.sums.high))
     own = {name: values for name, values in layer.constants.items() if name != "bias"}
     rows = np.stack([*own.values()], axis=1) if own else np.zeros((layer.outputs, 1), np.int64)
     kinds, kind_of = np.unique(rows, axis=0, return_inverse=True)
-    ranges = [(low + int(own.min()), high + int(own.max()))
-              for own in (biases[kind_of.ravel() == kind] for kind in range(len(kinds)))]
+    groups = [kind_of.ravel() == kind for kind in range(len(kinds))]
+    ranges = [(int((lows + biases)[mine].min()), int((highs + biases)[mine].max())) for mine in groups]
     if (count := sum(last + 1 - first for first, last in ranges)) > MAX_SUMS:
         raise SpikeloomError(f"layer {layer.name}: updates must be 'all': from which sum on neurons spike cannot be "
                              f"tried with {count:,} sums, more than {MAX_SUMS:,}")
     limits = np.empty(layer.outputs, np.int64)
-    for kind, (row, (first, last)) in enumerate(zip(kinds, ranges, strict=True)):
-        mine = kind_of.ravel() == kind
+    dtype = layer_state_dtype(network, index)
+    for row, mine, (first, last) in zip(kinds, groups, ranges, strict=True):
         constants = dict(zip(own, row[:, None], strict=False))
-        ever = np.concatenate([_spikes(layer.program, constants, np.arange(at, min(at + PART, last + 1)), steps)
-                               for at in range(first, last + 1, PART)])
+        ever = np.concatenate([
+            _spikes(layer.program, constants, np.arange(at, min(at + PART, last + 1), dtype=dtype), steps)
+            for at in range(first, last + 1, PART)])
         silent = int(np.count_nonzero(~ever))
         if ever[:silent].any():
             drive = first + int(np.argmax(ever))
             raise SpikeloomError(f"layer {layer.name}: updates must be 'all': neurons that spike with a sum of {drive} "
                                  f"(with bias) do not with {first + int(np.flatnonzero(~ever)[-1])}")
         limits[mine] = first + silent - biases[mine]
-    # Sums lie in low..high; what never spikes within them gets the smallest limit that says so.
-    return np.clip(limits, low, high + 1)
+    # What spikes with each of its sums, or with none, gets the nearest limit that says so.
+    limits = np.where(limits > highs, bounds.accumulator[1] + 1, limits)
+    return np.maximum(limits, bounds.accumulator[0])
 
 
-def _spikes(program: Program, constants: Mapping[str, IntArray], drives: IntArray, steps: int) -> npt.NDArray[np.bool_]:
+def _spikes(program: Program, constants: Mapping[str, IntArray], drives: npt.NDArray[Any],
+            steps: int) -> npt.NDArray[np.bool_]:
     """Whether a neuron spikes at all with each of the drives."""
     drives = drives[:, None]
-    population = Population(program, drives.shape, np.int64, constants, constant_sum=True)
+    population = Population(program, drives.shape, drives.dtype.type, constants, constant_sum=True)
     now, ever = np.zeros(drives.shape, np.bool_), np.zeros(drives.shape, np.bool_)
     for step in range(steps):
         population.step(drives, now, last=step == steps - 1)

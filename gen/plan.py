@@ -167,7 +167,7 @@ class Plan:
         config = self.layers[index].synapse
         bits = config.weight_bits
         weight = self._lane_weights(index)  # (bank or 1, row, lane)
-        stored = (weight < 0).astype(np.int64) if bits == 1 else weight & ((1 << bits) - 1)
+        stored = (weight < 0).astype(np.int64) if bits == 1 else (weight + config.offset) & ((1 << bits) - 1)
         memories = []
         for rows in stored:
             # A row as lanes * bits single bits, lane 0 in the least significant ones.
@@ -284,7 +284,7 @@ def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) ->
                                 weight_bits=_stored_bits(layer, after),
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
                                 queued=_queued(lf, after.beats * (1 if static else windows)),
-                                weight_sets=fold.weight_sets)
+                                weight_sets=fold.weight_sets, multipliers=lf.multipliers)
         config = neuron_config(network, index, after, window, bounds, loaded=fold.weight_sets > 0,
                                gives_potential=network.readout.needs_potential and index == network.output_index,
                                gaps_update=lf.updates == "all")

@@ -93,18 +93,26 @@ _MEMORIES = {
 }
 
 _ADDER_VERILOG = """\
-// A term counts if its mask is set. A LUT of four inputs holds a bit of both terms with their masks, in front of the
-// carry: where synthesis does not find that by itself, the module can be replaced by one of the device's own cells.
+// Adders side by side. A term counts if its mask is set. A LUT of four inputs holds a bit of both terms with their
+// masks, in front of the carry: where synthesis does not find that by itself, the module can be replaced by one of the
+// device's own cells. Of several adders none has a carry at its end, so that they may lie in one carry chain.
 module {name} #(
-  parameter WIDTH = 1
+  parameter WIDTH = 1,
+  parameter COUNT = 1
 ) (
-  input wire [WIDTH-1:0] a,
-  input wire a_mask,
-  input wire [WIDTH-1:0] b,
-  input wire b_mask,
-  output wire [WIDTH-1:0] total
+  input wire [COUNT*WIDTH-1:0] a,
+  input wire [COUNT-1:0] a_mask,
+  input wire [COUNT*WIDTH-1:0] b,
+  input wire [COUNT-1:0] b_mask,
+  output wire [COUNT*WIDTH-1:0] total
 );
-  assign total = (a & {WIDTH{a_mask}}) + (b & {WIDTH{b_mask}});
+  genvar k;
+  generate
+    for (k = 0; k < COUNT; k = k + 1) begin : adder
+      assign total[k*WIDTH +: WIDTH] = (a[k*WIDTH +: WIDTH] & {WIDTH{a_mask[k]}})
+                                     + (b[k*WIDTH +: WIDTH] & {WIDTH{b_mask[k]}});
+    end
+  endgenerate
 endmodule
 """
 
@@ -162,8 +170,8 @@ class _Platform:
 
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:
         self.used.add("masked_add")
-        return Instance(f"{self.top}_masked_add", p_WIDTH=len(adder.total), i_a=adder.a, i_a_mask=adder.a_mask,
-                        i_b=adder.b, i_b_mask=adder.b_mask, o_total=adder.total)
+        return Instance(f"{self.top}_masked_add", p_WIDTH=adder.width, p_COUNT=adder.count, i_a=adder.a,
+                        i_a_mask=adder.a_mask, i_b=adder.b, i_b_mask=adder.b_mask, o_total=adder.total)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,20 @@ from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape, memory_depth
 from .flat_array import FlatArray
-from .masked_add import LEVELS_PER_REGISTER, MaskedSum, Term, tree_depth
+from .masked_add import LEVELS_PER_REGISTER, MaskedSums, Term, tree_depth
 
-__all__ = ["LaneBlock", "LaneBlockConfig"]
+__all__ = ["MULTIPLIER_BITS", "LaneBlock", "LaneBlockConfig", "pair_bits"]
+
+MULTIPLIER_BITS = 18  # of each factor, in most families
+
+
+def pair_bits(weight_bits: int, planes: int) -> int:
+    """Of the sum of two products of unsigned weights and masks; 0 if one multiplier cannot make it.
+
+    With ``f`` of them, ``(w0 + w1 * 2**f) * (x1 + x0 * 2**f)`` has ``w0 * x0 + w1 * x1`` above its lowest ``f`` bits.
+    """
+    bits = (2 * ((1 << weight_bits) - 1) * ((1 << planes) - 1)).bit_length()
+    return bits if bits + max(weight_bits, planes) <= MULTIPLIER_BITS else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +46,11 @@ class LaneBlockConfig:
         The bits are those of a number, and have one accumulator; else they are time steps, with an accumulator each.
     weight_bits : int
         Bits of a stored weight; 1 bit stands for +1 (0) and -1 (1).
+    offset : bool
+        Weights are stored without a sign, ``2**(weight_bits - 1)`` larger than they are, and are added so; ``weighed``
+        only.
+    products : int
+        Multipliers of a lane, each for two of the events; with ``offset`` only.
     accumulator_bits : int
         Bits of an accumulator.
     groups : int
@@ -52,8 +68,15 @@ class LaneBlockConfig:
     accumulator_bits: int
     groups: int = 1
     holds: bool = False
+    offset: bool = False
+    products: int = 0
 
     def __post_init__(self) -> None:
+        most = self.banks // 2 if self.offset and pair_bits(self.weight_bits, self.planes) else 0
+        if not 0 <= self.products <= most:
+            raise ValueError(f"products must be in 0..{most}, not {self.products}")
+        if self.offset and not self.weighed:
+            raise ValueError("offset takes weighed planes")
         if self.holds and self.lanes > self.units:
             raise ValueError(f"lanes must be at most units={self.units} in a block that holds, not {self.lanes}")
 
@@ -74,8 +97,15 @@ class LaneBlockConfig:
 
     @property
     def levels(self) -> int:
-        """Adders one behind the other: over events, over the bits of a number, and the accumulator's."""
-        return tree_depth(self.banks) + (tree_depth(self.planes) if self.weighed else 0) + 1
+        """Adders one behind the other: over events, over the bits of a number, and the accumulator's.
+
+        A multiplier takes as long as two adders.
+        """
+        added, multiplied = self.banks - 2 * self.products, LEVELS_PER_REGISTER + tree_depth(max(1, self.products))
+        if not added:
+            return multiplied + 1
+        levels = tree_depth(added) + (tree_depth(self.planes) if self.weighed else 0)
+        return max(levels, multiplied) + 2 if self.products else levels + 1
 
     @property
     def latency_cycles(self) -> int:
@@ -91,16 +121,16 @@ class LaneBlock(wiring.Component):
         S[n, b] <- S[n, b] + x[n, b]                     for each plane b
         S[n]    <- S[n] + sum_b 2**b * x[n, b]           if ``weighed``
 
-    and with ``end``, which may come with the last events, the new sums go to the register ``D`` instead, and
-    ``S <- 0``. In all other cycles ``D[n] <- D[n + units]``, and 0 for the last lanes: so ``o``, the first lanes of
-    ``D``, is 0 when nothing is handed over, and the ``o`` of several blocks may meet in an OR. A block that ``holds``
-    keeps ``D``.
+    modulo ``2**accumulator_bits``; with an ``offset`` weights are added as they are stored. And with ``end``, which may
+    come with the last events, the new sums go to the register ``D`` instead, and ``S <- 0``. In all other cycles
+    ``D[n] <- D[n + units]``, and 0 for the last lanes: so ``o``, the first lanes of ``D``, is 0 when nothing is handed
+    over, and the ``o`` of several blocks may meet in an OR. A block that ``holds`` keeps ``D``.
 
     With several ``groups`` there is an ``S`` for each, in LUT RAM. That of ``group`` is read, added to and written back
     in one cycle; with ``first`` what is read counts as 0, and nobody clears it with ``end``.
 
     Weights come a cycle later than the masks and the end that belong to them: these reach all lanes, and are
-    registered here, next to them. There is a register behind every second adder.
+    registered here, next to them. There is a register behind every second adder, and behind each multiplier.
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle, ends ``beats`` cycles or more apart;
     ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``, or half of them and ``groups`` times as many
@@ -146,14 +176,13 @@ class LaneBlock(wiring.Component):
                                                            init=[])
                 write, read = memory.write_port(), memory.read_port(domain="comb")
                 before = data.View(cfg.lane_layout, read.data)
-            for plane, (total, level) in enumerate(self._totals(m, platform, n, mask_q)):
-                adder = MaskedSum(m, platform, f"new{n}_{plane}", level)
+            adders = MaskedSums(m, platform, f"new{n}", is_signed=not cfg.offset)
+            for plane, total in enumerate(self._totals(m, platform, n, mask_q)):
+                accumulator = Signal(adders.shape(cfg.accumulator_bits), name=f"sum{n}_{plane}_q")
+                old = Term(accumulator) if memory is None else Term(before[plane], keep_q)
+                sums += adders.add([(old, total)], cfg.accumulator_bits)
                 if memory is None:
-                    accumulator = Signal(signed(cfg.accumulator_bits), name=f"sum{n}_{plane}_q")
-                    sums.append(adder.add(Term(accumulator), total, cfg.accumulator_bits))
                     m.d.sync += accumulator.eq(Mux(end_q, 0, sums[-1]))
-                else:
-                    sums.append(adder.add(Term(before[plane], keep_q), total, cfg.accumulator_bits))
             if memory is not None:  # what no mask selects adds 0 to whichever sum
                 m.d.comb += [read.addr.eq(group_q), write.addr.eq(group_q), write.en.eq(1), write.data.eq(Cat(sums))]
             follows: Any = drain[n + cfg.units] if n + cfg.units < cfg.lanes else Const(0)
@@ -170,19 +199,40 @@ class LaneBlock(wiring.Component):
             m.d.sync += value.eq(before)
         return value
 
-    def _totals(self, m: Module, platform: Any, n: int, mask_q: Any) -> list[tuple[Term, int]]:
-        """What lane ``n`` adds to each of its accumulators, and how many levels of adders that had."""
+    def _totals(self, m: Module, platform: Any, n: int, mask_q: Any) -> list[Term]:
+        """What lane ``n`` adds to each of its accumulators."""
         cfg = self.config
-        weights = []
-        for j in range(cfg.banks):
-            stored = self.weight[j][n]
-            weights.append(Cat(Const(1, 1), stored).as_signed() if cfg.weight_bits == 1 else stored.as_signed())
-        planes = []
-        for plane in range(cfg.planes):
-            tree = MaskedSum(m, platform, f"lane{n}_{plane}")
-            total = tree.tree([Term(weight, mask_q[j][plane]) for j, weight in enumerate(weights)])
-            planes.append((total, tree.level))
-        if not cfg.weighed:
-            return planes
-        tree = MaskedSum(m, platform, f"lane{n}", planes[0][1])
-        return [(tree.tree([total for total, _ in planes], weighed=True), tree.level)]
+        sums = MaskedSums(m, platform, f"lane{n}", is_signed=not cfg.offset)
+        multiplied, added = range(2 * cfg.products), range(2 * cfg.products, cfg.banks)
+        totals: list[tuple[Term, int]] = []
+        if added:
+            planes = sums.trees([[Term(self._weight(j, n), mask_q[j][plane]) for j in added]
+                                 for plane in range(cfg.planes)])
+            if not cfg.weighed:
+                return planes
+            totals.append((sums.tree(planes, weighed=True), sums.level))
+        if multiplied:
+            products = MaskedSums(m, platform, f"lane{n}_products", LEVELS_PER_REGISTER, is_signed=False)
+            terms = [Term(self._product(m, n, j, mask_q)) for j in multiplied[::2]]
+            totals.append((products.tree(terms), products.level))
+        both = MaskedSums(m, platform, f"lane{n}_both", max(level for _, level in totals), is_signed=not cfg.offset)
+        return [both.tree([both.later(total, level) for total, level in totals])]
+
+    def _weight(self, j: int, n: int) -> Any:
+        """Of event ``j`` and lane ``n``, as it is added."""
+        stored = self.weight[j][n]
+        if self.config.offset:
+            return stored
+        return Cat(Const(1, 1), stored).as_signed() if self.config.weight_bits == 1 else stored.as_signed()
+
+    def _product(self, m: Module, n: int, j: int, mask_q: Any) -> Signal:
+        """Of the events ``j`` and ``j + 1``, each its weight times its mask, added up: see :func:`pair_bits`."""
+        cfg = self.config
+        bits = pair_bits(cfg.weight_bits, cfg.planes)
+        weights = Signal(bits + cfg.weight_bits, name=f"weights{n}_{j}")
+        masks = Signal(bits + cfg.planes, name=f"masks{n}_{j}")
+        product_q = Signal(bits, name=f"product{n}_{j}_q")
+        m.d.comb += [weights.eq(Cat(self.weight[j][n], Const(0, bits - cfg.weight_bits), self.weight[j + 1][n])),
+                     masks.eq(Cat(mask_q[j + 1], Const(0, bits - cfg.planes), mask_q[j]))]
+        m.d.sync += product_q.eq((weights * masks)[bits:2 * bits])
+        return product_q

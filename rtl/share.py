@@ -163,8 +163,13 @@ class RomPart:
 
 @dataclass(frozen=True)
 class MaskedAdd:
-    """``total = (a if a_mask else 0) + (b if b_mask else 0)``; ``a``, ``b`` and ``total`` have the same width."""
+    """``count`` adders side by side, ``total = (a if a_mask else 0) + (b if b_mask else 0)``: each has ``width`` bits
+    of ``a``, ``b`` and ``total``, and one of the masks. If there are several, no sum is larger than its bits hold: on
+    some devices they lie in one carry chain.
+    """
 
+    width: int
+    count: int
     a: Value
     a_mask: Value
     b: Value
@@ -174,7 +179,9 @@ class MaskedAdd:
     def simulated(self) -> Module:
         """For Amaranth's simulator."""
         m = Module()
-        m.d.comb += self.total.eq(Mux(self.a_mask, self.a, 0) + Mux(self.b_mask, self.b, 0))
+        for k in range(self.count):
+            a, b, total = (value.word_select(k, self.width) for value in (self.a, self.b, self.total))
+            m.d.comb += total.eq(Mux(self.a_mask.bit_select(k, 1), a, 0) + Mux(self.b_mask.bit_select(k, 1), b, 0))
         return m
 
 

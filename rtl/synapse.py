@@ -9,7 +9,7 @@ from itertools import pairwise
 from operator import or_
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,6 +19,7 @@ from .event_queue import EventQueueConfig, slot_layout
 from .fifo import Queue
 from .flat_array import FlatArray
 from .lane_block import LaneBlock, LaneBlockConfig
+from .masked_add import LEVELS_PER_REGISTER, MaskedSums, Term
 from .share import Relay, Rom, add_instance
 from .weight_sets import LoadedMemory, connect_write, write_bus
 from .window_queue import WindowQueueConfig
@@ -27,6 +28,7 @@ __all__ = ["BLOCK_LANES", "SynapseArray", "SynapseConfig", "sums_layout"]
 
 LUT_RAM_ROWS = 16
 BLOCK_LANES = 8  # their weights of 4 bits are a row of a block RAM, in most families
+OFFSET_ADDITIONS = 256  # in a cycle, from which on it pays to add weights without their sign
 MEMORY_CYCLES = 2
 
 
@@ -47,6 +49,9 @@ class SynapseConfig:
     static : bool
         Masks are the bits of a static input's numbers.
     weight_bits, accumulator_bits : int
+    multipliers : int
+        Multipliers that the lanes may take, each for two events of a lane; of a static input, with weights of two bits
+        or more.
     external : bool
         Weights come with the events, from a weight fetch, and not from memories of the array.
     queued : bool
@@ -64,6 +69,7 @@ class SynapseConfig:
     external: bool = False
     queued: bool = True
     weight_sets: int = 0
+    multipliers: int = 0
 
     def __post_init__(self) -> None:
         if not self.queued and self.lanes != self.units:
@@ -97,11 +103,38 @@ class SynapseConfig:
                       for first in range(beat, min(beat + self.units, self.lanes), size)]
         return [range(first, end) for first, end in pairwise([*firsts, self.lanes])]
 
-    def block(self, lanes: int) -> LaneBlockConfig:
-        """A block of so many lanes."""
+    @property
+    def offset(self) -> int:
+        """What is added to each weight where it is stored, so that it has no sign; 0 where it keeps that."""
+        large = self.lanes * self.queue.banks >= OFFSET_ADDITIONS
+        return 1 << self.weight_bits - 1 if self.static and self.weight_bits > 1 and (large or self.multipliers) else 0
+
+    @cached_property
+    def products(self) -> list[int]:
+        """Multipliers of a lane, for each block: all have as many, or the first ones one more, if sums take as long."""
+        most = self.queue.banks // 2
+        own = min(most, self.multipliers // self.lanes)
+        spare = self.multipliers - own * self.lanes
+        if spare and (own == most or
+                      self.block(1, own).latency_cycles != self.block(1, own + 1).latency_cycles):
+            spare = 0
+        products = []
+        for lanes in self.blocks:
+            products.append(own + (len(lanes) <= spare))
+            spare = spare - len(lanes) if len(lanes) <= spare else 0
+        return products
+
+    def block(self, lanes: int, products: int) -> LaneBlockConfig:
+        """A block of so many lanes with so many multipliers each."""
         return LaneBlockConfig(lanes=lanes, units=self.units, banks=self.queue.banks, planes=self.queue.item_bits,
                                weighed=self.static, weight_bits=self.weight_bits,
-                               accumulator_bits=self.accumulator_bits, groups=self.queue.turns, holds=not self.queued)
+                               accumulator_bits=self.accumulator_bits, groups=self.queue.turns, holds=not self.queued,
+                               offset=self.offset > 0, products=products)
+
+    @property
+    def lane_cycles(self) -> int:
+        """From the masks at a block to its sums."""
+        return self.block(1, self.products[0]).latency_cycles
 
     @property
     def memories(self) -> dict[tuple[int, int], str]:
@@ -124,12 +157,12 @@ class SynapseConfig:
     @property
     def latency_cycles(self) -> int:
         """From a slot's end mark on ``i`` to the first sums on ``o``."""
-        return self.weight_cycles + self.block(1).latency_cycles + self.queued
+        return self.weight_cycles + self.lane_cycles + self.queued
 
 
 def sums_layout(config: SynapseConfig) -> FlatArray:
     """One beat of sums: ``units`` lanes, each with a signed sum per step, or one of a static input."""
-    return FlatArray(config.block(1).lane_layout, config.units)
+    return FlatArray(config.block(1, 0).lane_layout, config.units)
 
 
 def fetched_layout(config: SynapseConfig) -> data.StructLayout:
@@ -149,6 +182,9 @@ class SynapseArray(wiring.Component):
     Each lane block has a weight memory per bank. It holds, at ``pass * rows + row``, the weights of the block's lanes.
     Addresses, masks and ends are handed on from block to block: those of the second beat are a cycle behind those of
     the first, and so on. So each block hands its sums over when their turn comes, and no net reaches all blocks.
+
+    With an :attr:`SynapseConfig.offset`, weights are stored so much larger: ``S[n]`` is then the sum of these less
+    ``offset * sum over events of mask``, which is the same for all lanes.
 
     Where the groups take turns with every event, a slot says whose sums it is for, and all sums leave at the end.
 
@@ -213,8 +249,9 @@ class SynapseArray(wiring.Component):
         slot = Cat(address, end, turn, mask)
         previous = range(0)
         for index, lanes in enumerate(cfg.blocks):
-            block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes)),
-                                 f"{cfg.name}_lanes{len(lanes)}")
+            products = cfg.products[index]
+            block = add_instance(m, platform, f"lanes{index}", LaneBlock, cfg.block(len(lanes), products),
+                                 f"{cfg.name}_lanes{len(lanes)}" + (f"_products{products}" if products else ""))
             mine = slot
             if len(cfg.blocks) > 1:
                 # Those of one beat have the same slot; of all others each takes it from the beat before.
@@ -229,22 +266,58 @@ class SynapseArray(wiring.Component):
             m.d.comb += Cat(block.end, *turns, block.mask.as_value()).eq(mine[len(address):])
             for lane, kept in zip(range(lanes.start % cfg.units, cfg.units), block.o, strict=False):
                 sums[lane].append(kept.as_value())
-        head = Cat(balanced(or_, lane) for lane in sums)
-
         soon: Any = end
-        for k in range(cfg.block(1).latency_cycles - 1 + (len(cfg.blocks) > 1)):
+        for k in range(self._cycles_to_sums):
             soon, before = Signal(name=f"soon{k}_q"), soon
             m.d.sync += soon.eq(before)
+        left_q = Signal(index_shape(cfg.group_beats + 1))  # beats of the group that is handed over
+        if cfg.queued:
+            m.d.sync += left_q.eq(Mux(soon, cfg.group_beats, left_q - left_q.any()))
+        totals = [balanced(or_, lane) for lane in sums]
+        if cfg.offset:
+            excess = self._excess(m, mask, turn, soon)
+            totals = [(total - excess)[:cfg.accumulator_bits] for total in totals]
+            if whole := cfg.lanes % cfg.units:  # the last beat has so many lanes
+                totals[whole:] = [Mux(left_q == 1, 0, total) for total in totals[whole:]]
+        head = Cat(totals)
         taken = Signal()
         m.d.comb += taken.eq(self.o.valid & self.o.ready)
         if cfg.queued:
-            self._queue(m, soon, taken, head)
+            self._queue(m, left_q, taken, head)
         else:
             owed_q = Signal()
             m.d.sync += [self.o.valid.eq(soon | (self.o.valid & ~self.o.ready)),
                          owed_q.eq(self.i.end | (owed_q & ~taken))]
             m.d.comb += [self.o.payload.as_value().eq(head), self.room.eq(~owed_q)]
         return m
+
+    @property
+    def _cycles_to_sums(self) -> int:
+        """From the end of a pass, as it goes to the blocks, to the cycle before the first sums."""
+        return self.config.lane_cycles - 1 + (len(self.config.blocks) > 1)
+
+    def _excess(self, m: Module, mask: Any, turn: Any, soon: Any) -> Value:
+        """By how much the sums that are handed over are too large, since their weights have an offset."""
+        cfg = self.config
+        counts = MaskedSums(m, None, "count", is_signed=False)
+        count: Any = counts.tree([Term(each) for each in mask]).masked
+        for k in range(self._cycles_to_sums - counts.level // LEVELS_PER_REGISTER):
+            count, before = Signal(len(count), name=f"count{k}_q"), count
+            m.d.sync += count.eq(before)
+        shift = cfg.weight_bits - 1
+        total_q = Signal(max(1, cfg.accumulator_bits - shift))
+        excess_q = Signal.like(total_q)
+        total: Any = total_q + count
+        if cfg.queue.turns > 1:  # an event is there once for each group
+            mine: Any = Cat(turn[:-1] == 0, turn[-1])
+            for k in range(self._cycles_to_sums):
+                mine, before = Signal(2, name=f"mine{k}_q"), mine
+                m.d.sync += mine.eq(before)
+            total = Mux(mine[0], Mux(mine[1], 0, total_q) + count, total_q)
+        m.d.sync += total_q.eq(total if cfg.queue.turns > 1 else Mux(soon, 0, total))
+        with m.If(soon):
+            m.d.sync += excess_q.eq(total)
+        return Cat(Const(0, shift), excess_q)
 
     def _base(self, m: Module) -> Signal:
         """Address of a group's first row."""
@@ -281,13 +354,11 @@ class SynapseArray(wiring.Component):
             m.d.comb += [rom.address.eq(address.word_select(bank, len(address) // banks)),
                          block.weight[bank].as_value().eq(rom.data)]
 
-    def _queue(self, m: Module, soon: Any, taken: Signal, head: Any) -> None:
+    def _queue(self, m: Module, left_q: Signal, taken: Signal, head: Any) -> None:
         """A group's beats follow each other into the queue."""
         cfg = self.config
         m.submodules.queue = beats = Queue(sums_layout(cfg), cfg.queue_beats)
         wiring.connect(m, wiring.flipped(self.o), beats.o)
-        left_q = Signal(index_shape(cfg.group_beats + 1))
-        m.d.sync += left_q.eq(Mux(soon, cfg.group_beats, left_q - left_q.any()))
         m.d.comb += [beats.i.valid.eq(left_q.any()), beats.i.payload.as_value().eq(head)]
 
         # Beats of ended groups that the neurons have not taken.

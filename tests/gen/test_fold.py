@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_presets_are_what_they_say(network: Network) -> None:
     (0, {"inputs_per_cycle": 13}, r"layer layer0: inputs_per_cycle must be in 1\.\.12, not 13"),
     (1, {"inputs_per_cycle": 0}, r"layer layer1: inputs_per_cycle must be in 1\.\.20, not 0"),
     (2, {"pipelined": 1}, r"layer layer2: pipelined must be true or false, not 1"),
+    (1, {"lanes": 4, "inputs_per_cycle": 4, "multipliers": 1}, r"layer layer1: multipliers must be in 0\.\.0, not 1"),
     (0, {"updates": "some"}, r"layer layer0: updates must be 'all' or 'spiking', not 'some'"),
     (1, {"updates": "spiking"}, r"layer layer1: updates must be 'all' where no static input drives the layer, not 's"),
     (0, {"updates": "spiking", "pipelined": False}, r"layer layer0: updates must be 'all' with stepping units, not 's"),
@@ -95,6 +97,20 @@ def test_updates_of_neurons_that_spike(network: Network, fields: dict[str, Any],
     check_fold(network, Fold(layers=layers))
     with pytest.raises(SpikeloomError, match=message):
         check_fold(network, Fold(layers=layers, **fields))
+
+
+@pytest.mark.parametrize(("weight_bits", "most"), [(4, 8), (1, 0), (10, 0)])
+def test_multipliers(weight_bits: int, most: int) -> None:
+    """For two inputs of each lane one; none where two products do not fit into one."""
+    weight = np.ones((4, 9), np.int16 if weight_bits > 8 else np.int8)
+    neuron = Neuron(synapse=Shift(1), membrane=Shift(2), threshold=np.array([30]), fraction_bits=2)
+    layer = Layer(name="only", connection=Dense(weight=weight, weight_bits=weight_bits), neuron=neuron)
+    network = Network.chain(name="one", input=StaticInput(shape=(9,), bits=4), layers=(layer,), steps=5,
+                            readout=Readout(kind="count"))
+    lanes = LayerFold(lanes=4, inputs_per_cycle=5)
+    check_fold(network, Fold(layers=(replace(lanes, multipliers=most),), input_per_beat=5))
+    with pytest.raises(SpikeloomError, match=rf"multipliers must be in 0\.\.{most}, not {most + 1}"):
+        check_fold(network, Fold(layers=(replace(lanes, multipliers=most + 1),), input_per_beat=5))
 
 
 def test_inputs_must_meet_beats(network: Network) -> None:

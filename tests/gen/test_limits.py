@@ -53,15 +53,17 @@ def test_random_types(seed: int) -> None:
     own = rng.random() < 0.5
     threshold = rng.integers(1, 90, 6) if own else np.array([40])
     network = one_layer(RandomNeuron(seed, threshold, np.array([5])), seed=seed)
-    low, high = layer_bounds(network, 0).accumulator
+    bounds = layer_bounds(network, 0)
+    low, high = bounds.accumulator
     sums = np.arange(low, high + 1)
+    can_be = (sums[:, None] >= bounds.sums.low) & (sums[:, None] <= bounds.sums.high)
     ever = spikes(network, sums)
-    if (np.diff(ever.astype(int), axis=0) < 0).any():
+    if ((np.diff(ever.astype(int), axis=0) < 0) & can_be[1:] & can_be[:-1]).any():
         with pytest.raises(SpikeloomError, match="layer only: updates must be 'all': neurons that spike with a sum of"):
             spiking_limits(network, 0)
         return
     found = spiking_limits(network, 0)
-    np.testing.assert_array_equal(ever, sums[:, None] >= found)
+    np.testing.assert_array_equal(ever[can_be], (sums[:, None] >= found)[can_be])
     assert found.min() >= low
     assert found.max() <= high + 1
 
@@ -87,8 +89,8 @@ def test_a_band_is_refused() -> None:
 
 def test_too_many_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     network = one_layer(Neuron(synapse=Shift(1), membrane=Shift(2), threshold=np.arange(1, 7), fraction_bits=2), seed=9)
-    monkeypatch.setattr(limits, "MAX_SUMS", 5000)
-    with pytest.raises(SpikeloomError, match=r"cannot be tried with \d,\d{3} sums, more than 5,000"):
+    monkeypatch.setattr(limits, "MAX_SUMS", 1000)
+    with pytest.raises(SpikeloomError, match=r"cannot be tried with \d,\d{3} sums, more than 1,000"):
         spiking_limits(network, 0)
 
 

@@ -54,10 +54,13 @@ def decode_weights(plan: Plan, index: int) -> np.ndarray:
             for lane in range(config.lanes):
                 stored = word >> lane * bits & ((1 << bits) - 1)
                 neuron = group * config.lanes + lane
+                value = 1 - 2 * stored if bits == 1 else stored - (stored >> bits - 1 << bits)
+                if config.offset:
+                    value = stored - config.offset
                 if channel < 0 or neuron >= outputs:
-                    padding |= stored
+                    padding |= stored if bits == 1 else value
                     continue
-                weight[neuron, channel] = 1 - 2 * stored if bits == 1 else stored - (stored >> bits - 1 << bits)
+                weight[neuron, channel] = value
     assert padding == 0
     return weight
 

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from support.simulation import memory_bits, simulate
 
-from spikeloom.rtl.lane_block import LaneBlock, LaneBlockConfig
+from spikeloom.rtl.lane_block import MULTIPLIER_BITS, LaneBlock, LaneBlockConfig, pair_bits
 
 ACCUMULATOR_BITS = 14
 
 
 def config_of(lanes: int, banks: int, *, planes: int = 3, weighed: bool = False, weight_bits: int = 4,
               accumulator_bits: int = ACCUMULATOR_BITS, units: int | None = None, holds: bool = False,
-              ) -> LaneBlockConfig:
+              offset: bool = False, products: int = 0) -> LaneBlockConfig:
     return LaneBlockConfig(lanes=lanes, units=lanes if units is None else units, banks=banks, planes=planes,
-                           weighed=weighed, weight_bits=weight_bits, accumulator_bits=accumulator_bits, holds=holds)
+                           weighed=weighed, weight_bits=weight_bits, accumulator_bits=accumulator_bits, holds=holds,
+                           offset=offset, products=products)
 
 
 def random_weights(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -102,6 +103,49 @@ def test_sums(planes: int, weighed: bool, banks: int, weight_bits: int) -> None:
     assert run(config, passes, joined=True) == want
 
 
+@pytest.mark.parametrize(("banks", "products"), [
+    (1, 0), (2, 0), (2, 1), (3, 1), (5, 0), (8, 1), (8, 4), (15, 2), (16, 7)])
+@pytest.mark.parametrize(("planes", "weight_bits"), [(1, 2), (4, 4), (3, 5), (8, 3)])
+def test_weights_with_an_offset(banks: int, products: int, planes: int, weight_bits: int) -> None:
+    """They are added as they are stored, modulo the accumulator's bits; with all factors at their largest, too."""
+    if products and not pair_bits(weight_bits, planes):
+        return
+    bits, half = weight_bits + planes + 3, 1 << weight_bits - 1
+    config = config_of(3, banks, planes=planes, weighed=True, weight_bits=weight_bits, accumulator_bits=bits,
+                       offset=True, products=products)
+    rng = np.random.default_rng(banks)
+    passes = [(random_weights(rng, weight_bits, (length, banks, 3)), rng.integers(0, 2, (length, banks, planes)))
+              for length in (6, 0, 1, 9)]
+    passes.append((np.full((3, banks, 3), -1), np.ones((3, banks, planes), int)))  # all bits are stored as ones
+    want = []
+    for weights, masks in passes:
+        total = np.einsum("tjn,tjb,b->n", weights & (2 * half - 1), masks, 1 << np.arange(planes))
+        want.append([[int((each + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1))] for each in total])
+    assert run(config, passes) == want
+    assert run(config, passes, joined=True) == want
+
+
+def test_what_a_multiplier_can_hold() -> None:
+    """Two fields of a factor, far enough apart that no product reaches into the next one."""
+    assert pair_bits(4, 4) == 9
+    for weight_bits, planes in ((4, 4), (1, 1), (2, 8), (5, 5), (8, 4), (8, 8), (3, 8)):
+        bits = pair_bits(weight_bits, planes)
+        most = ((1 << weight_bits) - 1) * ((1 << planes) - 1)
+        assert bits == 0 or 2 * most < 1 << bits
+        assert (bits > 0) == ((2 * most).bit_length() + max(weight_bits, planes) <= MULTIPLIER_BITS)
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"products": 1}, r"products must be in 0\.\.0, not 1"),
+    ({"offset": True, "weighed": True, "products": 3}, r"products must be in 0\.\.2, not 3"),
+    ({"offset": True, "weighed": True, "products": 1, "weight_bits": 8, "planes": 8}, "products must be in 0"),
+    ({"offset": True}, "offset takes weighed planes"),
+], ids=str)
+def test_bad_products(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_of(3, 4, **fields)
+
+
 @pytest.mark.parametrize("weight_bits", [1, 4])
 @pytest.mark.parametrize("banks", [1, 2, 3, 8])
 def test_extremes(banks: int, weight_bits: int) -> None:
@@ -137,6 +181,14 @@ def test_latency_formula(banks: int, levels: int) -> None:
     assert config_of(1, banks).latency_cycles == 2 + levels // 2
     for planes, more in ((1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3)):
         assert config_of(1, banks, planes=planes, weighed=True).latency_cycles == 2 + (levels + more) // 2
+
+
+@pytest.mark.parametrize(("banks", "products", "levels"), [
+    (2, 1, 3), (4, 2, 4), (3, 1, 4), (8, 1, 7), (8, 3, 6), (16, 1, 8), (16, 2, 8), (16, 7, 7)])
+def test_latency_with_multipliers(banks: int, products: int, levels: int) -> None:
+    """Adders one behind the other, a multiplier as two of them: the longer of both ways, and the accumulator's."""
+    config = config_of(1, banks, planes=4, weighed=True, offset=True, products=products)
+    assert (config.levels, config.latency_cycles) == (levels, 2 + (levels - 1) // 2)
 
 
 @pytest.mark.parametrize(("planes", "weighed"), [(3, False), (3, True)])

@@ -6,41 +6,45 @@ from typing import Any
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from support.simulation import simulate
 
 from spikeloom.rtl.balanced import balanced
-from spikeloom.rtl.masked_add import LEVELS_PER_REGISTER, MaskedSum, Term, tree_depth
+from spikeloom.rtl.masked_add import CHAIN_BITS, LEVELS_PER_REGISTER, MaskedSums, Term, tree_depth
+from spikeloom.rtl.share import MaskedAdd
 
 BITS = 3
 
 
-class Sum(wiring.Component):
-    """All terms but the last one of three have a mask."""
+class Sums(wiring.Component):
+    """All terms but the last one of three have a mask; the second sum has them the other way round."""
 
-    def __init__(self, terms: int, weighed: bool) -> None:
-        self.terms, self.weighed = terms, weighed
+    def __init__(self, terms: int, *, weighed: bool, is_signed: bool) -> None:
+        self.terms, self.weighed, self.is_signed = terms, weighed, is_signed
         self.level = 0
-        super().__init__({**{f"i{k}": In(signed(BITS)) for k in range(terms)}, "mask": In(terms),
-                          "o": Out(signed(BITS + 2 * terms + 1))})
+        shape = signed if is_signed else unsigned
+        super().__init__({**{f"i{k}": In(shape(BITS)) for k in range(terms)}, "mask": In(terms),
+                          **{f"o{k}": Out(shape(BITS + 2 * terms + 1)) for k in range(2)}})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         terms = [Term(getattr(self, f"i{k}"), None if k % 3 == 2 else self.mask[k]) for k in range(self.terms)]
-        tree = MaskedSum(m, platform, "sum")
-        m.d.comb += self.o.eq(tree.tree(terms, weighed=self.weighed).masked)
-        self.level = tree.level
+        sums = MaskedSums(m, platform, "sum", is_signed=self.is_signed)
+        for o, total in zip((self.o0, self.o1), sums.trees([terms, terms[::-1]], weighed=self.weighed), strict=True):
+            m.d.comb += o.eq(total.masked)
+        self.level = sums.level
         return m
 
 
+@pytest.mark.parametrize("is_signed", [False, True])
 @pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("count", range(1, 10))
-def test_tree(count: int, weighed: bool) -> None:
+def test_trees(count: int, weighed: bool, is_signed: bool) -> None:
     rng = np.random.default_rng(count)
-    dut = Sum(count, weighed)
-    low, high = -(1 << BITS - 1), (1 << BITS - 1) - 1
+    dut = Sums(count, weighed=weighed, is_signed=is_signed)
+    low, high = (-(1 << BITS - 1), (1 << BITS - 1) - 1) if is_signed else (0, (1 << BITS) - 1)
     cases = [([low] * count, (1 << count) - 1), ([high] * count, (1 << count) - 1), ([low] * count, 0),
              *((rng.integers(low, high + 1, count).tolist(), int(rng.integers(1 << count))) for _ in range(30))]
     registers = tree_depth(count) // LEVELS_PER_REGISTER
@@ -52,8 +56,9 @@ def test_tree(count: int, weighed: bool) -> None:
             ctx.set(dut.mask, mask)
             for _ in range(registers):
                 await ctx.tick()
-            want = sum(value << (k if weighed else 0) for k, value in enumerate(values) if k % 3 == 2 or mask >> k & 1)
-            assert ctx.get(dut.o) == want, (values, mask)
+            counts = [value if k % 3 == 2 or mask >> k & 1 else 0 for k, value in enumerate(values)]
+            for o, terms in ((dut.o0, counts), (dut.o1, counts[::-1])):
+                assert ctx.get(o) == sum(term << k * weighed for k, term in enumerate(terms)), (values, mask)
             await ctx.tick()
 
     simulate(dut, bench)
@@ -63,11 +68,52 @@ def test_tree(count: int, weighed: bool) -> None:
 def test_so_many_bits() -> None:
     """Modulo the width that is asked for."""
     m = Module()
-    a = Signal(signed(4))
-    adder = MaskedSum(m, None, "sum")
-    assert adder.add(Term(a), Term(a)).shape() == signed(5)
-    assert adder.add(Term(a), Term(a), 4).shape() == signed(4)
-    assert adder.add(Term(a), Term(a), 9).shape() == signed(9)
+    for shape in (signed, unsigned):
+        a = Signal(shape(4))
+        sums = MaskedSums(m, None, f"{shape.__name__}_sum", is_signed=shape is signed)
+        for bits in (None, 4, 9):
+            total, = sums.add([(Term(a), Term(a))], bits)
+            assert Value.cast(total).shape() == shape(bits or 5)
+
+
+class Recorder:
+    """A platform that keeps the adders."""
+
+    def __init__(self) -> None:
+        self.adders: list[MaskedAdd] = []
+
+    def masked_add(self, adder: MaskedAdd) -> Module:
+        self.adders.append(adder)
+        return Module()
+
+    def instance(self) -> None:
+        """Of no module."""
+
+    def rom(self) -> None:
+        """Of no memory."""
+
+
+def test_unsigned_adders_share_chains() -> None:
+    """Of one width, as many as fit into a chain; signed ones, and those that may have a carry, stand alone."""
+    terms = [[Term(Signal(4)) for _ in range(4)] for _ in range(4)]
+    for is_signed, bits, want in ((False, None, [(5, 6), (5, 2)]), (True, None, [(5, 1)] * 8),
+                                  (False, 4, [(4, 1)] * 8)):
+        platform = Recorder()
+        sums = MaskedSums(Module(), platform, "sum", is_signed=is_signed)
+        sums.add([(row[k], row[k + 1]) for row in terms for k in (0, 2)], bits)
+        assert [(adder.width, adder.count) for adder in platform.adders] == want
+        assert all(adder.width * adder.count <= CHAIN_BITS for adder in platform.adders)
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_later(level: int) -> None:
+    """As many registers as stand behind the levels in between."""
+    m = Module()
+    a = Signal(4)
+    sums = MaskedSums(m, None, "sum", 5, is_signed=False)
+    kept = sums.later(Term(a), level).value
+    assert (kept is a) == (level >= 4)
+    assert not isinstance(kept, Signal) or kept is a or kept.name.endswith("_q")
 
 
 @pytest.mark.parametrize("count", range(1, 20))

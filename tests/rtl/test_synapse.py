@@ -15,9 +15,10 @@ ACCUMULATOR_BITS = 16
 
 
 def config_of(lanes: int, units: int, *, banks: int = 1, passes: int = 1, weight_bits: int = 4,
-              beats: int = 6, static: bool = False, queued: bool = True, in_turn: bool = False) -> SynapseConfig:
+              beats: int = 6, static: bool = False, queued: bool = True, in_turn: bool = False,
+              multipliers: int = 0) -> SynapseConfig:
     return SynapseConfig(name="layer", lanes=lanes, units=units, static=static, weight_bits=weight_bits,
-                         accumulator_bits=ACCUMULATOR_BITS, queued=queued,
+                         accumulator_bits=ACCUMULATOR_BITS, queued=queued, multipliers=multipliers,
                          queue=EventQueueConfig(items=banks, item_bits=3, beats=beats, banks=banks, passes=passes,
                                                 in_turn=in_turn))
 
@@ -33,7 +34,7 @@ class Case:
         shape = (q.passes, q.banks, q.rows, config.lanes)
         self.weight = (rng.choice([-1, 1], shape) if bits == 1
                        else rng.integers(-(1 << bits - 1), 1 << bits - 1, shape))
-        stored = (self.weight < 0).astype(int) if bits == 1 else self.weight & ((1 << bits) - 1)
+        stored = (self.weight < 0).astype(int) if bits == 1 else (self.weight + config.offset) & ((1 << bits) - 1)
         self.memories = [[sum(int(w) << (n * bits) for n, w in enumerate(stored[g, j, r]))
                           for g in range(q.passes) for r in range(q.rows)] for j in range(q.banks)]
         self.windows = [[[(int(rng.integers(q.rows)), int(rng.integers(8))) for _ in range(q.banks)]
@@ -145,7 +146,7 @@ def test_groups_take_turns(lanes: int, units: int) -> None:
 def test_latency_and_room(banks: int, passes: int, static: bool, lanes: int, units: int) -> None:
     config = config_of(lanes, units, banks=banks, passes=passes, static=static)
     assert (len(config.blocks) > 1) == (lanes >= 16)
-    assert config.latency_cycles == (passes > 1) + (lanes >= 16) + 1 + config.block(1).latency_cycles + 1
+    assert config.latency_cycles == (passes > 1) + (lanes >= 16) + 1 + config.block(1, 0).latency_cycles + 1
     _, at = Case(config, seed=1, windows=4).run()
     first, last = at["beat"][::config.group_beats], at["beat"][config.group_beats - 1::config.group_beats]
     assert first == [end + config.latency_cycles for end in at["end"]]
@@ -211,3 +212,34 @@ def test_memory(banks: int, passes: int, lanes: int, bits: int) -> None:
     want = banks * passes * config.queue.rows * lanes * bits
     queued = config.queue_beats * config.queue.item_bits * ACCUMULATOR_BITS
     assert memory_bits(SynapseArray(config, case.memories)) == want + queued
+
+
+@pytest.mark.parametrize(("lanes", "units", "banks", "multipliers", "in_turn"), [
+    (37, 8, 8, 0, False), (16, 4, 16, 0, False), (10, 4, 4, 13, False), (37, 8, 3, 20, False), (9, 3, 5, 4, True),
+    (34, 8, 8, 0, True), (9, 9, 2, 9, False)])
+@pytest.mark.parametrize("queued", [True, False])
+def test_weights_with_an_offset(lanes: int, units: int, banks: int, multipliers: int, in_turn: bool,
+                                queued: bool) -> None:
+    """Sums of a static input are those of the weights, however these are stored."""
+    if not queued and lanes != units:
+        return
+    config = config_of(lanes, units, banks=banks, passes=3, static=True, multipliers=multipliers, in_turn=in_turn,
+                       queued=queued)
+    assert config.offset == 8
+    case = Case(config, seed=lanes)
+    for stall in (0.0, 0.6):
+        got, at = case.run(stall)
+        assert got == case.sums(), stall
+        if not stall:
+            assert at["beat"][0] == at["end"][0] + config.latency_cycles
+
+
+@pytest.mark.parametrize(("lanes", "banks", "multipliers", "want"), [
+    (81, 16, 0, [0] * 9), (81, 16, 80, [1] * 8 + [0]), (81, 16, 81, [1] * 9), (81, 16, 156, [2] * 8 + [1]),
+    (81, 16, 10_000, [8] * 9), (81, 2, 156, [1] * 9), (80, 8, 20, [1] * 2 + [0] * 8)])
+def test_multipliers_of_the_blocks(lanes: int, banks: int, multipliers: int, want: list[int]) -> None:
+    """As many as there may be, the first blocks one more, unless their sums would take longer."""
+    config = config_of(lanes, 9 if lanes == 81 else 8, banks=banks, static=True, multipliers=multipliers)
+    assert config.products == want or len({config.block(1, n).latency_cycles for n in set(want)}) > 1
+    assert sum(own * len(block) for own, block in zip(config.products, config.blocks, strict=True)) <= multipliers
+    assert len({config.block(1, own).latency_cycles for own in config.products}) == 1

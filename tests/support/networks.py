@@ -50,6 +50,7 @@ from spikeloom.model.neurons.parts import (
 from spikeloom.model.neurons.types import Integrator
 from spikeloom.model.numerics import Decay, Multiply, Shift, Shifts
 from spikeloom.model.samples import checked_samples, of_lengths, run_lengths
+from spikeloom.rtl.lane_block import pair_bits
 from spikeloom.rtl.weight_fetch import weight_table
 
 from .stream_bench import run_streams
@@ -346,6 +347,10 @@ def random_fold(rng: Rng, network: Network) -> Fold:
         if isinstance(layer.connection, Conv2d):
             banks = [b for b in (1, 2, 4) if b <= inputs]
         layers[index] = replace(layers[index], inputs_per_cycle=int(rng.choice(banks)))
+        most = layers[index].lanes * (layers[index].inputs_per_cycle // 2)
+        bits = layer.connection.weight_bits
+        if layer.static and bits > 1 and pair_bits(bits, network.planes(index)):
+            layers[index] = replace(layers[index], multipliers=int(rng.integers(0, most + 1)))
     by_step = network.readout.early_exit and network.readout.ties == "membrane"
     windows = [w for w in range(1, network.steps + 1) if network.steps % w == 0]
     windows = [1] if network.recurrent or network.marked or by_step else windows
@@ -371,7 +376,7 @@ def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:
     if network.readout.kind == "raster" or network.readout.early_exit or network.marked:
         return fold
     layers = tuple(
-        replace(layer, inputs_per_cycle=1, outer="groups", external_bus_bits=int(rng.choice([32, 64])),
+        replace(layer, inputs_per_cycle=1, outer="groups", multipliers=0, external_bus_bits=int(rng.choice([32, 64])),
                 prefetch_rows=int(rng.integers(2, 9))) if rng.random() < 0.6 else layer for layer in fold.layers)
     return replace(fold, layers=layers)
 
