@@ -34,7 +34,7 @@ def random_samples(network: Network, count: int, seed: int) -> npt.NDArray[np.ui
 
 
 def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int,
-                    shows_scores: bool = False) -> dict[str, str]:
+                    shows_scores: bool) -> dict[str, str]:
     """``testbench.v`` and the files it reads, by name."""
     network, order = plan.network, plan.channels[0]
     samples = random_samples(network, SAMPLES, SEED)

@@ -5,11 +5,12 @@
 #include "mem.h"     /* of its regions */
 #include "samples.h" /* SAMPLES, BEATS, BEAT_WORDS, samples */
 #include "snn_top_axi_registers.h"
+#include "tables.h" /* tables: registers, and what is to be in them */
 
 #define CSR(address) (*(volatile uint32_t *)(address))
 #define ACCELERATOR ((volatile void *)ACCELERATOR_BASE)
 
-__asm__(".section .start\n"
+__asm__(".section .start, \"ax\", @progbits\n"
         ".global _start\n"
         "_start:\n"
         "  la sp, stack_top\n"
@@ -52,6 +53,8 @@ int main(void) {
     put_text("not there\n\004");
     return 1;
   }
+  for (const uint32_t(*table)[2] = tables; (*table)[1]; table++)
+    snn_top_axi_write(ACCELERATOR, (*table)[0], (*table)[1]);
   snn_top_axi_write(ACCELERATOR, SNN_TOP_AXI_INTERRUPT_ENABLE, SNN_TOP_AXI_INTERRUPT_ENABLE_DONE_MASK);
   for (uint32_t sample = 0; sample < SAMPLES; sample++) {
     send(samples[sample]);

@@ -35,6 +35,7 @@ from spikeloom.model.system.writing import scratch_folder
 HERE = Path(__file__).resolve().parent
 BUS = "snn_top_axi"
 ROM_BYTES, RAM_BYTES = 1 << 17, 1 << 12
+TABLES, TABLE_BYTES = 0x40000000, 1 << 24
 IO = [
     ("sys_clk", 0, Pins(1)),
     ("sys_rst", 0, Pins(1)),
@@ -42,6 +43,8 @@ IO = [
      Subsignal("source_data", Pins(8)), Subsignal("sink_valid", Pins(1)), Subsignal("sink_ready", Pins(1)),
      Subsignal("sink_data", Pins(8))),
 ]
+ZIG = [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none", "-mcpu=generic_rv32+m",
+       "-mno-relax", "-fno-sanitize=all"]
 LINKER = """\
 ENTRY(_start)
 MEMORY {{ rom : ORIGIN = {rom:#x}, LENGTH = {rom_bytes} }}
@@ -57,6 +60,7 @@ WAIVERS = """\
 `verilator_config
 // LiteX's and PicoRV32's are what they are.
 lint_off -file "*soc.v"
+lint_off -rule COMBDLY -file "*soc.v"
 lint_off -file "*picorv32.v"
 """
 
@@ -72,21 +76,31 @@ class Clocks(LiteXModule):
 class Soc(SoCCore):
     """PicoRV32, ROM, RAM, UART, and the accelerator of a build."""
 
-    def __init__(self, platform: Any, build: Path) -> None:
+    def __init__(self, platform: Any, build: BuildFolder) -> None:
         super().__init__(platform, 50_000_000, cpu_type="picorv32", integrated_rom_size=ROM_BYTES,
                          integrated_sram_size=RAM_BYTES, uart_name="sim", with_timer=False)
         self.crg = Clocks(platform)
-        accelerator = module_of(build / f"{BUS}_litex.py").SpikeloomAccelerator
+        accelerator = module_of(build.path / f"{BUS}_litex.py").SpikeloomAccelerator
         self.accelerator = accelerator(platform)
         self.bus.add_slave("accelerator", self.accelerator.bus,
                            SoCRegion(size=accelerator.REGISTER_BYTES, cached=False))
         self.irq.add("accelerator", use_loc_if_exists=True)
+        for table, base in zip(build.external, self.bases(build), strict=True):  # in RAM on the SoC's bus
+            self.bus.add_master(f"{table.layer}_weights", self.accelerator.weights[table.layer])
+            self.add_ram(f"{table.layer}_table", base, 1 << (len(table.contents) - 1).bit_length(),
+                         words(table.contents))
+
+    @staticmethod
+    def bases(build: BuildFolder) -> list[int]:
+        """Where the tables of external weights lie."""
+        return [TABLES + TABLE_BYTES * k for k in range(len(build.external))]
 
 
 def module_of(path: Path) -> Any:
     """A Python file as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -103,8 +117,7 @@ def compiler() -> list[str]:
     if gcc := shutil.which("riscv64-unknown-elf-gcc"):
         return [gcc, "-march=rv32im", "-mabi=ilp32"]
     if importlib.util.find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none",
-                "-mcpu=generic_rv32+m", "-mno-relax", "-fno-sanitize=all"]
+        return ZIG
     raise SpikeloomError("no C compiler for RISC-V: `pip install ziglang`, or install riscv64-unknown-elf-gcc")
 
 
@@ -119,7 +132,11 @@ def firmware(soc: Soc, build: BuildFolder, samples: Any, folder: Path) -> bytes:
         "csr.h": get_csr_header(soc.csr_regions, soc.constants, with_access_functions=False),
         "mem.h": get_mem_header(regions),
         f"{BUS}_registers.h": (build.path / f"{BUS}_registers.h").read_text(),
-        "samples.h": f"enum {{ SAMPLES = {len(packets)}, BEATS = {soc.accelerator.BEATS}, BEAT_WORDS = {beat_words} }};\n"
+        "tables.h": "static const uint32_t tables[][2] = {" + "".join(
+            f"{{{BUS.upper()}_WEIGHTS{k}_BASE_LOW, {base:#x}u}}, " for k, base in enumerate(soc.bases(build))
+            ) + "{0, 0}};\n",
+        "samples.h": f"enum {{ SAMPLES = {len(packets)}, BEATS = {len(packets[0]) // beat_words}, "
+                     f"BEAT_WORDS = {beat_words} }};\n"
                      f"static const uint32_t samples[][{len(packets[0])}] = {{\n{rows}}};\n",
         "link.ld": LINKER.format(rom=regions["rom"].origin, rom_bytes=ROM_BYTES,
                                  stack=regions["sram"].origin + RAM_BYTES),
@@ -133,6 +150,11 @@ def firmware(soc: Soc, build: BuildFolder, samples: Any, folder: Path) -> bytes:
     if code:
         raise SpikeloomError(f"main.c cannot be compiled:\n{said}")
     return loaded((folder / "main.elf").read_bytes(), regions["rom"].origin)
+
+
+def words(contents: bytes) -> list[int]:
+    """Words of 32 bits in bytes, least significant byte first."""
+    return [int.from_bytes(contents[at:at + 4], "little") for at in range(0, len(contents), 4)]
 
 
 def words_of(packet: bytes, beat_bytes: int, beat_words: int) -> list[int]:
@@ -165,14 +187,12 @@ def simulate(path: Path, samples: Any) -> str:
     build = BuildFolder.load(path)
     if build.manifest.bus is None or build.manifest.bus.top != BUS:
         raise SpikeloomError(f"{path}: must be a build with --interface axi and the default name")
-    logging.getLogger().setLevel(logging.WARNING)
     platform = GenericPlatform("SIM", IO)
-    soc = Soc(platform, build.path)
+    soc = Soc(platform, build)
     soc.finalize()
     with scratch_folder() as folder:
         rom = firmware(soc, build, samples, folder)
-        soc.init_rom("rom", list(struct.unpack(f"<{-(-len(rom) // 4)}I", rom.ljust(-(-len(rom) // 4) * 4, b"\0"))),
-                     auto_size=False)
+        soc.init_rom("rom", words(rom), auto_size=False)
         soc.accelerator.copy_memories(folder)
         verilog = platform.get_verilog(soc, name="soc")
         for name, content in verilog.data_files.items():
@@ -190,6 +210,7 @@ def main() -> None:
     parser.add_argument("build", type=Path)
     parser.add_argument("--samples", type=int, default=3)
     options = parser.parse_args()
+    logging.disable(logging.INFO)  # LiteX tells all that it does
     try:
         images = datasets.load("fashion-mnist-demo", samples=options.samples).images
         print(simulate(options.build, images), end="")

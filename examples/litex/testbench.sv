@@ -1,7 +1,7 @@
 // Clock, reset and the other end of the serial port of the SoC: what is sent is written to uart.txt, and ends with EOT.
 module testbench (
-    input clk,
-    output bit done
+    input clk /* verilator public_flat_rw */,
+    output bit done /* verilator public_flat_rw */
 );
   localparam LIMIT_CYCLES = 200_000_000;
 
