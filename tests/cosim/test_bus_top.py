@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def shown_scores(plan: Plan, result: golden.GoldenResult) -> list[list[int]]:
 
 
 def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: float, stall: float, isolated: bool,
-               disturbs: bool = True) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
+               disturbs: bool = True, hold: int = 6) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
     """The bench's case, the results that it must see, and how many packets are too short and too long."""
     rng, network = random.Random(seed), plan.network
     print(f"seed {seed}")
@@ -126,7 +127,8 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     busy = packets_of(plan, np.full_like(samples[:1], 255 if network.takes_values else 1))[0]
     case = {
         "interface": bus.interface,
-        "seed": seed, "stall": stall, "isolated": isolated, "disturbs": disturbs, "packets": packets, "tables": tables,
+        "seed": seed, "stall": stall, "hold": hold, "isolated": isolated, "disturbs": disturbs,
+        "packets": packets, "tables": tables,
         "registers": {r.name: r.offset for r in registers.registers},
         "unknown": unknown if (unknown := 4 * len(registers.registers)) < registers.bytes else None,
         "beat_bytes": -(-config.gate.bits // 8), "result_bytes": -(-config.result_bits // 8), "first": expected[0],
@@ -156,8 +158,10 @@ KINDS = ("static", "one beat", "windows", "raster", "potential", "marked", "earl
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_packets_under_pauses(kind: str, tmp_path: Path) -> None:
+    """Some results wait until others have come behind them."""
     plan, folder = made(kind, tmp_path)
-    path, expected, faults = write_case(plan, folder, count=150, seed=5, malformed=0.3, stall=0.4, isolated=False)
+    path, expected, faults = write_case(plan, folder, count=150, seed=5, malformed=0.3, stall=0.4, isolated=False,
+                                        hold=300)
     trace = run(folder, path, "packets")
     assert trace["results"] == expected
     registers = trace["registers"]
@@ -172,6 +176,10 @@ def test_packets_under_pauses(kind: str, tmp_path: Path) -> None:
     if plan.readout is not None:
         assert registers["result"] == expected[-1]["data"][0] | expected[-1]["error"] << 31
     assert ("score" in registers) == (plan.readout is not None)
+    config = packet_config(plan, "axi")
+    rows = re.findall(r"reg \[(\d+):0\] scores \[0:(\d+)\]", (folder / "snn_top_axi.v").read_text())
+    shapes = [] if config.scores is None else [(config.scores.bits, config.scores.banks << config.result_bits)]
+    assert [(int(a) + 1, int(b) + 1) for a, b in rows] == shapes
     check_seen(path, trace)
     assert trace["reads"] > 20
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from support.networks import random_network
 
 from spikeloom.cosim.verilator import find_verilator
@@ -22,6 +24,7 @@ from spikeloom.model.network import Readout
 from spikeloom.model.system.processes import run
 from spikeloom.shipped import load
 
+pytestmark = pytest.mark.skipif(find_spec("litex") is None, reason="needs litex: pip install 'spikeloom[test]'")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "litex"
 SIMULATE = """\
 import logging, sys
@@ -82,6 +85,7 @@ def test_a_processor_classifies_images(tmp_path: Path) -> None:
     assert said_of(plan, images, tmp_path) == expected_of(plan, images)
 
 
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="needs ziglang: pip install 'spikeloom[test]'")
 def test_negative_scores_and_another_compiler(tmp_path: Path) -> None:
     network = random_network(np.random.default_rng(11), sizes=(12, 9, 5), static=False, steps=6)
     network = replace(network, readout=Readout(kind="last_potential"))

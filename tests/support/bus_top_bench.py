@@ -32,10 +32,10 @@ REGISTERS = CASE["registers"]
 PATIENCE_STEPS = max(CASE.get("periods", [2])) * 4_000_000
 
 
-def pauses(rng: random.Random) -> Iterator[bool]:
+def pauses(rng: random.Random, most: int = 6) -> Iterator[bool]:
     """Now and then, for a while."""
     while True:
-        yield from itertools.repeat(rng.random() < CASE["stall"], rng.randint(1, 6))
+        yield from itertools.repeat(rng.random() < CASE["stall"], rng.randint(1, most))
 
 
 class FaultyRam(AxiRamRead):
@@ -123,7 +123,7 @@ class Top:
             ram.ar_channel.set_pause_generator(pauses(rng))
             ram.r_channel.set_pause_generator(pauses(rng))
         self.source.set_pause_generator(pauses(rng))
-        self.sink.set_pause_generator(pauses(rng))
+        self.sink.set_pause_generator(pauses(rng, CASE.get("hold", 6)))
         if not self.axi:
             return
         channels = (self.lite.write_if.aw_channel, self.lite.write_if.w_channel, self.lite.write_if.b_channel,
