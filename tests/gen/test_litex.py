@@ -61,6 +61,56 @@ with open("top.v", "w") as file:
 """
 
 
+PORT = """\
+import random, sys
+from migen import run_simulation
+sys.path.insert(0, sys.argv[1])
+from snn_top_axi_litex import SamplePort
+
+ROOM = 8
+rng = random.Random(5)
+port = SamplePort(beat_bytes=5, buffer_beats=ROOM)
+samples = [[rng.getrandbits(40) for _ in range(rng.randint(1, 12))] for _ in range(200)]
+complete, received = 0, [[]]
+
+def write():
+    global complete
+    for sample in samples:
+        for number, beat in enumerate(sample):
+            while not (yield port.room.status):
+                yield
+            for place, word in enumerate((beat & 0xFFFFFFFF, beat >> 32)):
+                ends = number == len(sample) - 1 and place == 1
+                register = port.last_word if ends else port.word
+                yield register.storage.eq(word)
+                yield register.re.eq(1)
+                yield
+                complete += ends
+                yield register.re.eq(0)
+                for _ in range(rng.randint(3, 9)):  # no bus is faster
+                    yield
+
+def read():
+    for cycle in range(200_000):
+        if len(received) > len(samples):
+            return
+        if rng.random() < 0.05:
+            yield port.source.ready.eq(rng.random() < 0.5)  # for a while
+        if (yield port.source.valid):
+            assert complete >= len(received) or len(samples[len(received) - 1]) > ROOM, "not complete"
+            if (yield port.source.ready):
+                received[-1].append((yield port.source.data))
+                if (yield port.source.last):
+                    received.append([])
+        else:
+            assert not received[-1] or len(samples[len(received) - 1]) > ROOM, "waits in the middle"
+        yield
+
+run_simulation(port, [write(), read()])
+assert received == [*samples, []]
+"""
+
+
 def said_of(plan: Plan, samples: npt.NDArray[np.uint8], tmp_path: Path, compiler: str = "any") -> list[list[int]]:
     """Class, 1 if the result is bad, cycles and scores of each sample, as the SoC prints them."""
     build(plan, tmp_path / "build", interface="axi")
@@ -120,3 +170,11 @@ def test_streams_and_a_clock_of_its_own(tmp_path: Path) -> None:
     code, said = run([str(tool.executable), "--lint-only", "-Wno-COMBDLY", "-Wno-TIMESCALEMOD", "--top-module", "top",
                       *sources, "top.v"], folder=tmp_path, environment=tool.environment)
     assert code == 0, said
+
+
+def test_samples_wait_until_they_are_complete(tmp_path: Path) -> None:
+    """Seed 5; but for those that do not fit."""
+    network = random_network(np.random.default_rng(1), sizes=(12, 9, 4), static=True, steps=3)
+    plan = make_plan(network, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=2))))
+    build(plan, tmp_path / "build", interface="axi")
+    subprocess.run([sys.executable, "-c", PORT, tmp_path / "build"], check=True)
