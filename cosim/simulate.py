@@ -329,7 +329,7 @@ def _sources(build: BuildFolder) -> dict[str, str]:
         "result_bits": build.class_bits + bool(build.external), "windows": build.windows, "layers": build.layers,
         "result_beats": build.manifest.readout.beats, "marked": build.network.marked,
         "breaks_off": build.network.breaks_off, "beats_per_step": build.beats_per_window, "external": build.external,
-        "weight_sets": build.weight_sets,
+        "weight_sets": build.weight_sets, "shows_scores": bool(build.manifest.bus and build.manifest.bus.shows_scores),
         "set_cycles": set_cycles(len(build.layers))})  # each layer has constants
     files = dict(build.sources)
     if build.external:

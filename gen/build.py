@@ -20,14 +20,16 @@ from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.writing import check_folder, write_folder
 from spikeloom.rtl.control import control_registers
 from spikeloom.rtl.neuron import constants_layout
+from spikeloom.rtl.packet_core import Scores
 from spikeloom.rtl.share import Rom
 from spikeloom.rtl.spiking_neurons import limit_bits, place_bits
 from spikeloom.rtl.weight_fetch import axi4_read
 from spikeloom.rtl.weight_sets import LOAD_WORD_BITS
 
-from .bus_top import INTERFACES, SERIAL, Interface, Serial, bus_top
+from .bus_top import INTERFACES, SERIAL, Interface, Serial, bus_top, shown_scores
 from .cycles import cycle_bounds
 from .datasheet import datasheet_files
+from .litex import litex_file
 from .manifest import (
     MANIFEST,
     BusDescription,
@@ -92,6 +94,10 @@ lint_off -rule PINCONNECTEMPTY -file "*{top}.v" -match "*'axi_*"
 _BUS_READ_ME = """
 {top}.v             the same with {interface} ports and registers; synth and pnr take this one
 {top}_registers.*   its registers: for people (md, html), in C (h), in Python (py), in SystemRDL (rdl)
+"""
+
+_LITEX_READ_ME = """\
+{top}_litex.py      it as a module of LiteX
 """
 
 _READ_ME = """\
@@ -164,11 +170,13 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         raise SpikeloomError(f"core_clock must be False with interface {interface!r}: only AXI has a clock of its own")
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
-    emitted = emit(plan, top, lambda module: tell(f"module {module}"))
+    scores = shown_scores(plan, interface)
+    emitted = emit(plan, top, lambda module: tell(f"module {module}"), scores is not None)
     bus = bus_top(plan, top, interface, emitted.signature, serial, core_clock) if interface != "stream" else None
     tell("files")
-    testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan))
-    described, ports = describe(plan, emitted.memory_bits, top), interface_of(plan, top)
+    testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan),
+                                scores is not None)
+    described, ports = describe(plan, emitted.memory_bits, top), interface_of(plan, top, scores)
     files = {
         f"{top}.v": emitted.verilog, **emitted.memories,
         "lint.vlt": _WAIVERS.format(top=top),
@@ -183,12 +191,17 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         line = None if serial is None or bus.buffer_bytes is None else SerialDescription(
             clock_hz=serial.clock_hz, baud=serial.baud, bit_cycles=serial.bit_cycles, buffer_bytes=bus.buffer_bytes)
         described = described.model_copy(update={"bus": BusDescription(
-            interface=interface, top=bus.name, source=f"{bus.name}.v", serial=line)})
+            interface=interface, top=bus.name, source=f"{bus.name}.v", serial=line,
+            shows_scores=scores is not None)})
         ports["bus"] = bus.interface
         files |= {f"{bus.name}.v": bus.verilog, **register_files(
-            control_registers(bus.control), bus.name, bus.control.weight_sets, bus.control.set_words)}
+            control_registers(bus.control), bus.name, bus.control.weight_sets, bus.control.set_words,
+            bus.control.scored_classes)}
         files["lint.vlt"] += (_BUS_WAIVERS + (_SERIAL_WAIVERS if interface in SERIAL else "")).format(top=bus.name)
         files["README"] += _BUS_READ_ME.format(interface=interface, top=bus.name)
+        if interface == "axi":
+            files[f"{bus.name}_litex.py"] = litex_file(plan, described, bus)
+            files["README"] += _LITEX_READ_ME.format(top=bus.name)
     files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench),
               **project_files(described, network.hash, [name for name in testbench if name.endswith(".hex")],
                               *(["clk"] if bus is None else [bus.clock, bus.core_clock]))}
@@ -232,8 +245,8 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def interface_of(plan: Plan, top: str = TOP) -> dict[str, Any]:
-    """Ports of the top module."""
+def interface_of(plan: Plan, top: str = TOP, scores: Scores | None = None) -> dict[str, Any]:
+    """Ports of the top module, which shows ``scores`` if there are some."""
     channels = plan.channels[0]
     item = (f"pixel value, {plan.input_bits} bits unsigned" if plan.network.takes_values
             else f"spikes of {plan.window_steps} steps, bit w is step w of the window")
@@ -253,6 +266,7 @@ def interface_of(plan: Plan, top: str = TOP) -> dict[str, Any]:
             {"name": "o__ready", "direction": "in", "bits": 1},
             {"name": "o__payload", "direction": "out", "bits": _class_bits(plan) + bool(plan.tables),
              "meaning": _result_meaning(plan)},
+            *_score_ports(scores, _class_bits(plan)),
             *_memory_ports(plan),
             *_load_ports(plan),
         ],
@@ -272,6 +286,19 @@ def _result_meaning(plan: Plan) -> str:
                 f"{plan.window_steps} steps, neuron 0 in the least significant bits")
     return (f"index of the class with the highest score; ties: {plan.network.readout.tie_winner}"
             + ("; highest bit: invalid, a memory answered with an error" if plan.tables else ""))
+
+
+def _score_ports(scores: Scores | None, class_bits: int) -> list[dict[str, Any]]:
+    """Ports for scores."""
+    if scores is None:
+        return []
+    return [
+        {"name": "scores__valid", "direction": "out", "bits": 1,
+         "meaning": "a class is compared; once a class in every window, and not while a result waits for its transfer"
+                    + (" and the next one, too" if scores.held else "")},
+        {"name": "scores__class_index", "direction": "out", "bits": class_bits, "meaning": "which one"},
+        {"name": "scores__value", "direction": "out", "bits": scores.bits,
+         "meaning": "its score up to this window, " + ("two's complement" if scores.signed else "unsigned")}]
 
 
 def _memory_ports(plan: Plan) -> list[dict[str, Any]]:

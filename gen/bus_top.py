@@ -14,8 +14,9 @@ from spikeloom.model.system.arguments import whole
 from spikeloom.rtl.bus_top import BusTop as BusTopComponent
 from spikeloom.rtl.byte_beats import beat_bytes
 from spikeloom.rtl.control import ControlConfig
-from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig, Table
+from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig, Scores, Table
 from spikeloom.rtl.packet_gate import PacketGateConfig
+from spikeloom.rtl.registers import WORD_BITS
 from spikeloom.rtl.serial_top import SerialConfig, SerialTop
 from spikeloom.rtl.spi import SCK_CYCLES_MIN
 from spikeloom.rtl.uart import BIT_CYCLES_MIN
@@ -25,7 +26,7 @@ from .plan import Plan
 from .verilog import check_top, emit_component
 from .weight_sets import set_length, set_shape
 
-__all__ = ["INTERFACES", "BusTop", "Interface", "Serial", "bus_top", "packet_config"]
+__all__ = ["INTERFACES", "BusTop", "Interface", "Serial", "bus_top", "packet_config", "shown_scores"]
 
 Interface = Literal["stream", "axi", "wishbone", "uart", "spi"]
 INTERFACES: tuple[str, ...] = get_args(Interface)
@@ -133,6 +134,15 @@ class _Bare(wiring.Component):
         return Instance(self.top, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
 
 
+def shown_scores(plan: Plan, interface: Interface) -> Scores | None:
+    """What registers show of the scores of a plan's accelerator: nothing without a bus, without scores, and of scores
+    wider than a register."""
+    if plan.readout is None or interface not in ("axi", "wishbone") or plan.readout.score_shape.width > WORD_BITS:
+        return None
+    shape = plan.readout.score_shape
+    return Scores(classes=plan.readout.classes, bits=shape.width, signed=shape.signed, held=plan.network.breaks_off)
+
+
 def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
     """Shape of packets and registers for a plan's accelerator.
 
@@ -162,7 +172,7 @@ def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
         result_beats=1 if plan.readout is not None else out.beats * plan.windows,
         network_hash=network.hash, gives_class=plan.readout is not None, weight_sets=sets, set_words=set_length(plan),
         set_cycles=plan.set_cycles, set_shape=set_shape(plan) if sets else 0,
-        words_apart=interface in SERIAL and sets > 0,
+        words_apart=interface in SERIAL and sets > 0, scores=shown_scores(plan, interface),
         tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
 

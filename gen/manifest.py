@@ -132,12 +132,13 @@ class SerialDescription(Record):
 
 
 class BusDescription(Record):
-    """A module around the top, for a bus."""
+    """A module around the top, for a bus; for it, the top may show scores."""
 
     interface: Literal["axi", "wishbone", "uart", "spi"]
     top: Identifier
     source: FileName
     serial: SerialDescription | None = None
+    shows_scores: bool = False
 
     @model_validator(mode="after")
     def _has_a_line(self) -> BusDescription:

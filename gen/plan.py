@@ -101,13 +101,15 @@ class Plan:
     def windows(self) -> int:
         return -(-self.network.steps // self.window_steps)
 
-    def accelerator(self) -> Accelerator:
+    def accelerator(self, shows_scores: bool = False) -> Accelerator:
         """The hardware, with its memory contents."""
-        return Accelerator(self.around(), [SpikingLayer(layer, self.weights(k), self.constants(k), self.limits(k))
-                                           for k, layer in enumerate(self.layers)])
+        layers = [SpikingLayer(layer, self.weights(k), self.constants(k), self.limits(k))
+                  for k, layer in enumerate(self.layers)]
+        return Accelerator(self.around(shows_scores), layers)
 
-    def around(self) -> AcceleratorConfig:
-        """How the layers hang together."""
+    def around(self, shows_scores: bool = False) -> AcceleratorConfig:
+        """How the layers hang together; with ``shows_scores``, scores can be seen as they are compared."""
+        readout = self.readout if self.readout is None else replace(self.readout, shows_scores=shows_scores)
         network, items = self.network, self.channels[0]
         out = self.channels[network.output_index + 1]
         gate: InputGateConfig | MarkGateConfig | None = None
@@ -119,7 +121,7 @@ class Plan:
             input_items=items.units, input_item_bits=self.input_bits, input_beats=items.beats * self.input_windows,
             gate=gate, clears=not network.endless,
             sources=tuple(tuple(source.index for source in layer.sources) for layer in network.layers),
-            output=network.output_index, readout=self.readout, encoder=self.encoder, output_beats=(
+            output=network.output_index, readout=readout, encoder=self.encoder, output_beats=(
                 out.units, self.window_steps, out.beats, self.windows),
             late={k: self.channels[k + 1].beats * self.windows for k in network.late_layers})
 

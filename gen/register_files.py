@@ -13,11 +13,12 @@ from .rendering import rendered
 __all__ = ["register_files"]
 
 
-def register_files(registers: RegisterMap, bus: str, weight_sets: int = 0, set_words: int = 0) -> dict[str, str]:
+def register_files(registers: RegisterMap, bus: str, weight_sets: int = 0, set_words: int = 0,
+                   scored_classes: int = 0) -> dict[str, str]:
     """Contents of the files about the registers of a module called ``bus``, by name; with ``weight_sets``, drivers also
-    load one, of ``set_words``."""
+    load one, of ``set_words``, with ``scored_classes`` they read so many scores."""
     values: dict[str, Any] = {
-        "loads": weight_sets, "set_words": set_words, "hash_words": HASH_WORDS,
+        "loads": weight_sets, "set_words": set_words, "hash_words": HASH_WORDS, "scored": scored_classes,
         "map": registers, "bus": bus, "guard": bus.upper(), "plain": plain, "quoted": _quoted,
         "constants": [r for r in registers.registers if [f.access for f in r.fields] == ["constant"]],
         # What is written back when another field of a register changes.

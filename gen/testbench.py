@@ -33,7 +33,8 @@ def random_samples(network: Network, count: int, seed: int) -> npt.NDArray[np.ui
     return samples
 
 
-def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int) -> dict[str, str]:
+def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int,
+                    shows_scores: bool) -> dict[str, str]:
     """``testbench.v`` and the files it reads, by name."""
     network, order = plan.network, plan.channels[0]
     samples = random_samples(network, SAMPLES, SEED)
@@ -47,7 +48,7 @@ def testbench_files(plan: Plan, top: str, result_bits: int, result_beats: int) -
         "beat_bits": order.units * plan.input_bits + network.marked, "marked": network.marked, "steps": network.steps,
         "result_bits": result_bits, "result_beats": result_beats,
         "limit": 64 * int(cycles.max()), "external": tables,
-        "weight_sets": plan.fold.weight_sets}
+        "weight_sets": plan.fold.weight_sets, "shows_scores": shows_scores}
     return {
         "testbench.v": rendered("spikeloom.gen", "templates/testbench.v.j2", values),
         "testbench_beats.hex": "".join(f"{beat.tobytes().hex()}\n" for beat in beats.reshape(-1, beats.shape[2])),

@@ -196,17 +196,19 @@ class EmittedVerilog:
     signature: wiring.Signature
 
 
-def emit(plan: Plan, top: str = TOP, progress: Callable[[str], None] | None = None) -> EmittedVerilog:
+def emit(plan: Plan, top: str = TOP, progress: Callable[[str], None] | None = None,
+         shows_scores: bool = False) -> EmittedVerilog:
     """Write the hardware of ``plan`` as Verilog. The same plan gives the same text.
 
-    ``top`` names the top module, and begins the names of all other modules and of the memory files.
+    ``top`` names the top module, and begins the names of all other modules and of the memory files. With
+    ``shows_scores`` it has ports for the scores as they are compared.
     """
     check_top(top)
     platform = _Platform(top)
     network = plan.network
     head = _HEAD.format(name=network.name, topology=network.topology, duration=network.duration, fold=plan.fold.name,
                         hash=network.hash, equations=_equations(network))
-    accelerator = plan.accelerator()
+    accelerator = plan.accelerator(shows_scores)
     modules = _emit(accelerator, platform, progress)
     return EmittedVerilog("\n".join([head, *modules]), platform.files, platform.memory_bits, accelerator.signature)
 

@@ -16,7 +16,7 @@ from .fork import Fork
 from .input_gate import InputGate, InputGateConfig
 from .layer import SpikingLayer
 from .mark_gate import MarkGate, MarkGateConfig
-from .readout import Readout, ReadoutConfig
+from .readout import Readout, ReadoutConfig, score_port
 from .share import add_resettable, run_domain
 from .weight_fetch import axi4_read
 from .weight_sets import load_stream, set_length
@@ -101,6 +101,7 @@ class Accelerator(wiring.Component):
     i : In(beat stream)
     o : Out(stream of class index), with external weights Out(stream of struct {class, invalid}); without a readout
         Out(beat stream)
+    scores : Out(score_port), if the readout shows them
     axi_<layer>, base_<layer> : Out(axi4_read), In(address), one pair for each layer with external weights
     status : Out(1 for each such layer), its memory has answered with an error since ``clear``
     clear : In(1), clears ``status``
@@ -120,6 +121,8 @@ class Accelerator(wiring.Component):
             "i": In(beat_stream(config.input_items, config.input_item_bits, marked=config.marked)),
             "o": Out(beat_stream(*config.output_beats[:2]) if config.readout is None
                      else stream.Signature(self._result_shape(config.readout))),
+            **({"scores": Out(score_port(config.readout))} if config.readout is not None and config.readout.shows_scores
+               else {}),
             **self._memory_ports(),
             **({"load": In(load_stream()), "complete": Out(1)} if self.loaded else {}),
             **({"chosen_set": In(1)} if any(layer.config.has_sets for layer in layers) else {}),
@@ -215,6 +218,8 @@ class Accelerator(wiring.Component):
             return m
         readout = add("readout", Readout(config.readout))
         wiring.connect(m, result, readout.i)
+        if config.readout.shows_scores:
+            wiring.connect(m, readout.scores, wiring.flipped(self.scores))
         if isinstance(gate, MarkGate):
             m.d.comb += [readout.ended.eq(gate.ended), readout.length.eq(gate.length),
                          gate.release.eq(readout.o.valid & readout.o.ready)]

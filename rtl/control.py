@@ -32,6 +32,8 @@ class ControlConfig:
         Words of such a set.
     set_shape : int
         A word that says for which hardware such a set is.
+    scored_classes : int
+        Classes whose scores are shown; 0 if there are no scores.
     """
 
     network_hash: str
@@ -40,6 +42,7 @@ class ControlConfig:
     weight_sets: int = 0
     set_words: int = 0
     set_shape: int = 0
+    scored_classes: int = 0
 
 
 def hash_words(network_hash: str) -> tuple[int, ...]:
@@ -116,6 +119,12 @@ def control_registers(config: ControlConfig) -> RegisterMap:
             add(name, f"Where the weight table of layer {layer} lies; to be set before the first packet.",
                 Field(name="value", text=f"byte address, from bit {low} on", bits=min(32, address_bits - low),
                       access="control"))
+    if config.scored_classes:
+        add("score_index", "Which class's score is read.",
+            Field(name="value", text=f"0 to {config.scored_classes - 1}", bits=config.class_bits, access="control"))
+        add("score", "The score of that class in the last result, that whose class and cycles are read.",
+            Field(name="value", text="two's complement; of a run that ends with the first spike 0 for a class that has "
+                  "not spiked until then", bits=WORD_BITS))
     return RegisterMap(name="spikeloom", text="Registers of a spikeloom accelerator.", registers=tuple(registers))
 
 

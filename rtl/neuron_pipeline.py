@@ -103,7 +103,7 @@ class NeuronPipeline(wiring.Component):
                 case "parameter":
                     return self.constants[operation.value]
                 case "register":
-                    return start_value(cfg, self, operation.value)
+                    return start_value(cfg, self, str(operation.value))
             # What ends a stage is there in the next one.
             registered = operation.name in CHAINS and before[position] % CHAINS_PER_STAGE == 0
             value = Signal(shape_of(graph, cfg.graph_spans, position), name=f"v{position}{'_q' * registered}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, DomainRenamer, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape
@@ -17,8 +18,8 @@ from .packet_gate import PacketGate, PacketGateConfig, packet_layout
 from .registers import WORD_BITS, RegisterFile, register_bus
 from .weight_fetch import axi4_read
 
-__all__ = ["PacketCore", "PacketCoreConfig", "Table", "connect_weights", "result_packet_layout", "weight_ports"]
-
+__all__ = ["PacketCore", "PacketCoreConfig", "Scores", "Table", "connect_weights", "result_packet_layout",
+           "weight_ports"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,30 @@ class Table:
     layer: str
     address_bits: int
     bus_bits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores of all classes.
+
+    Parameters
+    ----------
+    classes : int
+    bits : int
+    signed : bool
+    held : bool
+        The accelerator keeps a result while it works on the next one.
+    """
+
+    classes: int
+    bits: int
+    signed: bool
+    held: bool
+
+    @property
+    def banks(self) -> int:
+        """For those of the last result, of one that is kept, of the one that comes; a power of two."""
+        return 4 if self.held else 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +80,8 @@ class PacketCoreConfig:
         From a set's last word to its place.
     words_apart : bool
         A set's words come also by ports of their own.
+    scores : Scores or None
+        That registers show.
     ends_packets : bool
         A result that a soft reset breaks off ends with one more beat, which is bad; else whoever takes it sees to that.
     """
@@ -72,6 +99,7 @@ class PacketCoreConfig:
     set_shape: int = 0
     set_cycles: int = 0
     words_apart: bool = False
+    scores: Scores | None = None
     ends_packets: bool = True
 
     @property
@@ -80,7 +108,8 @@ class PacketCoreConfig:
         return ControlConfig(network_hash=self.network_hash, class_bits=self.result_bits if self.gives_class else 0,
                              tables=tuple((table.layer, table.address_bits) for table in self.tables
                                           if self.has_bases),
-                             weight_sets=self.weight_sets, set_words=self.set_words, set_shape=self.set_shape)
+                             weight_sets=self.weight_sets, set_words=self.set_words, set_shape=self.set_shape,
+                             scored_classes=0 if self.scores is None else self.scores.classes)
 
 
 def result_packet_layout(bits: int) -> data.StructLayout:
@@ -94,8 +123,8 @@ class PacketCore(wiring.Component):
     The accelerator gets runs of the right length whatever comes (:class:`.PacketGate`). The last beat of a result waits
     until its packet has come in completely, and says whether that was malformed, or a memory answered with an error.
 
-    Latency: what the accelerator has, and no cycle more. Memory: ``33 * results_under_way`` bits of LUT RAM, and the
-    registers.
+    Latency: what the accelerator has, and no cycle more. Memory: ``33 * results_under_way`` bits of LUT RAM, the
+    registers, and ``scores.banks * 2**class_bits * scores.bits`` bits for scores.
 
     A soft reset resets all of it but the registers. With external weights it first ends the packet under way and waits
     for all results, which are thrown away: a transfer that has begun cannot be taken back.
@@ -196,6 +225,8 @@ class PacketCore(wiring.Component):
             m.d.sync += [file.result__error.eq(error), file.results__value.eq(file.results__value + 1)]
             if cfg.gives_class:
                 m.d.sync += file.result__class_index.eq(given)
+        if cfg.scores is not None:
+            self._scores(m, cfg.scores, file, done)
         m.d.sync += file.malformed__value.eq(file.malformed__value + malformed)
         memory_error = core.status.any() if cfg.tables else 0
         holds: Any = 0
@@ -230,6 +261,25 @@ class PacketCore(wiring.Component):
                                                                         for name in names))
         return m
 
+
+    def _scores(self, m: Module, scores: Scores, file: Any, done: Any) -> None:
+        """Scores of the last result in one bank of a memory, those that come in another.
+
+        The one that is kept comes out next: its bank is the next one, and that of the run behind it the one after.
+        """
+        core = self.core
+        bank_q = Signal(range(scores.banks))
+        m.d.sync += bank_q.eq(bank_q + done)
+        index = Value.cast(core.scores.class_index)
+        m.submodules.scores = memory = Memory(shape=scores.bits, depth=scores.banks << len(index), init=[])
+        write, read = memory.write_port(), memory.read_port()
+        comes = Signal.like(bank_q)
+        m.d.comb += [
+            comes.eq(bank_q + 1 + (core.o.valid if scores.held else 0)),
+            write.addr.eq(Cat(index, comes)), write.en.eq(core.scores.valid), write.data.eq(core.scores.value),
+            read.addr.eq(Cat(file.score_index__value, bank_q)),
+            file.score__value.eq(read.data.as_signed() if scores.signed else read.data),
+        ]
 
     def _weight_sets(self, m: Module, file: Any, idle: Any) -> tuple[Any, Any]:
         """Words to the core, and which set is in use. Returns whether no packet may begin, and whether a set is

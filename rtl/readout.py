@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import add
 from typing import Any, Literal
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,7 +15,7 @@ from amaranth.utils import bits_for
 from .balanced import balanced
 from .beat import beat_masks, beat_stream, index_shape, memory_depth
 
-__all__ = ["Readout", "ReadoutConfig"]
+__all__ = ["Readout", "ReadoutConfig", "score_port"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,8 @@ class ReadoutConfig:
         The run ends with the window of the first spike.
     marked : bool
         The run ends with its window number ``length`` as soon as ``ended`` says so; ``windows`` at most.
+    shows_scores : bool
+        Scores can be seen as they are compared.
     """
 
     kind: Literal["weighted", "first", "potential"]
@@ -53,6 +55,7 @@ class ReadoutConfig:
     membrane_bits: int = 0
     early_exit: bool = False
     marked: bool = False
+    shows_scores: bool = False
 
     @property
     def group_beats(self) -> int:
@@ -71,6 +74,18 @@ class ReadoutConfig:
             return int(bits_for(self.windows * self.window_steps))
         times = self.windows // len(self.step_weights)
         return int(bits_for(times * sum(sum(window) for window in self.step_weights)))
+
+    @property
+    def score_shape(self) -> Shape:
+        """Of what decides: a score, or a membrane potential."""
+        return signed(self.membrane_bits) if self.kind == "potential" else unsigned(self.score_bits)
+
+
+def score_port(config: ReadoutConfig) -> wiring.Signature:
+    """Scores as they are compared. In every window each class comes once; in a run's last one that is its score: the
+    class with the highest is offered in the cycle after the last of them, and none comes before it is taken."""
+    return wiring.Signature({"valid": Out(1), "class_index": Out(range(max(2, config.classes))),
+                             "value": Out(config.score_shape)})
 
 
 class Readout(wiring.Component):
@@ -95,6 +110,7 @@ class Readout(wiring.Component):
     i : In(beat stream)
     o : Out(stream of class index)
     ended, length : In(1), In(range(windows + 1)), if runs are marked
+    scores : Out(score_port), if they are shown
     """
 
     def __init__(self, config: ReadoutConfig) -> None:
@@ -103,6 +119,7 @@ class Readout(wiring.Component):
             "i": In(beat_stream(config.units, config.window_steps, config.membrane_bits)),
             "o": Out(stream.Signature(range(max(2, config.classes)))),
             **({"ended": In(1), "length": In(range(config.windows + 1))} if config.marked else {}),
+            **({"scores": Out(score_port(config))} if config.shows_scores else {}),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -180,6 +197,10 @@ class Readout(wiring.Component):
             potential_q = Signal(cfg.membrane_bits)
             m.d.sync += potential_q.eq(of_unit(self.i.payload.potential))
             key = Cat(potential_q[:-1], ~potential_q[-1], *([score] if cfg.score_bits else []))
+
+        if cfg.shows_scores:
+            m.d.comb += [self.scores.valid.eq(read_q & real_q), self.scores.class_index.eq(class_read_q),
+                         self.scores.value.eq(potential_q if cfg.kind == "potential" else score)]
 
         # The best so far; class 0 starts anew, in every window.
         best_q = Signal(len(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ def case_of(kind: str) -> Case:
                     Fold(layers=layers, input_per_beat=3, window_steps=2))
     if kind == "marked":
         return Case(replace(spiking, length="marked", readout=Readout.count()), Fold(layers=layers, input_per_beat=3))
+    if kind == "potential":
+        return Case(replace(spiking, readout=Readout(kind="last_potential")),
+                    Fold(layers=layers, input_per_beat=3, window_steps=2))
     if kind == "early exit":
         return Case(replace(spiking, readout=Readout(kind="first_spike", early_exit=True)),
                     Fold(layers=layers, input_per_beat=3, window_steps=1))
@@ -76,8 +80,16 @@ def cut(plan: Plan, sample: npt.NDArray[np.uint8], kept: int) -> npt.NDArray[np.
     return out
 
 
+def shown_scores(plan: Plan, result: golden.GoldenResult) -> list[list[int]]:
+    """What the registers must show of each sample's scores, if they show any."""
+    scores = result.scores
+    if plan.readout is not None and plan.readout.early_exit:  # the others have not spiked when the run ends
+        scores = np.where(scores == scores.max(axis=1, keepdims=True), scores, 0)
+    return [] if plan.readout is None else scores.tolist()
+
+
 def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: float, stall: float, isolated: bool,
-               disturbs: bool = True) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
+               disturbs: bool = True, hold: int = 6) -> tuple[Path, list[dict[str, Any]], dict[str, int]]:
     """The bench's case, the results that it must see, and how many packets are too short and too long."""
     rng, network = random.Random(seed), plan.network
     print(f"seed {seed}")
@@ -100,9 +112,12 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
         else:
             wrong = False
         errors.append(int(wrong))
-    results = expected_results(plan, golden.run(network, samples))
+    ran = golden.run(network, samples)
+    results, scores = expected_results(plan, ran), shown_scores(plan, ran)
     each = len(results) // count
     expected = [{"data": results[k * each:(k + 1) * each], "error": error} for k, error in enumerate(errors)]
+    path = folder.parent / "case.json"
+    (folder.parent / "scores.json").write_text(json.dumps(scores))
     config = packet_config(plan, "axi")
     registers = control_registers(config.control)
     tables = [{"layer": table.layer, "base": 0x4000 * (k + 1), "low": f"weights{k}_base_low",
@@ -112,14 +127,22 @@ def write_case(plan: Plan, folder: Path, *, count: int, seed: int, malformed: fl
     busy = packets_of(plan, np.full_like(samples[:1], 255 if network.takes_values else 1))[0]
     case = {
         "interface": bus.interface,
-        "seed": seed, "stall": stall, "isolated": isolated, "disturbs": disturbs, "packets": packets, "tables": tables,
+        "seed": seed, "stall": stall, "hold": hold, "isolated": isolated, "disturbs": disturbs,
+        "packets": packets, "tables": tables,
         "registers": {r.name: r.offset for r in registers.registers},
         "unknown": unknown if (unknown := 4 * len(registers.registers)) < registers.bytes else None,
         "beat_bytes": -(-config.gate.bits // 8), "result_bytes": -(-config.result_bits // 8), "first": expected[0],
+        "scored": config.control.scored_classes, "first_scores": scores[0] if scores else [],
         "soft_resets": 8, "reset_within": 300, "busy": busy}
-    path = folder.parent / "case.json"
     path.write_text(json.dumps(case))
     return path, expected, faults
+
+
+def check_seen(path: Path, trace: dict[str, Any], meanwhile: int = 6) -> None:
+    """Scores of the last result, and at least ``meanwhile`` that were read as results came, one after the other."""
+    scores = json.loads(path.with_name("scores.json").read_text())
+    assert not scores or len(trace["seen"]) >= len(scores[0]) + meanwhile
+    assert [score for _, _, score in trace["seen"]] == [scores[number][index] for number, index, _ in trace["seen"]]
 
 
 def made(kind: str, tmp_path: Path, interface: Interface = "axi", *, core_clock: bool = False) -> tuple[Plan, Path]:
@@ -130,13 +153,15 @@ def made(kind: str, tmp_path: Path, interface: Interface = "axi", *, core_clock:
     return plan, tmp_path / "build"
 
 
-KINDS = ("static", "one beat", "windows", "raster", "marked", "early exit", "external")
+KINDS = ("static", "one beat", "windows", "raster", "potential", "marked", "early exit", "external")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_packets_under_pauses(kind: str, tmp_path: Path) -> None:
+    """Some results wait until others have come behind them."""
     plan, folder = made(kind, tmp_path)
-    path, expected, faults = write_case(plan, folder, count=150, seed=5, malformed=0.3, stall=0.4, isolated=False)
+    path, expected, faults = write_case(plan, folder, count=150, seed=5, malformed=0.3, stall=0.4, isolated=False,
+                                        hold=300)
     trace = run(folder, path, "packets")
     assert trace["results"] == expected
     registers = trace["registers"]
@@ -150,10 +175,16 @@ def test_packets_under_pauses(kind: str, tmp_path: Path) -> None:
     assert f"{registers['hash0']:08x}{registers['hash1']:08x}" == plan.network.hash[:16]
     if plan.readout is not None:
         assert registers["result"] == expected[-1]["data"][0] | expected[-1]["error"] << 31
+    assert ("score" in registers) == (plan.readout is not None)
+    config = packet_config(plan, "axi")
+    rows = re.findall(r"reg \[(\d+):0\] scores \[0:(\d+)\]", (folder / "snn_top_axi.v").read_text())
+    shapes = [] if config.scores is None else [(config.scores.bits, config.scores.banks << config.result_bits)]
+    assert [(int(a) + 1, int(b) + 1) for a, b in rows] == shapes
+    check_seen(path, trace)
     assert trace["reads"] > 20
 
 
-@pytest.mark.parametrize("kind", ["static", "windows", "marked"])
+@pytest.mark.parametrize("kind", ["static", "windows", "potential", "marked"])
 def test_cycles_are_those_of_the_bare_top(kind: str, tmp_path: Path) -> None:
     plan, folder = made(kind, tmp_path)
     path, expected, _ = write_case(plan, folder, count=20, seed=6, malformed=0.0, stall=0.0, isolated=True,
@@ -162,6 +193,7 @@ def test_cycles_are_those_of_the_bare_top(kind: str, tmp_path: Path) -> None:
     assert trace["results"] == expected
     samples = random_samples(plan.network, 20, 6)
     assert trace["cycles"] == count_cycles(plan, samples).latency.tolist()
+    assert trace["scores"] == json.loads(path.with_name("scores.json").read_text())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,6 +210,7 @@ def test_wishbone(kind: str, tmp_path: Path) -> None:
     trace = run(folder, path, "packets")
     assert trace["results"] == expected
     assert trace["registers"]["malformed"] == sum(faults.values())
+    check_seen(path, trace)
     run(folder, path, "control")
 
 
@@ -192,6 +225,7 @@ def test_two_clocks(kind: str, tmp_path: Path) -> None:
         trace = run(folder, path, "packets")
         assert trace["results"] == expected
         assert trace["registers"]["malformed"] == sum(faults.values())
+        check_seen(path, trace, meanwhile=0)  # so many come while one is read
         run(folder, path, "control")
 
 

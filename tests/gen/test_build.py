@@ -35,16 +35,16 @@ def plan(network: Network) -> Plan:
 @pytest.fixture(autouse=True)
 def emit_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is emitted, test_verilog looks into; here it is emitted once for each plan."""
-    def cached(plan: Plan, top: str, progress: Callable[[str], None]) -> EmittedVerilog:
-        key = (plan.network.hash, plan.fold, top)
+    def cached(plan: Plan, top: str, progress: Callable[[str], None], shows_scores: bool) -> EmittedVerilog:
+        key = (plan.network.hash, plan.fold, top, shows_scores)
         if key not in EMITTED:
-            EMITTED[key] = emit(plan, top, progress)
+            EMITTED[key] = emit(plan, top, progress, shows_scores)
         return EMITTED[key]
 
     monkeypatch.setattr(build_module, "emit", cached)
 
 
-EMITTED: dict[tuple[str, Fold, str], EmittedVerilog] = {}
+EMITTED: dict[tuple[str, Fold, str, bool], EmittedVerilog] = {}
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -32,13 +32,16 @@ SPECIAL = RegisterMap(name="special", text='Odd "texts" and <b>markup</b>', regi
     Register(name="b", offset=12, text="b", fields=(Field(name="given", bits=32, text="<script>"),))))
 SETS = ControlConfig(network_hash="0123456789abcdef" * 4, class_bits=4, weight_sets=2, set_words=3, set_shape=77)
 LOADS = replace(control_registers(SETS), name="loads")
-MAPS = pytest.mark.parametrize("registers", [MAP, SPECIAL, LOADS], ids=lambda m: m.name)
+SCORES = replace(control_registers(ControlConfig(network_hash="0123456789abcdef" * 4, class_bits=2, scored_classes=3)),
+                 name="scores")
+MAPS = pytest.mark.parametrize("registers", [MAP, SPECIAL, LOADS, SCORES], ids=lambda m: m.name)
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[RegisterMap], dict[str, Path]]:
     def write(registers: RegisterMap) -> dict[str, Path]:
-        files = register_files(registers, "my_top_axi", *((2, 3) if registers is LOADS else ()))
+        files = register_files(registers, "my_top_axi", *((2, 3) if registers is LOADS else ()),
+                               scored_classes=3 if registers is SCORES else 0)
         for name, text in files.items():
             (tmp_path / name).write_text(text)
         return {name.rpartition(".")[2]: tmp_path / name for name in files}
@@ -170,6 +173,49 @@ int main(void) {{
   const uint32_t words[MY_TOP_AXI_LOAD_WORDS] = {{7u, 0u, 9u}}, hash[4] = {{1u, 2u, 3u, 4u}};
   if (my_top_axi_load_weights(there, words, hash, 5u)) return 1;
   return there[MY_TOP_AXI_LOAD_HASH3 / 4u] == 4u;
+}}
+""")
+    flags = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
+    subprocess.run(["gcc", *flags, "main.c", "-o", "main"], cwd=tmp_path, check=True)
+    subprocess.run([str(tmp_path / "main")], check=True)
+
+
+class Scored:
+    """Registers of an accelerator that gives another result at the read of that number."""
+
+    def __init__(self, changes_at: int) -> None:
+        self.place = {r.name: r.offset for r in SCORES.registers}
+        self.reads, self.index, self.changes_at = 0, 0, changes_at
+
+    def read(self, offset: int) -> int:
+        self.reads += 1
+        after = self.reads > self.changes_at
+        if offset == self.place["results"]:
+            return 8 if after else 7
+        assert offset == self.place["score"]
+        return [[5, 0xFFFFFFFE, 0x80000000], [1, 1, 1]][after][self.index]
+
+    def write(self, offset: int, value: int) -> None:
+        assert offset == self.place["score_index"]
+        self.index = value
+
+
+def test_drivers_read_scores(written: Any, tmp_path: Path) -> None:
+    files = written(SCORES)
+    driver = module_of(files["py"])
+    reads = 5
+    assert [driver.Registers(Scored(at)).scores() for at in range(reads + 1)] == [
+        [1, 1, 1], *[None] * (reads - 1), [5, -2, -(1 << 31)]]
+    # In C, on memory: every class has the same score.
+    (tmp_path / "main.c").write_text(f"""
+#include "{files["h"].name}"
+int main(void) {{
+  static uint32_t there[64];
+  int32_t scores[MY_TOP_AXI_CLASSES] = {{0}};
+  there[MY_TOP_AXI_SCORE / 4u] = 0xFFFFFFF9u;
+  if (!my_top_axi_scores(there, scores)) return 1;
+  if (there[MY_TOP_AXI_SCORE_INDEX / 4u] != 2u) return 2;
+  return scores[0] != -7 || scores[1] != -7 || scores[2] != -7;
 }}
 """)
     flags = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")

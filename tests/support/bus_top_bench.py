@@ -32,10 +32,10 @@ REGISTERS = CASE["registers"]
 PATIENCE_STEPS = max(CASE.get("periods", [2])) * 4_000_000
 
 
-def pauses(rng: random.Random) -> Iterator[bool]:
+def pauses(rng: random.Random, most: int = 6) -> Iterator[bool]:
     """Now and then, for a while."""
     while True:
-        yield from itertools.repeat(rng.random() < CASE["stall"], rng.randint(1, 6))
+        yield from itertools.repeat(rng.random() < CASE["stall"], rng.randint(1, most))
 
 
 class FaultyRam(AxiRamRead):
@@ -123,7 +123,7 @@ class Top:
             ram.ar_channel.set_pause_generator(pauses(rng))
             ram.r_channel.set_pause_generator(pauses(rng))
         self.source.set_pause_generator(pauses(rng))
-        self.sink.set_pause_generator(pauses(rng))
+        self.sink.set_pause_generator(pauses(rng, CASE.get("hold", 6)))
         if not self.axi:
             return
         channels = (self.lite.write_if.aw_channel, self.lite.write_if.w_channel, self.lite.write_if.b_channel,
@@ -149,6 +149,14 @@ class Top:
     async def write(self, register: str, value: int) -> None:
         await self.lite.write_dword(REGISTERS[register], value)
 
+    async def score(self, index: int) -> int:
+        await self.write("score_index", index)
+        value = await self.read("score")
+        return value - (value >> 31 << 32)
+
+    async def scores(self) -> list[int]:
+        return [await self.score(index) for index in range(CASE["scored"])]
+
     async def send(self, beats: list[int]) -> None:
         size = CASE["beat_bytes"]
         await self.source.send(AxiStreamFrame(b"".join(beat.to_bytes(size, "little") for beat in beats)))
@@ -164,7 +172,7 @@ class Top:
 
 @cocotb.test()
 async def packets(dut: Any) -> None:
-    """Send all packets, while registers are read; write down all results, and the registers at the end."""
+    """Send all packets, while registers are read; write down all results, some scores, and the registers at the end."""
     top = Top(dut)
     await top.start()
     reads = 0
@@ -177,24 +185,38 @@ async def packets(dut: Any) -> None:
             reads += 1
             await ClockCycles(top.clk, top.rng.randint(1, 50))
 
-    watcher = cocotb.start_soon(disturb()) if CASE["disturbs"] else None
-    results, cycles = [], []
+    async def watch_scores() -> None:
+        number = 0
+        while not done:
+            index = top.rng.randrange(CASE["scored"])
+            score, before = await top.score(index), number
+            number = await top.read("results")
+            if before and number == before:
+                seen.append((number - 1, index, score))
+
+    watchers = [cocotb.start_soon(disturb())] if CASE["disturbs"] else []
+    if CASE["disturbs"] and CASE["scored"]:
+        watchers.append(cocotb.start_soon(watch_scores()))
+    results, cycles, scores = [], [], []
+    seen: list[tuple[int, int, int]] = []  # of which result, of which class, which score
     for index, beats in enumerate(CASE["packets"]):
         await top.send(beats)
         if CASE["isolated"]:
             results.append(await top.result())
             cycles.append(await top.read("cycles"))
+            scores.append(await top.scores())
         elif index >= 40:  # some are under way at any time
             results.append(await top.result())
     while len(results) < len(CASE["packets"]):
         results.append(await top.result())
     done = True
-    if watcher is not None:
+    for watcher in watchers:
         await watcher
     assert top.sink.empty()
+    seen += [(len(results) - 1, index, score) for index, score in enumerate(await top.scores())]
     registers = {name: await top.read(name) for name in REGISTERS}
     Path("trace.json").write_text(json.dumps({"results": results, "cycles": cycles, "registers": registers,
-                                              "reads": reads}))
+                                              "reads": reads, "scores": scores, "seen": seen}))
 
 
 @cocotb.test()
@@ -213,6 +235,7 @@ async def control(dut: Any) -> None:
     assert await top.read("results") == 0
     await top.write("control", 1)
     assert await top.result() == first
+    assert await top.scores() == CASE["first_scores"]
 
     assert dut.irq.value == 0
     assert await top.read("events") == 1
@@ -233,12 +256,17 @@ async def control(dut: Any) -> None:
     assert await top.read("events") == (5 if len(good) > 1 else 9)
     await top.write("events", 0x1F)
 
+    await top.send(good)
+    assert await top.result() == first
     for _ in range(CASE["soft_resets"]):
-        await top.send(good)
+        given = await top.read("results")
+        await top.send(CASE["busy"])
         await ClockCycles(top.clk, top.rng.randint(1, CASE["reset_within"]))
         top.source.clear()
         await top.write("control", 3)
         assert await top.read("control") == 1
+        if await top.read("results") == given:
+            assert await top.scores() == CASE["first_scores"]
         for _ in range(2_000):  # with external weights what is under way comes to its end
             if not await top.read("status"):
                 break
@@ -256,6 +284,7 @@ async def control(dut: Any) -> None:
             assert len(frame.tdata) <= CASE["result_bytes"] * len(first["data"])
         await top.send(good)
         assert await top.result() == first
+        assert await top.scores() == CASE["first_scores"]
 
     if CASE["unknown"] is not None:
         response = await top.lite.read(CASE["unknown"], 4)
