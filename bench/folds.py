@@ -1,4 +1,4 @@
-"""Cycles and ECP5 resources of the preset folds, on the shipped 784-400-400-10 and the whole FashionMNIST test set.
+"""Cycles and ECP5 resources of the preset folds, and of one that fills an LFE5U-85F, on the shipped 784-400-400-10 and the whole FashionMNIST test set.
 
     python bench/folds.py
 """
@@ -14,7 +14,8 @@ import spikeloom
 from spikeloom.gen.cycles import predict_latency
 
 NETWORK, DEVICE = "fashion-mnist-400-400", "lfe5u-85f"
-FOLDS = ("small", "balanced", "fast")
+EXAMPLE = Path(__file__).parent.parent / "examples" / "lfe5u-85f-fold.json"
+FOLDS = ("small", "balanced", "fast", str(EXAMPLE))
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
             manifest = spikeloom.write(plan, Path(folder) / "build")
             cycles = predict_latency(network, manifest, data.images)
             counts = spikeloom.synthesize(Path(folder) / "build", DEVICE)
-        rows.append([name, f"{cycles.mean():,.0f} ({cycles.min():,}-{cycles.max():,})", f"{counts.lut:,}",
+        rows.append([plan.fold.name, f"{cycles.mean():,.0f} ({cycles.min():,}-{cycles.max():,})", f"{counts.lut:,}",
                      f"{counts.ff:,}", str(counts.bram), str(counts.dsp), f"{manifest.memory_bits:,}"])
         results.append({"fold": plan.fold.to_dict(), "cycles_mean": float(cycles.mean()),
                         "cycles_min": int(cycles.min()), "cycles_max": int(cycles.max()), "synth": counts.to_json()})

@@ -47,10 +47,10 @@ def network() -> Network:
 
 
 def folds() -> list[Fold]:
-    """Step by step, all hidden neurons side by side; two or four spikes a cycle."""
-    return [Fold(name=f"{banks} spikes a cycle", window_steps=1, input_per_beat=32,
-                 layers=(LayerFold(lanes=128, inputs_per_cycle=banks, neuron_units=8), LayerFold(lanes=10)))
-            for banks in (2, 4)]
+    """Step by step, all hidden neurons side by side; two, three or four spikes a cycle."""
+    return [Fold(name=f"{banks} spikes a cycle", window_steps=1, input_per_beat=per_beat,
+                 layers=(LayerFold(lanes=128, inputs_per_cycle=banks, neuron_units=8), LayerFold(lanes=lanes)))
+            for banks, per_beat, lanes in ((2, 32, 10), (3, 30, 5), (4, 32, 10))]
 
 
 def spiker_plus_cycles(sizes: tuple[int, ...], steps: int) -> tuple[int, int]:

@@ -21,13 +21,14 @@ def main(fold: str) -> None:
     data = spikeloom.dataset("fashion-mnist")
     golden = spikeloom.evaluate(network, data)
     with tempfile.TemporaryDirectory() as folder:
-        spikeloom.write(spikeloom.compile(network, fold), Path(folder) / "build")
+        plan = spikeloom.compile(network, fold)
+        spikeloom.write(plan, Path(folder) / "build")
         result = spikeloom.simulate(Path(folder) / "build", data.images, data.labels)
     assert result.accuracy is not None
     save("test_set", {"network": NETWORK, "hash": network.hash, "fold": fold, "golden_accuracy": golden.accuracy,
                       "sim": result.to_json()},
          ["fold", "images", "mismatches", "cycles mispredicted", "accuracy", "cycles, mean (min-max)", "seconds"],
-         [[fold, f"{result.samples:,}", str(result.mismatches), str(result.cycles_mispredicted),
+         [[plan.fold.name, f"{result.samples:,}", str(result.mismatches), str(result.cycles_mispredicted),
            f"{result.accuracy:.2%}", f"{result.cycles_mean:.1f} ({result.cycles_min}-{result.cycles_max})",
            f"{result.wall_s:.0f}"]])
 

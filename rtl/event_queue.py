@@ -209,8 +209,10 @@ class EventQueue(wiring.Component):
         m = Module()
         cfg = self.config
 
-        # Writer: which beat of the window this is, and whether the window is complete.
-        beat_q = Signal(index_shape(cfg.beats))
+        # Writer: which beat of the window this is (where the row does not say it), and whether the window is complete.
+        base_q = Signal(cfg.row_bits)
+        counted = cfg.interleave > 1 or cfg.pool > 1
+        beat_q = Signal(index_shape(cfg.beats)) if counted else base_q
         last_beat_q = Signal(init=cfg.beats == 1)
         full_q = Signal()
         take = Signal()
@@ -219,11 +221,11 @@ class EventQueue(wiring.Component):
 
         # Which of the interleaved banks this beat is for, and the row of its first position.
         turn_q = Signal(index_shape(cfg.interleave))
-        base_q = Signal(cfg.row_bits)
         with m.If(take):
-            m.d.sync += beat_q.eq(beat_q + 1)
+            if counted:
+                m.d.sync += beat_q.eq(beat_q + 1)
             if cfg.beats > 1:
-                m.d.sync += last_beat_q.eq(beat_q == cfg.beats - 2)
+                m.d.sync += last_beat_q.eq(beat_q == (cfg.beats - 2) * (1 if counted else cfg.positions))
             if cfg.interleave > 1:
                 m.d.sync += turn_q.eq(turn_q + 1)
             with m.If(turn_q == cfg.interleave - 1):

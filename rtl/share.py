@@ -234,7 +234,10 @@ class Rom(wiring.Component):
         size = 1 << PART_ADDRESS_BITS
         if depth <= size:
             return {name: range(depth)}
-        return {f"{name}_{first // size}": range(first, min(first + size, depth)) for first in range(0, depth, size)}
+        # What is more than half full is made whole: a form with fewer bits of more rows needs no LUTs.
+        ends = {first: min(first + size, depth) for first in range(0, depth, size)}
+        return {f"{name}_{first // size}": range(first, first + size if end - first > size // 2 else end)
+                for first, end in ends.items()}
 
     @staticmethod
     def part_depth(rows: int, sets: int) -> int:
@@ -275,6 +278,7 @@ class Rom(wiring.Component):
         bits = index_shape(len(rows)).width
         address: Any = self.address[:bits]
         contents = list(self.rows[rows.start:rows.stop])
+        contents += [0] * (len(rows) - len(contents))
         write = None
         if row is not None:
             load: Any = self.load
