@@ -3,9 +3,10 @@
 A move changes one field of a fold by one notch. All moves of the folds at the front are tried, again and again, until
 nothing new comes to it. Two folds are told apart at the front if cycles or LUTs differ by some percent; so it stays
 small, and the search ends. Folds that differ in one layer are made of the same parts but for some of that layer and the
-next: workers count the cycles of every fold, and what each part is made of once. A fold that the front would not take
-with the parts that are known and the lane blocks of the others is not looked at any further. The result does not depend
-on how many workers there are.
+next: workers count what each part is made of once. A fold that the front would not take is not looked at any further:
+first with the cycles that it takes at least (:mod:`.least_cycles`), the parts that are known and the lane blocks of the
+others, then with all its parts. So its exact cycles are counted for few. The result does not depend on how many workers
+there are.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .devices import Device, Family, find_device
 from .external import block_bits, weight_memory_bits
 from .fold import PRESETS, Fold, LayerFold
 from .inventory import Inventory, Known, parts_of
+from .least_cycles import LeastCycles
 from .plan import make_plan
 from .resources import Estimate, estimate
 
@@ -246,6 +248,7 @@ class _Task:
     def __init__(self, network: Network, samples: npt.NDArray[Any], result: golden.GoldenResult,
                  objective: str) -> None:
         self.network, self.samples, self.result, self.objective = network, samples, result, objective
+        self.least_cycles = LeastCycles(samples, result)
         self.known: Known = {}
 
 
@@ -253,51 +256,57 @@ _Looked = tuple[float, list[tuple[str, Inventory]]]
 
 
 def _looked_at(task: _Task, fold: Fold) -> _Looked | None:
-    """Mean cycles, and of all parts the name and the least that it is made of; None if it does not suit the network."""
+    """Mean cycles at least, and of all parts the name and the least that it is made of; None if it does not suit the
+    network."""
     try:
         plan = make_plan(task.network, fold)
     except SpikeloomError:
         return None
-    if task.objective == "throughput":
-        ends = count_stream_cycles(plan, task.samples, result=task.result)
-        cycles = float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
-    else:
-        cycles = float(count_cycles(plan, task.samples, result=task.result).latency.mean())
-    return cycles, [(hashlib.blake2b(part.key.encode(), digest_size=16).hexdigest(), part.least(task.known))
-                    for part in parts_of(plan)]
+    least = 0.0 if task.objective == "throughput" else float(task.least_cycles.of(plan).mean())
+    return least, [(hashlib.blake2b(part.key.encode(), digest_size=16).hexdigest(), part.least(task.known))
+                   for part in parts_of(plan)]
 
 
-def _counted(task: _Task, asked: tuple[Fold, int]) -> Inventory:
+def _made_of(task: _Task, asked: tuple[Fold, int]) -> Inventory:
     """What a part of a fold is made of."""
     fold, number = asked
     return parts_of(make_plan(task.network, fold))[number].counted(task.known)
 
 
+def _cycles(task: _Task, fold: Fold) -> float:
+    """Mean cycles."""
+    plan = make_plan(task.network, fold)
+    if task.objective == "throughput":
+        ends = count_stream_cycles(plan, task.samples, result=task.result)
+        return float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
+    return float(count_cycles(plan, task.samples, result=task.result).latency.mean())
+
+
 def _evaluated(many: Workers, folds: list[Fold], family: Family, known: dict[str, Inventory], front: _Front | None,
                tell: Callable[[], None]) -> list[Point]:
     """Points of the folds that suit the network and may come to the front, in their order; adds ``known`` parts."""
-    looked: dict[int, _Looked] = {}
-    for place, found in many.each(_looked_at, folds):
-        if found is not None:
-            looked[place] = found
-        tell()
+    def each(work: Callable[[_Task, Any], Any], items: list[Any]) -> list[Any]:
+        results: list[Any] = [None] * len(items)
+        for place, result in many.each(work, items):
+            results[place] = result
+            tell()
+        return results
 
     def estimated(parts: list[tuple[str, Inventory]]) -> Estimate:
         return estimate(sum((known.get(name, least) for name, least in parts), Inventory()), family)
 
-    hopeful = {place: (cycles, parts) for place, (cycles, parts) in sorted(looked.items())
-               if front is None or not front.refuses(cycles, estimated(parts).lut)}
-    asked: dict[str, tuple[Fold, int]] = {}
-    for place, (_, parts) in hopeful.items():
-        for number, (name, _) in enumerate(parts):
-            if name not in known:
-                asked.setdefault(name, (folds[place], number))
-    unknown = list(asked)
-    for place, inventory in many.each(_counted, list(asked.values())):
-        known[unknown[place]] = inventory
-        tell()
-    return [Point(cycles_mean=cycles, fold=replace(folds[place], name="explored"), **asdict(estimated(parts)))
-            for place, (cycles, parts) in hopeful.items()]
+    def hopeful(looked: dict[Fold, _Looked]) -> dict[Fold, _Looked]:
+        return looked if front is None else {fold: (cycles, parts) for fold, (cycles, parts) in looked.items()
+                                             if not front.refuses(cycles, estimated(parts).lut)}
+
+    looked = hopeful({fold: found for fold, found in zip(folds, each(_looked_at, folds), strict=True)
+                      if found is not None})
+    asked = {name: (fold, number) for fold, (_, parts) in reversed(looked.items())
+             for number, (name, _) in enumerate(parts) if name not in known}
+    known.update(zip(asked, each(_made_of, list(asked.values())), strict=True))
+    looked = hopeful(looked)
+    return [Point(cycles_mean=cycles, fold=replace(fold, name="explored"), **asdict(estimated(looked[fold][1])))
+            for fold, cycles in zip(looked, each(_cycles, list(looked)), strict=True)]
 
 
 # Moves.
