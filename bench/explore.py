@@ -10,6 +10,7 @@ the preset `fast`. That is a thousand folds, of many more.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from results import save
+from results import HERE, save
 
 import spikeloom
 from spikeloom.gen.cycles import count_cycles
@@ -86,9 +87,14 @@ def main() -> None:
                      f"{chosen.cycles_mean / best:.2f}", f"{chosen.lut:,} ({counted.lut:,})",
                      f"{chosen.ff:,} ({counted.ff:,})", f"{chosen.bram} ({counted.bram})"])
         values.append(found.to_json() | {
-            "seconds": took_s, "processor_s": used_s, "synthesised": counted.to_json(), "max_lut": max_lut,
-            "swept": len(swept[name]), "swept_best_cycles": best})
+            "row": rows[-1], "network": name, "seconds": took_s, "processor_s": used_s,
+            "synthesised": counted.to_json(), "max_lut": max_lut, "swept": len(swept[name]), "swept_best_cycles": best})
         print(rows[-1], flush=True)
+    # The runs of other networks stay as they were.
+    kept = [run for run in json.loads((HERE / "results" / "explore.json").read_text())["runs"]
+            if run.get("network") not in {value["network"] for value in values}]
+    values = sorted([*kept, *values], key=lambda run: [name for name, *_ in RUNS].index(run["network"]))
+    rows = [run["row"] for run in values]
     save("explore", {"runs": values},
          ["network", "device", "LUTs at most", "folds tried", "at the front", "seconds (of processors)", "cycles",
           "best of the sweep", "ratio", "LUTs (by Yosys)", "flip-flops", "block RAMs"], rows)

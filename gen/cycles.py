@@ -37,7 +37,7 @@ from .manifest import Description
 from .plan import Plan, plan_of
 
 __all__ = ["MEMORY", "Active", "CycleCounts", "Cycles", "active_inputs", "count_cycles", "count_stream_cycles",
-           "cycle_bounds", "events_per_beat", "predict_latency", "turn_slack", "window_events"]
+           "cycle_bounds", "events_per_beat", "predict_latency", "rows_read", "turn_slack", "window_events"]
 
 Cycles = npt.NDArray[np.int64]
 Active = npt.NDArray[np.bool_]
@@ -836,7 +836,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
                       else _EventQueue(queue, neurons, active, fetch))
         inputs.append(_Inputs(config.sources, queues[-1], n))
         events.append(active.sum(axis=(1, 2, 3), dtype=np.int64))
-        read, met = _pairs(queue, active)
+        read, met = rows_read(queue, active)
         additions.append(read * config.synapse.lanes)
         channels = layer.connection.channels
         if isinstance(layer.connection, Conv2d):
@@ -872,7 +872,7 @@ def _replay(plan: Plan, activity: Sequence[Active], runs: int, memory: MemoryTim
         busy=np.stack([q.busy for q in queues], axis=1), waited=first, left=left)
 
 
-def _pairs(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:
+def rows_read(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:
     """Per sample: events times passes that read them; events times output positions that they have synapses to."""
     total: Cycles = active.sum(axis=(1, 2, 3), dtype=np.int64)
     if isinstance(queue, EventQueueConfig):

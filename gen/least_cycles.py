@@ -1,5 +1,5 @@
 """How many cycles a sample takes at least: of each layer what its events take alone, in a fraction of the time in which
-:mod:`.cycles` replays them.
+:mod:`.cycles` replays them; and what is added up meanwhile.
 
 Events of a layer pass one behind the other, and those that wait for the last input come after the layer that gives it.
 What layers wait for otherwise is not in it, so that the exact count is never less.
@@ -17,13 +17,13 @@ from spikeloom.model import golden
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
-from .channels import QueueOrder
-from .cycles import Active, Cycles, active_inputs, events_per_beat, window_events
+from .cycles import Active, Cycles, active_inputs, events_per_beat, rows_read, window_events
 from .plan import Plan
 
 __all__ = ["LeastCycles"]
 
-_Layer = tuple[Cycles, Cycles, Cycles]
+# When its last pass ends, what of that follows its last input, when the first beat is taken; rows that are added.
+_Layer = tuple[Cycles, Cycles, Cycles, Cycles]
 
 
 class LeastCycles:
@@ -39,18 +39,11 @@ class LeastCycles:
         network = plan.network
         if network.readout.early_exit or network.marked:
             return np.zeros(len(self.result.spikes[0]), np.int64)
-        inputs = self._inputs.get(plan.window_steps)
-        if inputs is None:
-            inputs = self._inputs[plan.window_steps] = active_inputs(plan, self.samples, self.result)
         first: Cycles | int = 0  # later than this the first beat is not taken
         given: list[Cycles | int] = [plan.channels[0].beats * plan.input_windows - 1]  # the last beat, by source
-        for index, (layer, config, order) in enumerate(zip(network.layers, plan.layers, plan.orders, strict=True)):
-            queue, neurons = config.synapse.queue, config.neurons
-            key = (index, plan.window_steps, queue, order.units, order.index.tobytes())
-            if key not in self._layers:
-                self._layers[key] = (_window_queue(queue, order, inputs[index]) if isinstance(queue, WindowQueueConfig)
-                                     else _event_queue(queue, order, inputs[index]))
-            passed, last, begun = self._layers[key]
+        for index, (layer, config) in enumerate(zip(network.layers, plan.layers, strict=True)):
+            neurons = config.neurons
+            passed, last, begun, _ = self._layer(plan, index)
             if any(source.index == 0 for source in layer.sources):
                 first = np.maximum(first, begun)
             arrived = [given[source.index] for source in layer.sources if source.index <= index and not source.delay]
@@ -61,9 +54,27 @@ class LeastCycles:
         out: Cycles = np.maximum(given[network.output_index + 1] - first, 0)
         return out
 
+    def additions(self, plan: Plan) -> Cycles:
+        """Bits of sums that weights are added to, of all lanes: (N,)."""
+        out: Cycles = np.sum([self._layer(plan, index)[3] * (layer.synapse.lanes * layer.synapse.accumulator_bits
+                                                             * layer.neurons.neuron.sums)
+                              for index, layer in enumerate(plan.layers)], axis=0)
+        return out
 
-def _event_queue(queue: EventQueueConfig, order: QueueOrder, active: Active) -> _Layer:
-    counts = events_per_beat(queue, order.to_beats(active).reshape(-1, order.beats, order.units))
+    def _layer(self, plan: Plan, index: int) -> _Layer:
+        queue, order = plan.layers[index].synapse.queue, plan.orders[index]
+        key = (index, plan.window_steps, queue, order.units, order.index.tobytes())
+        if key not in self._layers:
+            if plan.window_steps not in self._inputs:
+                self._inputs[plan.window_steps] = active_inputs(plan, self.samples, self.result)
+            some = order.to_beats(self._inputs[plan.window_steps][index])
+            found = _window_queue(queue, some) if isinstance(queue, WindowQueueConfig) else _event_queue(queue, some)
+            self._layers[key] = *found, rows_read(queue, some)[0]
+        return self._layers[key]
+
+
+def _event_queue(queue: EventQueueConfig, active: Active) -> tuple[Cycles, Cycles, Cycles]:
+    counts = events_per_beat(queue, active.reshape(-1, *active.shape[2:]))
     busiest = counts.sum(axis=1).max(axis=1).reshape(active.shape[:2])  # (N, windows)
     passes = queue.passes
     if queue.in_turn:
@@ -75,9 +86,8 @@ def _event_queue(queue: EventQueueConfig, order: QueueOrder, active: Active) -> 
     return windows.sum(axis=1) - 1, 2 + following[:, -1], np.zeros(len(active), np.int64)
 
 
-def _window_queue(queue: WindowQueueConfig, order: QueueOrder, active: Active) -> _Layer:
-    some = order.to_beats(active)
-    passed, last = np.zeros(len(active), np.int64), np.zeros(len(active), np.int64)
+def _window_queue(queue: WindowQueueConfig, some: Active) -> tuple[Cycles, Cycles, Cycles]:
+    passed, last = np.zeros(len(some), np.int64), np.zeros(len(some), np.int64)
     for window in range(some.shape[1]):
         rows = window_events(queue, some[:, window])
         for tile_row in range(queue.tile_rows):
