@@ -132,7 +132,7 @@ def _explore_widths(network: str, device: str, data: str | None, weight_bits: li
         container.check_output(beside, KIND)
     named = data or str(real.metadata.get("data") or "fashion-mnist")
     images = load_data(named, calibration, "train").images if calibration else None
-    loaded = load_data(named, accuracy_samples, "test")
+    loaded = data_for(spikeloom.quantize(real, weight_bits=weight_bits[0]), data, accuracy_samples)
     with bar(f"folds for {device}") as advance:
         widths = explore_widths(
             real, device, loaded.images, loaded.labels, weight_bits=weight_bits, samples=samples, calibration=images,
