@@ -12,7 +12,7 @@ its window is complete: everything that an answer depends on has then been pushe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -37,7 +37,8 @@ from .manifest import Description
 from .plan import Plan, plan_of
 
 __all__ = ["MEMORY", "Active", "CycleCounts", "Cycles", "active_inputs", "count_cycles", "count_stream_cycles",
-           "cycle_bounds", "events_per_beat", "predict_latency", "rows_read", "turn_slack", "window_events"]
+           "cycle_bounds", "events_per_beat", "input_signals", "predict_latency", "rows_read", "turn_slack",
+           "window_events"]
 
 Cycles = npt.NDArray[np.int64]
 Active = npt.NDArray[np.bool_]
@@ -179,18 +180,17 @@ def _activity(plan: Plan, samples: npt.ArrayLike, result: golden.GoldenResult) -
 def active_inputs(plan: Plan, samples: npt.ArrayLike, result: golden.GoldenResult) -> list[Active]:
     """Which inputs of each layer are not zero in a window: (N, windows, channels). Of the fold it is the steps of a
     window that matter."""
-    network = plan.network
+    return [(signal != 0)[:, None] if layer.static else
+            np.any(signal.reshape(len(signal), plan.windows, plan.window_steps, -1), axis=2)
+            for layer, signal in zip(plan.network.layers, input_signals(plan.network, samples, result), strict=True)]
+
+
+def input_signals(network: Network, samples: npt.ArrayLike, result: golden.GoldenResult) -> Iterator[npt.NDArray[Any]]:
+    """What each layer's synapses see: values (N, channels) of a static input, else spikes (N, steps, channels)."""
     signals = [encode_input(network, samples), *result.spikes]
     lengths = run_lengths(network, samples)
-    out = []
     for layer in network.layers:
-        signal = golden.synaptic_inputs(network, layer, signals, lengths)
-        if layer.static:
-            some: Active = (signal != 0)[:, None]
-        else:
-            some = np.any(signal.reshape(len(signal), plan.windows, plan.window_steps, -1), axis=2)
-        out.append(some)
-    return out
+        yield golden.synaptic_inputs(network, layer, signals, lengths)
 
 
 class _Sink(Protocol):

@@ -17,13 +17,14 @@ from spikeloom.model import golden
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
-from .cycles import Active, Cycles, active_inputs, events_per_beat, rows_read, window_events
+from .cycles import Active, Cycles, active_inputs, events_per_beat, input_signals, rows_read, window_events
 from .plan import Plan
 
 __all__ = ["LeastCycles"]
 
-# When its last pass ends, what of that follows its last input, when the first beat is taken; rows that are added.
-_Layer = tuple[Cycles, Cycles, Cycles, Cycles]
+# When its last pass ends, what of that follows its last input, when the first beat is taken; rows that are added;
+# events.
+_Layer = tuple[Cycles, Cycles, Cycles, Cycles, Cycles]
 
 
 class LeastCycles:
@@ -33,6 +34,7 @@ class LeastCycles:
         self.samples, self.result = samples, result
         self._inputs: dict[int, Sequence[Active]] = {}
         self._layers: dict[Hashable, _Layer] = {}
+        self._spikes: list[Cycles | None] = []
 
     def of(self, plan: Plan) -> Cycles:
         """At least so many cycles from taking the first beat to handing over the result: (N,)."""
@@ -43,7 +45,7 @@ class LeastCycles:
         given: list[Cycles | int] = [plan.channels[0].beats * plan.input_windows - 1]  # the last beat, by source
         for index, (layer, config) in enumerate(zip(network.layers, plan.layers, strict=True)):
             neurons = config.neurons
-            passed, last, begun, _ = self._layer(plan, index)
+            passed, last, begun, *_ = self._layer(plan, index)
             if any(source.index == 0 for source in layer.sources):
                 first = np.maximum(first, begun)
             arrived = [given[source.index] for source in layer.sources if source.index <= index and not source.delay]
@@ -54,12 +56,17 @@ class LeastCycles:
         out: Cycles = np.maximum(given[network.output_index + 1] - first, 0)
         return out
 
-    def additions(self, plan: Plan) -> Cycles:
-        """Bits of sums that weights are added to, of all lanes: (N,)."""
-        out: Cycles = np.sum([self._layer(plan, index)[3] * (layer.synapse.lanes * layer.synapse.accumulator_bits
-                                                             * layer.neurons.neuron.sums)
-                              for index, layer in enumerate(plan.layers)], axis=0)
-        return out
+    def additions(self, plan: Plan) -> npt.NDArray[np.float64]:
+        """Bits of sums that weights are added to, of all lanes, as far as a spike's step has a sum of its own: (N,)."""
+        if not self._spikes:
+            self._spikes = [None if layer.static else np.count_nonzero(signal, axis=(1, 2)) for layer, signal in zip(
+                plan.network.layers, input_signals(plan.network, self.samples, self.result), strict=True)]
+        total = np.zeros(len(self.result.spikes[0]))
+        for index, layer in enumerate(plan.layers):
+            spikes, (*_, rows, events) = self._spikes[index], self._layer(plan, index)
+            sums = layer.neurons.neuron.sums if spikes is None else spikes / np.maximum(events, 1)
+            total += rows * sums * (layer.synapse.lanes * layer.synapse.accumulator_bits)
+        return total
 
     def _layer(self, plan: Plan, index: int) -> _Layer:
         queue, order = plan.layers[index].synapse.queue, plan.orders[index]
@@ -69,7 +76,7 @@ class LeastCycles:
                 self._inputs[plan.window_steps] = active_inputs(plan, self.samples, self.result)
             some = order.to_beats(self._inputs[plan.window_steps][index])
             found = _window_queue(queue, some) if isinstance(queue, WindowQueueConfig) else _event_queue(queue, some)
-            self._layers[key] = *found, rows_read(queue, some)[0]
+            self._layers[key] = *found, rows_read(queue, some)[0], some.sum(axis=(1, 2, 3))
         return self._layers[key]
 
 

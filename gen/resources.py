@@ -72,16 +72,15 @@ def memory_use(memory: MemoryShape, family: Family) -> tuple[int, int, int]:
     least, blocks = min(cost(*form, block_cost) for form in _BLOCKS[family])
     if not memory.written:
         return 0, 0, blocks if memory.clocked else 0
-    if family not in LUT_RAM:
-        if memory.clocked:
-            return 0, 0, blocks
-        # A flip-flop for each bit, and a choice of rows.
-        return memory.rows * memory.bits, memory.rows * memory.bits, 0
-    rows, bits, luts = LUT_RAM[family]
-    own, pieces = cost(rows, bits, bits, lut_ram_cost)
-    if memory.clocked and own >= least:
-        return 0, 0, blocks
-    return luts * pieces, memory.bits if memory.clocked else 0, 0
+    # Flip-flops, and a choice of rows; or LUT RAM, where there is some.
+    size = memory.rows * memory.bits
+    own, small = float(size), (size, size, 0)
+    if family in LUT_RAM:
+        rows, bits, luts = LUT_RAM[family]
+        lut_cost, pieces = cost(rows, bits, bits, lut_ram_cost)
+        if lut_cost <= own:
+            own, small = lut_cost, (luts * pieces, memory.bits if memory.clocked else 0, 0)
+    return (0, 0, blocks) if memory.clocked and own >= least else small
 
 
 @cache

@@ -230,6 +230,8 @@ def test_all_parts_of_networks_are_counted() -> None:
     (MemoryShape(16, 480, clocked=False, written=True), "ecp5", (720, 0, 0)),
     (MemoryShape(16, 5, clocked=False, written=True), "ice40", (80, 80, 0)),
     (MemoryShape(512, 9, clocked=True, written=True), "ice40", (0, 0, 2)),
+    (MemoryShape(5, 4, clocked=True, written=True), "ice40", (20, 20, 0)),
+    (MemoryShape(2, 1, clocked=False, written=True), "ecp5", (2, 2, 0)),
 ])
 def test_memories(memory: MemoryShape, family: Any, use: tuple[int, int, int]) -> None:
     assert memory_use(memory, family) == use
