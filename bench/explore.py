@@ -3,8 +3,8 @@
     python bench/explore.py [NETWORK ...]
 
 The sweep takes every combination of lanes for some numbers of passes (of a lone hidden layer, all up to 40), some
-inputs a cycle and some neuron units, in all layers but the last, which has a lane for each neuron; all else is as in
-the preset `fast`. That is a thousand folds, of many more.
+inputs a cycle and some neuron units, in all layers but the last, which has a lane for each neuron; the first convolution
+also for four positions at once; all else is as in the preset `fast`. That is a thousand folds, of many more.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ RUNS = (("fashion-mnist-128", "lfe5u-25f", 4_000), ("fashion-mnist-128", "lfe5u-
         ("fashion-mnist-400-400", "lfe5u-85f", 40_000), ("fashion-mnist-15c5-40c5-300", "lfe5u-85f", 40_000))
 LONE_PASSES = tuple(range(1, 41))
 PASSES, INPUTS, UNITS = (2, 4, 5, 8, 16), (2, 4, 8), (1, 4)
-CONV_PASSES, CONV_INPUTS, CONV_UNITS = (1, 2), (2, 16), (1, 5)
+CONV_PASSES, CONV_TILES, CONV_INPUTS, CONV_UNITS = (1, 2), (4,), (2, 16), (1, 4, 5)
 
 
 def grid(layer: Layer, passes: tuple[int, ...]) -> list[LayerFold]:
     channels = layer.shape[0]
     conv = isinstance(layer.connection, Conv2d)
     passes, inputs, units = (CONV_PASSES, CONV_INPUTS, CONV_UNITS) if conv else (passes, INPUTS, UNITS)
+    tiles = CONV_TILES if conv and layer.sources[0].index == 0 else ()  # positions side by side
     after_map = not conv and len(layer.sources[0].shape) == 3
     return [LayerFold(lanes=lanes, inputs_per_cycle=taken, neuron_units=unit,
                       outer="events" if after_map and lanes < channels else "groups")
-            for lanes in sorted({-(-channels // n) for n in passes}) for taken in inputs for unit in units
+            for lanes in sorted({*(-(-channels // n) for n in passes), *(channels * n for n in tiles)}) for taken in inputs for unit in units
             if unit <= lanes]
 
 
