@@ -3,8 +3,9 @@
     python bench/explore.py [NETWORK ...]
 
 The sweep takes every combination of lanes for some numbers of passes (of a lone hidden layer, all up to 40), some
-inputs a cycle and some neuron units, in all layers but the last, which has a lane for each neuron; the first convolution
-also for four positions at once; all else is as in the preset `fast`. That is a thousand folds, of many more.
+inputs a cycle and some neuron units, in all layers but the last, which has a lane for each neuron; the first
+convolution also for four positions at once; all else is as in the preset `fast`. That is a thousand folds, of many
+more.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ def grid(layer: Layer, passes: tuple[int, ...]) -> list[LayerFold]:
     passes, inputs, units = (CONV_PASSES, CONV_INPUTS, CONV_UNITS) if conv else (passes, INPUTS, UNITS)
     tiles = CONV_TILES if conv and layer.sources[0].index == 0 else ()  # positions side by side
     after_map = not conv and len(layer.sources[0].shape) == 3
+    all_lanes = sorted({*(-(-channels // n) for n in passes), *(channels * n for n in tiles)})
     return [LayerFold(lanes=lanes, inputs_per_cycle=taken, neuron_units=unit,
                       outer="events" if after_map and lanes < channels else "groups")
-            for lanes in sorted({*(-(-channels // n) for n in passes), *(channels * n for n in tiles)}) for taken in inputs for unit in units
+            for lanes in all_lanes for taken in inputs for unit in units
             if unit <= lanes]
 
 
