@@ -46,7 +46,9 @@ def energy(folder: Path, device: str, data: str | None, split: str | None, sampl
     from spikeloom.gen.energy_constants import constants_of
     from spikeloom.gen.manifest import read_manifest
     from spikeloom.gen.results import keep_result
-    outside = bool(read_manifest(folder).external)
+    manifest = read_manifest(folder)
+    not_in_it = [*(["the bus around the accelerator"] if manifest.bus is not None else []),
+                 *(["the external memory, where weights lie"] if manifest.external else [])]
     constants_of(device)
     loaded = data_for(spikeloom.load(folder), data, samples + 1, split, labelled=False)
     with bar(f"energy on {device}") as advance:
@@ -58,7 +60,7 @@ def energy(folder: Path, device: str, data: str | None, split: str | None, sampl
         print_json(value | {"file": str(kept)})
     else:
         print_table(False, {}, f"{shown(folder)} on {result.device}, estimated: likely (least - most)",
-                    [*_rows(result), *([("not in it", "the external memory, where weights lie")] if outside else []),
+                    [*_rows(result), *([("not in it", ", ".join(not_in_it))] if not_in_it else []),
                      ("kept in", kept)])
 
 

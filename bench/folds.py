@@ -1,4 +1,5 @@
-"""Cycles and ECP5 resources of the preset folds, and of one that fills an LFE5U-85F, on the shipped 784-400-400-10 and the whole FashionMNIST test set.
+"""Cycles and ECP5 resources of the preset folds, and of one that fills an LFE5U-85F: the shipped 784-400-400-10 and the
+whole FashionMNIST test set.
 
     python bench/folds.py
 """

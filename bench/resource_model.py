@@ -2,6 +2,8 @@
 
     python bench/resource_model.py [--device lfe5u-85f] [--fit 60] [--held-out 30] [--seed 1]
 
+With ``--fit 0`` the weights stay as they are, and are looked at on the others alone.
+
 Each design is a shipped or a random network in a random fold. What it is made of before synthesis is counted
 (spikeloom.gen.inventory); the model is a weight for each count, none of them negative, by least squares of the relative
 error. Syntheses are cached: a run that was ended goes on where it was.
@@ -102,11 +104,12 @@ def main() -> None:
     wanted = np.array([result.lut for result in counted], float)
     rows = np.array([row(inventory, family) for inventory in inventories])
     fitted = slice(0, given.fit)
-    weights, _ = nnls(rows[fitted] / wanted[fitted, None], np.ones(given.fit))
     known = json.loads(FILE.read_text()) if FILE.exists() else {"families": {}}
-    known["families"][family] = {name: round(float(weight), 3) for name, weight in
-                                 zip((*FEATURES, "lut_ram"), weights, strict=True)}
-    FILE.write_text(json.dumps(known, indent=1) + "\n")
+    if given.fit:
+        weights, _ = nnls(rows[fitted] / wanted[fitted, None], np.ones(given.fit))
+        known["families"][family] = {name: round(float(weight), 3) for name, weight in
+                                     zip((*FEATURES, "lut_ram"), weights, strict=True)}
+        FILE.write_text(json.dumps(known, indent=1) + "\n")
     estimates: list[Estimate] = [estimate(inventory, family) for inventory in inventories]
 
     def error(what: str, which: slice) -> np.ndarray:
@@ -115,7 +118,7 @@ def main() -> None:
         return np.abs(got - want) / np.maximum(want, 1)
 
     table = []
-    for label, which in (("fitted to", fitted), ("not fitted to", slice(given.fit, None))):
+    for label, which in ((("fitted to", fitted),) if given.fit else ()) + (("not fitted to", slice(given.fit, None)),):
         for what in ("lut", "ff", "bram"):
             off = error(what, which)
             table.append([label, str(len(off)), what, f"{off.mean():.1%}", f"{np.median(off):.1%}", f"{off.max():.0%}"])

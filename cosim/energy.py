@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy.typing as npt
@@ -39,7 +40,7 @@ def estimate_energy(folder: str | Path, samples: npt.ArrayLike, device: str, *, 
     Parameters
     ----------
     folder : path
-        What ``spikeloom build`` wrote, without a bus.
+        What ``spikeloom build`` wrote. Of a build with a bus it is the energy of the accelerator inside.
     samples : uint8 array (N, ...)
         Two or more, as the golden model takes them. The first one only warms up.
     device : str
@@ -58,8 +59,7 @@ def estimate_energy(folder: str | Path, samples: npt.ArrayLike, device: str, *, 
     clock_mhz = real(clock_mhz, "clock_mhz", 1e-3, 1e6)
     constants_of(device)
     built = read_build(folder)
-    if built.manifest.bus is not None:
-        raise SpikeloomError(f"{shown(built.path)}: energy is for builds without a bus (build --interface stream)")
+    built = replace(built, manifest=built.manifest.model_copy(update={"bus": None}))
     array, _ = checked_stimulus(BuildFolder.load(folder), samples, None)
     inference, idle = count_activity(folder, array, progress=tell)
     _, netlist = synthesize_netlist(built, device, progress=lambda what: tell(f"synthesis: {what}"))

@@ -12,7 +12,7 @@ its window is complete: everything that an answer depends on has then been pushe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -36,8 +36,9 @@ from .fetch_cycles import FetchTiming, MemoryTiming
 from .manifest import Description
 from .plan import Plan, plan_of
 
-__all__ = ["MEMORY", "CycleCounts", "count_cycles", "count_stream_cycles", "cycle_bounds", "predict_latency",
-           "turn_slack"]
+__all__ = ["MEMORY", "Active", "CycleCounts", "Cycles", "active_inputs", "count_cycles", "count_stream_cycles",
+           "cycle_bounds", "events_per_beat", "input_signals", "predict_latency", "rows_read", "turn_slack",
+           "window_events"]
 
 Cycles = npt.NDArray[np.int64]
 Active = npt.NDArray[np.bool_]
@@ -177,18 +178,23 @@ def _holds_result(plan: Plan) -> bool:
 
 def _activity(plan: Plan, samples: npt.ArrayLike, result: golden.GoldenResult) -> list[Active]:
     """Which masks in front of each layer's queue are not zero: (N, windows, beats, items)."""
-    network = plan.network
+    return [order.to_beats(some) for some, order in zip(active_inputs(plan, samples, result), plan.orders, strict=True)]
+
+
+def active_inputs(plan: Plan, samples: npt.ArrayLike, result: golden.GoldenResult) -> list[Active]:
+    """Which inputs of each layer are not zero in a window: (N, windows, channels). Of the fold it is the steps of a
+    window that matter."""
+    return [(signal != 0)[:, None] if layer.static else
+            np.any(signal.reshape(len(signal), plan.windows, plan.window_steps, -1), axis=2)
+            for layer, signal in zip(plan.network.layers, input_signals(plan.network, samples, result), strict=True)]
+
+
+def input_signals(network: Network, samples: npt.ArrayLike, result: golden.GoldenResult) -> Iterator[npt.NDArray[Any]]:
+    """What each layer's synapses see: values (N, channels) of a static input, else spikes (N, steps, channels)."""
     signals = [encode_input(network, samples), *result.spikes]
     lengths = run_lengths(network, samples)
-    out = []
-    for layer, order in zip(network.layers, plan.orders, strict=True):
-        signal = golden.synaptic_inputs(network, layer, signals, lengths)
-        if layer.static:
-            some: Active = (signal != 0)[:, None]
-        else:
-            some = np.any(signal.reshape(len(signal), plan.windows, plan.window_steps, -1), axis=2)
-        out.append(order.to_beats(some))
-    return out
+    for layer in network.layers:
+        yield golden.synaptic_inputs(network, layer, signals, lengths)
 
 
 class _Sink(Protocol):
@@ -324,7 +330,7 @@ class _EventQueue:
     def accept(self, offered: Cycles) -> Cycles:
         queue = self.queue
         if self.beat == 0:
-            self.counts = _events_per_beat(queue, self.active[:, self.window])
+            self.counts = events_per_beat(queue, self.active[:, self.window])
             self.free = np.zeros(self.n, np.int64)
             self.arrived: list[Cycles] = []
         taken = np.maximum(offered, self.accepted + 1)
@@ -403,7 +409,7 @@ class _EventQueue:
 _NEVER = 1 << 60
 
 
-def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
+def events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
     """Events that each beat of a window puts into each bank: (N, beats, banks)."""
     n, beats, items = active.shape
     if queue.items >= queue.banks:
@@ -413,6 +419,24 @@ def _events_per_beat(queue: EventQueueConfig, active: Active) -> Cycles:
     mine = np.arange(queue.banks) // items == turn[:, None]  # (beats, banks)
     counts = active[:, :, np.arange(queue.banks) % items].astype(np.int64) * mine
     return counts
+
+
+def window_events(queue: WindowQueueConfig, active: Active) -> Callable[[int], Cycles]:
+    """Of a map's ``active`` (N, beats, items), by row of tiles: the events of each run, (tiles, runs, N)."""
+    cells = active.reshape(len(active), queue.height, queue.cells, -1).sum(axis=3, dtype=np.int64)
+    lengths = np.concatenate([np.zeros_like(cells[:, :, :1]), cells.cumsum(axis=2)], axis=2)  # (N, row, boundary)
+    begins = np.arange(queue.tiles) * queue.stride_columns - queue.padding
+    ends = np.minimum(begins + queue.kernel_columns, queue.cells)
+    by_tile = (lengths[..., ends] - lengths[..., np.maximum(begins, 0)]).transpose(2, 1, 0)
+
+    def of(tile_row: int) -> Cycles:
+        first = tile_row * queue.row_step - queue.top
+        events = np.zeros((queue.tiles, queue.runs, len(active)), np.int64)
+        rows = slice(max(first, 0), max(0, min(first + queue.runs, queue.height)))
+        events[:, rows.start - first:rows.stop - first] = by_tile[:, rows]
+        return events
+
+    return of
 
 
 class _WindowQueue:
@@ -435,8 +459,8 @@ class _WindowQueue:
         self.tile_row_read: list[Cycles] = []
         self.looked_up = self.pushed = self.popped = np.full(self.n, -1, np.int64)
         self.row_free = self.open_from
-        # When the last runs left the queue, by how many have gone through it: a ring per sample.
-        self.ring = np.full((self.n, RUN_QUEUE_DEPTH), -1, np.int64)
+        # When the last runs left the queue, by how many have gone through it: a ring per sample, and one row for none.
+        self.ring = np.full((RUN_QUEUE_DEPTH + 1, self.n), -1, np.int64)
         self.queued = np.zeros(self.n, np.int64)
 
     def accept(self, offered: Cycles) -> Cycles:
@@ -444,9 +468,7 @@ class _WindowQueue:
         if self.beat == 0:
             active = self.active[:, self.window]
             self.counts = np.maximum(-(-active.sum(axis=2, dtype=np.int64) // queue.writes), 1)
-            cells = active.reshape(self.n, queue.height, queue.cells, -1).sum(axis=3, dtype=np.int64)
-            lengths = cells.cumsum(axis=2)
-            self.lengths = np.concatenate([np.zeros_like(lengths[:, :, :1]), lengths], axis=2)  # (N, row, boundary)
+            self.events = window_events(queue, active)
         row, place = divmod(self.beat, queue.width * queue.cell_beats)
         if place == 0:
             # Rows of tiles that must have been read before this map row has a slot.
@@ -477,58 +499,71 @@ class _WindowQueue:
         first = tile_row * queue.row_step - queue.top
         last_row = queue.height if tile_row == queue.tile_rows - 1 else min(first + queue.runs, queue.height)
         self.looked_up = np.maximum(self.looked_up, self.rows_complete[last_row - 1] + 1)
-        self.began = np.full(self.n, -1, np.int64)
-        begins = np.arange(queue.tiles) * queue.stride_columns - queue.padding
-        ends = np.minimum(begins + queue.kernel_columns, queue.cells)
-        rows = slice(max(first, 0), max(0, min(first + queue.runs, queue.height)))
-        lengths = self.lengths[:, rows]
-        events = np.zeros((queue.tiles, queue.runs, self.n), np.int64)
-        events[:, rows.start - first:rows.stop - first] = (
-            lengths[..., ends] - lengths[..., np.maximum(begins, 0)]).transpose(2, 1, 0)
-        for tile in events:
-            for _ in range(queue.groups):
-                self._read_window(tile)
-        self.busy += self.popped - self.began + 1
+        events = self.events(tile_row)
+        windows = _windows_runs(events, queue.banks)
+        alone, before = self._first_push(events[0] > 0), self.popped
+        for index, window in enumerate(windows):
+            for group in range(queue.groups):
+                self._read_window(window)
+                if index == group == 0:
+                    began = np.maximum(np.where(alone < 0, self.pushed, alone), before) + 1
+        self.busy += self.popped - began + 1
         self.tile_row_read.append(self.popped)
 
-    def _read_window(self, events: Cycles) -> None:
-        """Look up, queue and read the runs of a window, given their events: (runs, N)."""
-        some = events > 0
-        held, holds = np.zeros_like(self.popped), np.zeros_like(some[0])  # events of the run that is held, if one is
-        at = self.looked_up
-        for run in range(self.queue.runs - 1):
-            at = at + 1
-            at = np.where(some[run], np.maximum(at, self.pushed), at)
-            pushes = holds & some[run]
-            if run and pushes.any():
-                at = np.where(pushes, np.maximum(at, self._room()), at)
-                self._read(held, at, pushes)
-            held, holds = np.where(some[run], events[run], held), holds | some[run]
-        at = np.maximum(at + 1, self.pushed)
-        pushes = holds & some[-1]
-        if pushes.any():
-            at = np.where(pushes, np.maximum(at, self._room()), at)
-            self._read(held, at, pushes)
-        # A run that came last is pushed on its own, one that turns out to be last by the one that tells.
-        told = holds & ~some[-1]
-        self.pushed = np.maximum(np.where(told, at, at + 1), self._room())
-        self.looked_up = np.where(told, self.pushed, at)
-        self._read_last(np.where(some[-1], events[-1], held))
+    def _first_push(self, some: npt.NDArray[np.bool_]) -> Cycles:
+        """When the first run of a window that is not its last is queued; -1 if there is none."""
+        slots, places = np.arange(len(some))[:, None], self.places
+        first = some.argmax(axis=0)
+        second = (some & (slots > first)).argmax(axis=0)
+        at = np.maximum(self.looked_up + second + 1, self.pushed + second - first)
+        return np.where(second > 0, np.maximum(at, self.ring[self.queued % RUN_QUEUE_DEPTH, places] + 1), -1)
 
-    def _room(self) -> Cycles:
-        """From when on the run queue has room."""
-        left: Cycles = self.ring[self.places, self.queued % RUN_QUEUE_DEPTH] + 1
+    def _read_window(self, runs: _Runs) -> None:
+        """Look up, queue and read the runs of a window.
+
+        A run is looked up a cycle after the one before. It is queued when the next one that is not empty has been
+        looked up, and there is room, which the run so many before it left. What waits for what came before is a running
+        maximum, of times less what lies between them.
+        """
+        ring, places = self.ring, self.places
+        at, popped = self.looked_up, self.popped
+        for part in runs.parts:
+            place = (self.queued + runs.queued[part]) % RUN_QUEUE_DEPTH
+            times = np.maximum(self.pushed + runs.looked_up[part], ring[place, places] + runs.pushed[part])
+            times[0] = np.maximum(times[0], at)
+            times = np.maximum.accumulate(times)
+            at = times[-1]
+            if self.fetch is None:
+                times = times + runs.read[part]
+                times[0] = np.maximum(times[0], popped)
+                times = np.maximum.accumulate(times)
+                popped = times[-1]
+                times = times + runs.slots[part]
+            else:
+                times = self._fetched_runs(times, popped, runs, part)
+                popped = times[-1]
+            ring[np.where(runs.pushes[part], place, RUN_QUEUE_DEPTH), places] = times
+        self.popped = popped + runs.slots[-1] if self.fetch is None else popped
+        at = at + len(runs.slots)
+        self.queued = self.queued + runs.count
+        # A run that came last is pushed on its own, one that turns out to be last by the one that tells.
+        self.pushed = np.maximum(at + runs.untold, ring[self.queued % RUN_QUEUE_DEPTH, places] + 1)
+        self.looked_up = np.where(runs.untold, at, self.pushed)
+        self._read_last(runs.last)
+
+    def _fetched_runs(self, times: Cycles, popped: Cycles, runs: _Runs, part: slice) -> Cycles:
+        """When runs that are queued in ``times``, less a cycle for each before them, have been read."""
+        left = np.empty_like(times)
+        for place, slot in enumerate(range(len(runs.slots))[part]):
+            groups = runs.groups[slot]
+            if groups.any():
+                start = np.maximum(times[place] + (slot + 1), popped) + 1
+                popped = np.where(runs.pushes[slot], self._fetched(start, groups), popped)
+            left[place] = popped
         return left
 
-    def _read(self, events: Cycles, pushed: Cycles, mine: npt.NDArray[np.bool_]) -> None:
-        """Read a run of the samples that are ``mine``."""
-        groups = np.where(mine, -(-events // self.queue.banks), 0)
-        start = np.maximum(pushed, self.popped) + 1
-        self._left(start, start + groups - 1 if self.fetch is None else self._fetched(start, groups), mine)
-
-    def _read_last(self, events: Cycles) -> None:
+    def _read_last(self, groups: Cycles) -> None:
         """Read the run that ends a window."""
-        groups = -(-events // self.queue.banks)
         start = np.maximum(self.pushed, self.popped) + 1
         if self.fetch is None:
             popped = np.maximum(np.maximum(start + np.maximum(groups - 1, 0), self.end + 3), self.neurons.room_from)
@@ -537,20 +572,70 @@ class _WindowQueue:
             after = self._fetched(start, groups) + 1
             popped, seen = self.fetch.end(np.maximum(after, self.end + 3), self.neurons.room_from)
             self.neurons.drain(seen)
-        self.end = popped
-        self._left(start, popped, np.ones(self.n, np.bool_))
+        self.end = self.popped = popped
+        self.ring[self.queued % RUN_QUEUE_DEPTH, self.places] = popped
+        self.queued = self.queued + 1
 
     def _fetched(self, start: Cycles, groups: Cycles) -> Cycles:
         assert self.fetch is not None
         return np.array([self.fetch.events(n, int(start[n]), int(groups[n])) for n in range(self.n)])
 
-    def _left(self, start: Cycles, popped: Cycles, mine: npt.NDArray[np.bool_]) -> None:
-        """A run of the samples that are ``mine`` has left the run queue."""
-        self.began = np.where(mine & (self.began < 0), start, self.began)
-        self.popped = np.where(mine, popped, self.popped)
-        slot = self.queued % RUN_QUEUE_DEPTH
-        self.ring[self.places, slot] = np.where(mine, popped, self.ring[self.places, slot])
-        self.queued = self.queued + mine
+
+@dataclass(frozen=True)
+class _Runs:
+    """Of a window's runs of N samples what does not depend on when they are read.
+
+    Attributes
+    ----------
+    pushes : bool array (runs, N)
+        With which of them one before it is queued: each but the first that is not empty.
+    groups : int64 array (runs, N)
+        Cycles that the run takes that is queued with it.
+    queued : int64 array (runs, N)
+        How many of the window have been queued before.
+    looked_up, pushed, read : int64 array (runs, N)
+        What is added to the time of a push of the window before, of the last run to leave its place, and of the
+        push; :data:`_NEVER` less where that does not matter.
+    slots : int64 array (runs, N)
+        Cycles of groups up to this run.
+    parts : tuple of slice
+        Runs whose places in the queue were left by runs before them.
+    last, untold, count : int64 array (N,)
+        Cycles of the last run; whether it came last of all; pushes before it.
+    """
+
+    pushes: npt.NDArray[np.bool_]
+    groups: Cycles
+    queued: Cycles
+    looked_up: Cycles
+    pushed: Cycles
+    read: Cycles
+    slots: Cycles
+    last: Cycles
+    untold: Cycles
+    count: Cycles
+    parts: tuple[slice, ...]
+
+
+def _windows_runs(events: Cycles, banks: int) -> list[_Runs]:
+    """Of ``events`` (windows, runs, N)."""
+    runs = events.shape[1]
+    at = np.arange(runs)[None, :, None]
+    some = events > 0
+    latest = np.maximum.accumulate(np.where(some, at, -1), axis=1)
+    pushes = np.zeros_like(some)
+    pushes[:, 1:] = some[:, 1:] & (latest[:, :-1] >= 0)
+    cycles = -(-events // banks)
+    groups = np.zeros_like(cycles)
+    groups[:, 1:] = np.where(pushes[:, 1:], np.take_along_axis(cycles, np.maximum(latest[:, :-1], 0), axis=1), 0)
+    slots, queued = groups.cumsum(axis=1), pushes.cumsum(axis=1)
+    never = np.where(pushes, 0, -_NEVER)
+    looked_up, read = np.where(some | (at == runs - 1), 0, -_NEVER) - (at + 1), never + at + 1 - (slots - groups)
+    last = np.take_along_axis(cycles, np.maximum(latest[:, -1:], 0), axis=1)[:, 0]
+    untold = np.where((latest[:, -1] >= 0) & ~some[:, -1], 0, 1)
+    parts = tuple(slice(k, k + RUN_QUEUE_DEPTH) for k in range(0, runs, RUN_QUEUE_DEPTH))
+    return [_Runs(pushes[k], groups[k], queued[k] - pushes[k], looked_up[k], never[k] - at[0], read[k], slots[k],
+                  last[k], untold[k], queued[k, -1], parts) for k in range(len(events))]
 
 
 class _Fork:
@@ -784,7 +869,7 @@ def _replay(plan: Plan, activity: Sequence[Active], firing: Mapping[int, Cycles]
                       else _EventQueue(queue, neurons, active, fetch))
         inputs.append(_Inputs(config.sources, queues[-1], n))
         events.append(active.sum(axis=(1, 2, 3), dtype=np.int64))
-        read, met = _pairs(queue, active)
+        read, met = rows_read(queue, active)
         additions.append(read * config.synapse.lanes)
         channels = layer.connection.channels
         if isinstance(layer.connection, Conv2d):
@@ -820,7 +905,7 @@ def _replay(plan: Plan, activity: Sequence[Active], firing: Mapping[int, Cycles]
         busy=np.stack([q.busy for q in queues], axis=1), waited=first, left=left)
 
 
-def _pairs(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:
+def rows_read(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:
     """Per sample: events times passes that read them; events times output positions that they have synapses to."""
     total: Cycles = active.sum(axis=(1, 2, 3), dtype=np.int64)
     if isinstance(queue, EventQueueConfig):

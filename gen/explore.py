@@ -1,11 +1,12 @@
 """Folds that are worth having: a search over the exact cycle model and the resource model.
 
 A move changes one field of a fold by one notch. All moves of the folds at the front are tried, again and again, until
-nothing new comes to it. Two folds are told apart at the front if cycles or LUTs differ by some percent; so it stays
-small, and the search ends. Folds that differ in one layer are made of the same parts but for some of that layer and the
-next: workers count the cycles of every fold, and what each part is made of once. A fold that the front would not take
-with the parts that are known and the lane blocks of the others is not looked at any further. The result does not depend
-on how many workers there are.
+nothing new comes to it. Two folds are told apart at the front if LUTs or cycles (or energy) differ by some percent; so
+it stays small, and the search ends. Folds that differ in one layer are made of the same parts but for some of that
+layer and the next: workers count what each part is made of once. A fold that the front would not take is not looked at
+any further: first with the cycles that it takes at least (:mod:`.least_cycles`), the parts that are known and the lane
+blocks of the others, then with all its parts. So its exact cycles are counted for few. The result does not depend on
+how many workers there are.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ import numpy.typing as npt
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
-from spikeloom.model.system.arguments import an, array, called, choice, whole
+from spikeloom.model.system.arguments import an, array, called, choice, real, whole
 from spikeloom.model.system.workers import Workers, workers
 
 from .cycles import count_cycles, count_stream_cycles
-from .devices import Device, Family, find_device
+from .devices import Device, find_device
+from .energy_constants import constants_of
+from .energy_prediction import predict
 from .external import block_bits, weight_memory_bits
-from .fold import PRESETS, Fold, LayerFold
+from .fold import PRESETS, Fold, LayerFold, best_updates
 from .inventory import Inventory, Known, parts_of
+from .least_cycles import LeastCycles
 from .plan import make_plan
-from .resources import Estimate, estimate
+from .resources import estimate
 
 __all__ = ["OBJECTIVES", "Exploration", "Objective", "Point", "explore", "moves"]
 
-Objective = Literal["latency", "throughput", "area"]
+Objective = Literal["latency", "throughput", "area", "energy"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 # Of a device: a design that takes more LUTs is rarely placed, or slow.
@@ -61,6 +65,8 @@ class Point:
     lut, ff, bram, dsp : int
         Estimated.
     fold : Fold
+    energy_nj : float or None
+        Of an inference, with static power: predicted, where that is the objective.
     """
 
     cycles_mean: float
@@ -69,6 +75,12 @@ class Point:
     bram: int
     dsp: int
     fold: Fold
+    energy_nj: float | None = None
+
+    @property
+    def cost(self) -> float:
+        """What there should be little of for these LUTs: energy, or else cycles."""
+        return self.cycles_mean if self.energy_nj is None else self.energy_nj
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -83,7 +95,7 @@ class Exploration:
     ----------
     objective, device : str
     front : tuple of Point
-        None is better than another in both cycles and LUTs; the smallest first.
+        None is better than another in both LUTs and cycles, or energy where that is the objective; the smallest first.
     chosen : Point
         The best for the objective that fits.
     tried : int
@@ -105,8 +117,8 @@ class Exploration:
 
 
 def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective: Objective = "latency",
-            max_lut: int | None = None, bus_bits: int = 64, jobs: int | None = None, scheduler: str | None = None,
-            progress: Callable[[int, int], None] | None = None) -> Exploration:
+            max_lut: int | None = None, clock_mhz: float = 100.0, bus_bits: int = 64, jobs: int | None = None,
+            scheduler: str | None = None, progress: Callable[[int, int], None] | None = None) -> Exploration:
     """Search the folds of a network for a device.
 
     Parameters
@@ -116,10 +128,12 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         A name from :data:`.DEVICES`.
     samples : array
         Whose activity the cycles are counted with.
-    objective : "latency", "throughput" or "area"
-        Fewest cycles from sample to result, fewest from result to result, or fewest LUTs.
+    objective : "latency", "throughput", "area" or "energy"
+        Fewest cycles from sample to result, fewest from result to result, fewest LUTs, or least energy of an inference.
     max_lut : int, optional
         LUTs at most; :data:`USABLE_LUTS` of the device's otherwise.
+    clock_mhz : float
+        How long static power flows, where energy is the objective.
     bus_bits : int
         Width of the buses to external weights, where the device's memory is too small.
     jobs : int, optional
@@ -142,6 +156,9 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         raise SpikeloomError(f"device {device}: has no limits that a search could keep to: name a device of its family")
     limit = int(USABLE_LUTS * target.lut) if max_lut is None else whole(max_lut, "max_lut", 1, 1 << 30)
     whole(bus_bits, "bus_bits", 32, 512)
+    clock_mhz = real(clock_mhz, "clock_mhz", 1e-3, 1e6)
+    if objective == "energy":
+        constants_of(device)
     tell = called(progress, "progress") or (lambda tried, front: None)
     given = array(samples, "samples")
     front: _Front | None = None
@@ -158,7 +175,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
         while ahead:
             fresh = [fold for fold in dict.fromkeys(ahead) if fold not in tried]
             tried.update(fresh)
-            points = _evaluated(many, fresh, target.family, known, front,
+            points = _evaluated(many, fresh, known, front, partial(_point, target, objective, clock_mhz),
                                 partial(tell, len(tried), 0 if front is None else len(front.points)))
             front = front or _Front(target, limit, min((point.lut for point in points), default=limit))
             for point in points:
@@ -166,13 +183,23 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
             ahead = [fold for point in front.unexpanded() for fold in moves(point.fold, network, buses)]
     assert front is not None
     points = sorted((point for point in front.points.values() if point.lut <= limit),
-                    key=lambda point: (point.lut, point.cycles_mean))
+                    key=lambda point: (point.lut, point.cost))
     if not points:
         raise SpikeloomError(_nothing_fits(network, target, limit, front.nearest))
-    points = [p for k, p in enumerate(points) if all(q.cycles_mean > p.cycles_mean for q in points[:k])]
+    points = [p for k, p in enumerate(points) if all(q.cost > p.cost for q in points[:k])]
     best = points[0] if objective == "area" else points[-1]
     return Exploration(objective=objective, device=target.name, front=tuple(points), chosen=best, tried=len(tried),
                        samples=len(given))
+
+
+def _point(target: Device, objective: str, clock_mhz: float, fold: Fold, activity: _Activity,
+           made_of: Inventory) -> Point:
+    """A fold with what it takes; at least, if the activity and what it is made of are."""
+    cycles, additions = activity
+    used = estimate(made_of, target.family)
+    energy_nj = None if objective != "energy" else predict(
+        used, target.name, cycles=cycles, additions=additions, clock_mhz=clock_mhz).total_nj
+    return Point(cycles_mean=cycles, fold=replace(fold, name="explored"), energy_nj=energy_nj, **asdict(used))
 
 
 def _nothing_fits(network: Network, target: Device, limit: int, nearest: Point | None) -> str:
@@ -184,7 +211,7 @@ def _nothing_fits(network: Network, target: Device, limit: int, nearest: Point |
 
 
 class _Front:
-    """The best point in each cell of a grid over cycles and LUTs."""
+    """The best point in each cell of a grid over cost and LUTs."""
 
     def __init__(self, target: Device, limit: int, smallest: int) -> None:
         self.most_lut = int(_BEYOND * limit)
@@ -201,16 +228,16 @@ class _Front:
             self.nearest = point
         if any(limit is not None and getattr(point, what) > limit for what, limit in self.limits.items()):
             return
-        cell = self._cell(point.cycles_mean, point.lut)
+        cell = self._cell(point.cost, point.lut)
         if self._beaten(cell) or (cell in self.points and not self._better(point, self.points[cell])):
             return
         self.points = {other: held for other, held in self.points.items()
                        if not (cell[0] <= other[0] and cell[1] <= other[1])}
         self.points[cell] = point
 
-    def refuses(self, cycles_mean: float, lut: int) -> bool:
-        """Whether :meth:`offer` would not take a point of so many cycles, and so many LUTs or more."""
-        return lut > self.most_lut or self._beaten(self._cell(cycles_mean, lut))
+    def refuses(self, least: Point) -> bool:
+        """Whether :meth:`offer` would not take a point that is no better than this in anything."""
+        return least.lut > self.most_lut or self._beaten(self._cell(least.cost, least.lut))
 
     def unexpanded(self) -> list[Point]:
         """Some points whose moves have not been tried, the most efficient ones; they count as tried from now on."""
@@ -221,20 +248,20 @@ class _Front:
 
     def _better(self, point: Point, held: Point) -> bool:
         """Whether it takes the place of another of its cell: small gains are not worth trying all moves again."""
-        return point.cycles_mean * point.lut * math.sqrt(self.grain) < held.cycles_mean * held.lut
+        return point.cost * point.lut * math.sqrt(self.grain) < held.cost * held.lut
 
     def _beaten(self, cell: tuple[int, int]) -> bool:
         """Whether there is a point in a cell that is better in one and not worse in the other."""
         return any(other[0] <= cell[0] and other[1] <= cell[1] and other != cell for other in self.points)
 
-    def _cell(self, cycles_mean: float, lut: int) -> tuple[int, int]:
+    def _cell(self, cost: float, lut: int) -> tuple[int, int]:
         # A cell ends where the LUTs do that are allowed: what takes more must not stand for what does not.
-        return (math.floor(math.log(max(1.0, cycles_mean), self.grain)),
+        return (math.floor(math.log(max(1.0, cost), self.grain)),
                 math.floor(math.log(max(1, lut) / (self.allowed + 1), self.grain)))
 
 
 def _rank(point: Point) -> tuple[float, int, int, str]:
-    return point.cycles_mean * point.lut, point.bram, point.ff, repr(point.fold)
+    return point.cost * point.lut, point.bram, point.ff, repr(point.fold)
 
 
 # What a worker does.
@@ -246,58 +273,67 @@ class _Task:
     def __init__(self, network: Network, samples: npt.NDArray[Any], result: golden.GoldenResult,
                  objective: str) -> None:
         self.network, self.samples, self.result, self.objective = network, samples, result, objective
+        self.least_cycles = LeastCycles(samples, result)
         self.known: Known = {}
 
 
-_Looked = tuple[float, list[tuple[str, Inventory]]]
+_Activity = tuple[float, float]  # mean cycles; mean bits of sums that weights are added to
+_Looked = tuple[_Activity, list[tuple[str, Inventory]]]
 
 
 def _looked_at(task: _Task, fold: Fold) -> _Looked | None:
-    """Mean cycles, and of all parts the name and the least that it is made of; None if it does not suit the network."""
+    """The activity at least, and of all parts the name and the least that it is made of; None if it does not suit the
+    network."""
     try:
         plan = make_plan(task.network, fold)
     except SpikeloomError:
         return None
-    if task.objective == "throughput":
-        ends = count_stream_cycles(plan, task.samples, result=task.result)
-        cycles = float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
-    else:
-        cycles = float(count_cycles(plan, task.samples, result=task.result).latency.mean())
-    return cycles, [(hashlib.blake2b(part.key.encode(), digest_size=16).hexdigest(), part.least(task.known))
-                    for part in parts_of(plan)]
+    least = 0.0 if task.objective == "throughput" else float(task.least_cycles.of(plan).mean())
+    additions = float(task.least_cycles.additions(plan).mean()) if task.objective == "energy" else 0.0
+    return (least, additions), [(hashlib.blake2b(part.key.encode(), digest_size=16).hexdigest(), part.least(task.known))
+                                for part in parts_of(plan)]
 
 
-def _counted(task: _Task, asked: tuple[Fold, int]) -> Inventory:
+def _made_of(task: _Task, asked: tuple[Fold, int]) -> Inventory:
     """What a part of a fold is made of."""
     fold, number = asked
     return parts_of(make_plan(task.network, fold))[number].counted(task.known)
 
 
-def _evaluated(many: Workers, folds: list[Fold], family: Family, known: dict[str, Inventory], front: _Front | None,
-               tell: Callable[[], None]) -> list[Point]:
+def _cycles(task: _Task, fold: Fold) -> float:
+    """Mean cycles."""
+    plan = make_plan(task.network, fold)
+    if task.objective == "throughput":
+        ends = count_stream_cycles(plan, task.samples, result=task.result)
+        return float(np.diff(ends).mean()) if len(ends) > 1 else float(ends[0])
+    return float(count_cycles(plan, task.samples, result=task.result).latency.mean())
+
+
+def _evaluated(many: Workers, folds: list[Fold], known: dict[str, Inventory], front: _Front | None,
+               point: Callable[[Fold, _Activity, Inventory], Point], tell: Callable[[], None]) -> list[Point]:
     """Points of the folds that suit the network and may come to the front, in their order; adds ``known`` parts."""
-    looked: dict[int, _Looked] = {}
-    for place, found in many.each(_looked_at, folds):
-        if found is not None:
-            looked[place] = found
-        tell()
+    def each(work: Callable[[_Task, Any], Any], items: list[Any]) -> list[Any]:
+        results: list[Any] = [None] * len(items)
+        for place, result in many.each(work, items):
+            results[place] = result
+            tell()
+        return results
 
-    def estimated(parts: list[tuple[str, Inventory]]) -> Estimate:
-        return estimate(sum((known.get(name, least) for name, least in parts), Inventory()), family)
+    def made_of(parts: list[tuple[str, Inventory]]) -> Inventory:
+        return sum((known.get(name, least) for name, least in parts), Inventory())
 
-    hopeful = {place: (cycles, parts) for place, (cycles, parts) in sorted(looked.items())
-               if front is None or not front.refuses(cycles, estimated(parts).lut)}
-    asked: dict[str, tuple[Fold, int]] = {}
-    for place, (_, parts) in hopeful.items():
-        for number, (name, _) in enumerate(parts):
-            if name not in known:
-                asked.setdefault(name, (folds[place], number))
-    unknown = list(asked)
-    for place, inventory in many.each(_counted, list(asked.values())):
-        known[unknown[place]] = inventory
-        tell()
-    return [Point(cycles_mean=cycles, fold=replace(folds[place], name="explored"), **asdict(estimated(parts)))
-            for place, (cycles, parts) in hopeful.items()]
+    def hopeful(looked: dict[Fold, _Looked]) -> dict[Fold, _Looked]:
+        return looked if front is None else {fold: found for fold, found in looked.items()
+                                             if not front.refuses(point(fold, found[0], made_of(found[1])))}
+
+    looked = hopeful({fold: found for fold, found in zip(folds, each(_looked_at, folds), strict=True)
+                      if found is not None})
+    asked = {name: (fold, number) for fold, (_, parts) in reversed(looked.items())
+             for number, (name, _) in enumerate(parts) if name not in known}
+    known.update(zip(asked, each(_made_of, list(asked.values())), strict=True))
+    looked = hopeful(looked)
+    return [point(fold, (cycles, additions), made_of(parts)) for (fold, ((_, additions), parts)), cycles
+            in zip(looked.items(), each(_cycles, list(looked)), strict=True)]
 
 
 # Moves.
@@ -315,7 +351,9 @@ def moves(fold: Fold, network: Network, bus_bits: int | None) -> Iterator[Fold]:
                                     for units in {min(own.neuron_units, lanes),
                                                   max(1, min(lanes, channels) * own.neuron_units // own.lanes)}]
         changed += [replace(own, neuron_units=units) for units in _notches(own.neuron_units, min(own.lanes, channels))]
-        changed.append(replace(own, pipelined=not own.pipelined))
+        changed.append(replace(own, pipelined=not own.pipelined, updates="all"))
+        if own.pipelined and best_updates(network, index) == "spiking":
+            changed.append(replace(own, updates="all" if own.updates == "spiking" else "spiking"))
         if own.external_bus_bits is None and own.lanes < channels == layer.outputs:
             changed.append(replace(own, outer="groups" if own.outer == "events" else "events"))
         if own.external_bus_bits is None:

@@ -23,7 +23,7 @@ from .limits import spiking_limits
 MAX_FILE_BYTES = MIB
 WINDOW_STEPS = 16  # of a window, if nobody says how many: lanes and neurons grow with them
 
-__all__ = ["PRESETS", "Fold", "LayerFold", "check_fold", "fold_from_dict", "load_fold"]
+__all__ = ["PRESETS", "Fold", "LayerFold", "best_updates", "check_fold", "fold_from_dict", "load_fold"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +204,7 @@ def _no_spiking_updates(network: Network, fold: Fold, layer: Layer, lf: LayerFol
     return ""
 
 
-def _updates(network: Network, index: int) -> Literal["all", "spiking"]:
+def best_updates(network: Network, index: int) -> Literal["all", "spiking"]:
     """What saves most, where nothing stands in the way."""
     fold = Fold(layers=())
     if _no_spiking_updates(network, fold, network.layers[index], LayerFold()):
@@ -302,7 +302,7 @@ def _fast(network: Network) -> Fold:
             fold = LayerFold(lanes=-(-layer.outputs // 10), neuron_units=4, outer="events")
         else:
             passes = max(5, -(-layer.outputs // 100))
-            fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8, updates=_updates(network, index))
+            fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8, updates=best_updates(network, index))
                     if layer.outputs >= 64 else LayerFold(lanes=layer.outputs))
         layers.append(fold)
     done = Fold(name="fast", layers=tuple(layers), input_per_beat=_input_per_beat(

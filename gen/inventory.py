@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_, or_
 from typing import Any
 
 from amaranth.back import rtlil
@@ -19,10 +20,11 @@ from spikeloom.rtl.fifo import Queue
 from spikeloom.rtl.lane_block import LaneBlock, LaneBlockConfig
 from spikeloom.rtl.layer import LayerConfig, SpikingLayer
 from spikeloom.rtl.layer_inputs import LayerInputs
+from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.neuron_array import NeuronArray, NeuronArrayConfig
 from spikeloom.rtl.replay import Replay
 from spikeloom.rtl.share import MaskedAdd, Relay, Rom, RomPart
-from spikeloom.rtl.spiking_neurons import SpikingNeurons, place_bits
+from spikeloom.rtl.spiking_neurons import SpikingNeurons, limit_bits, place_bits
 from spikeloom.rtl.synapse import SynapseArray, SynapseConfig
 from spikeloom.rtl.weight_fetch import WeightFetch, WeightFetchConfig, fetch_slot_layout
 from spikeloom.rtl.window_queue import WindowQueue, WindowQueueConfig
@@ -104,8 +106,8 @@ Known = dict[str, Inventory]
 class _Counting:
     """A platform that builds nothing. What is the same has been counted before."""
 
-    def __init__(self, known: Known) -> None:
-        self.known = known
+    def __init__(self, known: Known, *, has_contents: bool = False) -> None:
+        self.known, self.has_contents = known, has_contents
         self.total = Inventory()
 
     def part(self, part: Part) -> Inventory:
@@ -114,7 +116,7 @@ class _Counting:
             return self._lane_block(config)
         if kind is _synapses and type(config) is SynapseConfig and len(config.blocks) > len(_first_blocks(config)):
             return self._synapse_array(config)
-        return _counted(kind(config), self.known)
+        return _counted(kind(config), _Counting(self.known, has_contents=kind is _neurons))
 
     def _lane_block(self, config: LaneBlockConfig) -> Inventory:
         """From blocks of few lanes: one lane more takes as much each time."""
@@ -154,7 +156,11 @@ class _Counting:
         return component.signature.create(path=(module_name,)), Module()
 
     def rom(self, part: RomPart) -> Elaboratable:
-        self.total.memories[MemoryShape(len(part.rows), part.row_bits, clocked=True, written=False)] += 1
+        bits = part.row_bits
+        if self.has_contents:  # bits that are constant take no memory
+            bits = (reduce(or_, part.rows) ^ reduce(and_, part.rows)).bit_count()
+        if bits:
+            self.total.memories[MemoryShape(len(part.rows), bits, clocked=True, written=False)] += 1
         return Module()
 
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:
@@ -163,8 +169,7 @@ class _Counting:
 
 
 @uncollected()
-def _counted(component: wiring.Component, known: Known) -> Inventory:
-    platform = _Counting(known)
+def _counted(component: wiring.Component, platform: _Counting) -> Inventory:
     fragment = Fragment.get(component, platform)
     fragment.add_domains(ClockDomain("sync"))
     ports = {"__".join(map(str, path)): (Value.cast(value), None)
@@ -238,10 +243,11 @@ def parts_of(plan: Plan) -> list[Part]:
     A change of one layer's fold changes the parts of that layer, and some of the next one's.
     """
     parts = []
-    for config in plan.layers:
+    for index, config in enumerate(plan.layers):
         queue = config.synapse.queue
         parts += [Part(WindowQueue if isinstance(queue, WindowQueueConfig) else EventQueue, queue),
-                  Part(_synapses, config.synapse), Part(_neurons, config.neurons), Part(LayerInputs, config.sources)]
+                  Part(_synapses, config.synapse), Part(_neurons, (config.neurons, plan.varying_constant_bits(index))),
+                  Part(LayerInputs, config.sources)]
         if config.replay is not None:
             parts.append(Part(Replay, config.replay))
         if config.fetch is not None:
@@ -281,10 +287,19 @@ def _rom(config: tuple[int, int]) -> Rom:
     return Rom("rom", config[1], range(config[0]))
 
 
-def _neurons(config: NeuronArrayConfig) -> NeuronArray | SpikingNeurons:
-    beats = range(config.constant_beats)
-    return (SpikingNeurons(config, range(len(beats) << place_bits(config)), beats) if config.spiking_only
-            else NeuronArray(config, beats))
+def _neurons(config: tuple[NeuronArrayConfig, int]) -> NeuronArray | SpikingNeurons:
+    """With so many bits of constants that are not the same in all beats."""
+    neurons, bits = config
+    beats = neurons.constant_beats
+    if not neurons.spiking_only:
+        return NeuronArray(neurons, _words(beats, bits))
+    return SpikingNeurons(neurons, _words(beats << place_bits(neurons), constants_layout(neurons.neuron).size),
+                          _words(beats, neurons.units * limit_bits(neurons)))
+
+
+def _words(rows: int, bits: int) -> list[int]:
+    """That differ in so many bits."""
+    return [0] * (rows - 1) + [(1 << bits) - 1]
 
 
 def _slots(config: tuple[WeightFetchConfig, int]) -> Queue:

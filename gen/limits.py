@@ -21,7 +21,7 @@ MAX_SUMS = 1 << 26  # that are tried; some seconds
 PART = 1 << 18
 
 
-_known: dict[tuple[str, int], IntArray] = {}
+_known: dict[tuple[str, int], IntArray | SpikeloomError] = {}
 
 
 def spiking_limits(network: Network, index: int) -> IntArray:
@@ -45,8 +45,14 @@ def spiking_limits(network: Network, index: int) -> IntArray:
     """
     key = network.hash, index
     if key not in _known:
-        _known[key] = _limits(network, index)
-    return _known[key]
+        try:
+            _known[key] = _limits(network, index)
+        except SpikeloomError as error:
+            _known[key] = error
+    found = _known[key]
+    if isinstance(found, SpikeloomError):
+        raise found
+    return found
 
 
 def _limits(network: Network, index: int) -> IntArray:

@@ -241,6 +241,18 @@ def _packed(words: list[int], bits: int) -> int:
     """Words of so many bits side by side, the first one in the least significant."""
     return sum(word << k * bits for k, word in enumerate(words))
 
+    def varying_constant_bits(self, index: int) -> int:
+        """Bits of a word of :meth:`constants` that are not the same in all of them: synthesis keeps no others."""
+        config, layer = self.layers[index].neurons.neuron, self.network.layers[index]
+        neurons = self.channels[index + 1].index[:self.layers[index].neurons.constant_beats]
+        values = {**layer.all_constants, "exists": np.ones(layer.connection.outputs, np.int64)}
+        bits = 0
+        for name, field in constants_layout(config):
+            own = np.where(neurons >= 0, values[name][neurons], _padding(name, values[name]))
+            changes = np.bitwise_or.reduce(own, axis=0) ^ np.bitwise_and.reduce(own, axis=0)
+            bits += sum((int(each) & (1 << field.width) - 1).bit_count() for each in changes)
+        return bits
+
 
 def _padding(name: str, values: IntArray) -> int:
     """A constant of a unit that stands for no neuron: neither bias nor existence, all else from the first neuron."""

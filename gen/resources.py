@@ -23,20 +23,23 @@ __all__ = ["LUT_RAM", "MODEL", "Estimate", "estimate", "memory_use"]
 
 MODEL = "resource_model.json"
 
-# Forms of a block RAM, rows x bits.
-_NARROW = ((16384, 1), (8192, 2), (4096, 4))
-_BLOCKS: dict[Family, tuple[tuple[int, int], ...]] = {
-    "ecp5": (*_NARROW, (2048, 9), (1024, 18), (512, 36)),
-    "xc7": (*_NARROW, (2048, 9), (1024, 18), (512, 36)),
-    "gowin": (*_NARROW, (2048, 9), (1024, 18), (512, 36)),
-    "ice40": ((2048, 2), (1024, 4), (512, 8), (256, 16)),
+# Forms of a block RAM: rows, bits of a row, and how many of them are written together at least.
+_NARROW = ((16384, 1, 1), (8192, 2, 2), (4096, 4, 4))
+_BLOCKS: dict[Family, tuple[tuple[int, int, int], ...]] = {
+    "ecp5": (*_NARROW, (2048, 9, 9), (1024, 18, 9), (512, 36, 36)),
+    "xc7": (*_NARROW, (2048, 9, 9), (1024, 18, 9), (512, 36, 9)),
+    "gowin": (*_NARROW, (2048, 9, 9), (1024, 18, 9), (512, 36, 9)),
+    "ice40": ((2048, 2, 2), (1024, 4, 4), (512, 8, 8), (256, 16, 1)),
 }
-# A piece of LUT RAM: rows, bits, LUTs; and how many of them Yosys takes rather than a block RAM.
-LUT_RAM: dict[Family, tuple[int, int, int, int]] = {
-    "ecp5": (16, 4, 6, 22),
-    "xc7": (64, 3, 4, 5),
-    "gowin": (16, 4, 4, 22),
+# A piece of LUT RAM: rows, bits, and LUTs.
+LUT_RAM: dict[Family, tuple[int, int, int]] = {
+    "ecp5": (16, 4, 6),
+    "xc7": (64, 3, 4),
+    "gowin": (16, 4, 4),
 }
+# What Yosys's memory_libmap adds up: a block, a piece of LUT RAM, and for each bit half of what chooses among lines.
+_COSTS: dict[Family, tuple[float, float]] = {"ecp5": (128, 4), "xc7": (128, 8), "gowin": (128, 4), "ice40": (64, 0)}
+_CHOICE_COST = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,21 +57,30 @@ class Estimate:
 
 
 def memory_use(memory: MemoryShape, family: Family) -> tuple[int, int, int]:
-    """LUTs, flip-flops and block RAMs that a memory takes."""
-    blocks = min(-(-memory.rows // rows) * -(-memory.bits // bits) for rows, bits in _BLOCKS[family])
+    """LUTs, flip-flops and block RAMs that a memory takes: as Yosys's memory_libmap chooses.
+
+    A memory of more rows than a form has is as many lines of the form's rows, side by side, and a choice of their
+    outputs. Lines share pieces: to the last bit if they are only read, else as far as parts of one are written alone.
+    """
+    def cost(rows: int, bits: int, together: int, each: float) -> tuple[float, int]:
+        lines = -(-memory.rows // rows)
+        width = memory.bits if not memory.written else -(-memory.bits // together) * together
+        pieces = -(-lines * width // bits)
+        return each * pieces + _CHOICE_COST * memory.bits * (lines - 1), pieces
+
+    block_cost, lut_ram_cost = _COSTS[family]
+    least, blocks = min(cost(*form, block_cost) for form in _BLOCKS[family])
     if not memory.written:
-        return 0, 0, blocks
-    small = LUT_RAM.get(family)
-    if small is None:
-        if memory.clocked:
-            return 0, 0, blocks
-        # A flip-flop for each bit, and a choice of rows.
-        return memory.rows * memory.bits, memory.rows * memory.bits, 0
-    rows, bits, luts, most = small
-    pieces = -(-memory.rows // rows) * -(-memory.bits // bits)
-    if memory.clocked and pieces > most * blocks:
-        return 0, 0, blocks
-    return luts * pieces, memory.bits if memory.clocked else 0, 0
+        return 0, 0, blocks if memory.clocked else 0
+    # Flip-flops, and a choice of rows; or LUT RAM, where there is some.
+    size = memory.rows * memory.bits
+    own, small = float(size), (size, size, 0)
+    if family in LUT_RAM:
+        rows, bits, luts = LUT_RAM[family]
+        lut_cost, pieces = cost(rows, bits, bits, lut_ram_cost)
+        if lut_cost <= own:
+            own, small = lut_cost, (luts * pieces, memory.bits if memory.clocked else 0, 0)
+    return (0, 0, blocks) if memory.clocked and own >= least else small
 
 
 @cache

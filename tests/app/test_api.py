@@ -174,7 +174,7 @@ def verbs(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
                 "network": None, "progress": None},
         "weight_set": {"folder": files.loadable, "network": files.network},
         "explore": {"network": files.network, "device": "lfe5u-25f", "samples": data.images[:4], "objective": "latency",
-                    "max_lut": None, "bus_bits": 64, "jobs": 1, "progress": None},
+                    "max_lut": None, "clock_mhz": 100.0, "bus_bits": 64, "jobs": 1, "progress": None},
         "place_and_route": {"folder": files.build, "device": "ice40-up5k", "board": None, "seeds": (1,),
                             "target_mhz": None, "jobs": 1, "progress": None},
         "simulate": {**simulated, "mode": "isolated", "input_gap": 0.0, "output_stall": 0.0, "output_hold_cycles": 0,

@@ -92,6 +92,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez(folder / name, images=spikes, labels=np.array([0, 1, 2]))
     for name in ("my_fold.json", "fold.json"):
         (folder / name).write_text(json.dumps({"layers": [{"lanes": 4}, {"lanes": 5}]}))
+    save_network(network("fold", 784, 128, 10), folder / "fold.snn")
     save_network(network("large", 784, 700, 10, weight_bits=8), folder / "large.snn")
     for name, shipped, fold in (("fast", "fashion-mnist-400-400", "fast"), ("small", "fashion-mnist-400-400", "small"),
                                 ("128", "fashion-mnist-128", "small")):

@@ -54,13 +54,10 @@ def test_help_names_the_devices(run: Run) -> None:
     (("nowhere",), ("nowhere",)),
     (("build", "--data", "one.npz"), ("energy needs two or more",)),
     (("build", "--data", "wide.npz"), ("a sample must be uint8 of shape",)),
-    (("board", "--data", "data.npz"), ("energy is for builds without a bus",)),
     (("build", "--samples", "0"), ("--samples",)),
     (("build", "--clock-mhz", "0"), ("--clock-mhz",)),
 ], ids=str)
 def test_what_is_wrong(run: Run, files: Files, build: Path, words: tuple[str, ...], patterns: tuple[str, ...]) -> None:
-    shutil.copytree(files.board, "board")
-    shutil.copy(files.data, "data.npz")
     np.savez("one.npz", images=np.zeros((1, 4, 4), np.uint8), labels=np.zeros(1, int))
     np.savez("wide.npz", images=np.zeros((3, 4, 5), np.uint8), labels=np.zeros(3, int))
     refused(run("energy", *words), *patterns)

@@ -110,10 +110,10 @@ def test_more_input_takes_more_energy(folder: Path, samples: npt.NDArray[np.uint
     assert many.idle_register_rate == many.idle_logic_rate == 0
 
 
-def test_a_board_is_no_bare_build(network: Any, samples: npt.NDArray[np.uint8], tmp_path: Path) -> None:
-    spikeloom.write(spikeloom.compile(network, "small"), tmp_path / "board", interface="uart")
-    with pytest.raises(SpikeloomError, match="energy is for builds without a bus"):
-        estimate_energy(tmp_path / "board", samples, DEVICE)
+def test_of_a_build_with_a_bus_it_is_the_accelerator_inside(network: Any, folder: Path, samples: npt.NDArray[np.uint8],
+                                                            tmp_path: Path) -> None:
+    spikeloom.write(spikeloom.compile(network, "balanced"), tmp_path / "bus", interface="axi")
+    assert estimate_energy(tmp_path / "bus", samples, DEVICE) == estimate_energy(folder, samples, DEVICE)
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -90,6 +90,7 @@ def test_a_band_is_refused() -> None:
 def test_too_many_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     network = one_layer(Neuron(synapse=Shift(1), membrane=Shift(2), threshold=np.arange(1, 7), fraction_bits=2), seed=9)
     monkeypatch.setattr(limits, "MAX_SUMS", 1000)
+    monkeypatch.setattr(limits, "_known", {})
     with pytest.raises(SpikeloomError, match=r"cannot be tried with \d,\d{3} sums, more than 1,000"):
         spiking_limits(network, 0)
 
