@@ -236,11 +236,6 @@ class Plan:
         return [_packed([int(limits[n] if n >= 0 else never) & ((1 << bits) - 1) for n in neurons], bits)
                 for neurons in self.channels[index + 1].index[:config.constant_beats]]
 
-
-def _packed(words: list[int], bits: int) -> int:
-    """Words of so many bits side by side, the first one in the least significant."""
-    return sum(word << k * bits for k, word in enumerate(words))
-
     def varying_constant_bits(self, index: int) -> int:
         """Bits of a word of :meth:`constants` that are not the same in all of them: synthesis keeps no others."""
         config, layer = self.layers[index].neurons.neuron, self.network.layers[index]
@@ -252,6 +247,11 @@ def _packed(words: list[int], bits: int) -> int:
             changes = np.bitwise_or.reduce(own, axis=0) ^ np.bitwise_and.reduce(own, axis=0)
             bits += sum((int(each) & (1 << field.width) - 1).bit_count() for each in changes)
         return bits
+
+
+def _packed(words: list[int], bits: int) -> int:
+    """Words of so many bits side by side, the first one in the least significant."""
+    return sum(word << k * bits for k, word in enumerate(words))
 
 
 def _padding(name: str, values: IntArray) -> int:
