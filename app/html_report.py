@@ -59,7 +59,7 @@ _LISTED_CLASSES = 20      # with more, the worst are listed
 _LAYER_COLUMNS: dict[str, dict[str, str]] = {
     "shape": {"inputs": "inputs", "neurons": "neurons"},
     "fold": {"lanes": "lanes", "inputs_per_cycle": "inputs per cycle", "units": "neuron units",
-             "pipelined": "pipelined", "groups": "passes"},
+             "pipelined": "pipelined", "updates": "neurons updated", "multipliers": "multipliers", "groups": "passes"},
     "register widths, bits": {"weight_bits": "weight", "accumulator_bits": "accumulator", "drive_bits": "drive",
                               "register_bits": "registers", "potential_bits": "potential"},
     "storage": {"accumulators": "accumulators", "weight_memory_bits": "weight memory, bits"},

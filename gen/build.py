@@ -404,6 +404,8 @@ def _layer_of(plan: Plan, index: int, top: str) -> LayerDescription:
         event_memory_bits=config.synapse.queue.memory_bits,
         weights="external" if config.fetch is not None else "on chip",
         lanes=channels.lanes, units=channels.units, pipelined=config.neurons.pipelined,
+        updates="spiking" if config.neurons.spiking_only else "all", multipliers=sum(
+            own * len(lanes) for own, lanes in zip(config.synapse.products, config.synapse.blocks, strict=True)),
         groups=channels.groups, beats_per_window=channels.beats, item_bits=neuron.steps,
         inputs_per_cycle=queue.banks,
         weight_bits=config.synapse.weight_bits,

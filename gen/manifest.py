@@ -79,6 +79,8 @@ class LayerDescription(Record):
     lanes: Count
     units: Count
     pipelined: bool
+    updates: Literal["all", "spiking"]
+    multipliers: Size
     groups: Count
     beats_per_window: Count
     item_bits: Bits
