@@ -205,14 +205,15 @@ def explore(network: Network, device: str, samples: Any, **options: Any) -> Expl
 
 @_door
 def write(plan: Plan, folder: str | Path, *, top: str = "snn_top", interface: Any = "stream", serial: Any = None,
-          core_clock: bool = False, overwrite: bool = False, progress: Callable[[str], None] | None = None) -> Manifest:
+          core_clock: bool = False, flash_offset: int | None = None, overwrite: bool = False,
+          progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate a build folder: see :func:`spikeloom.gen.build.build`."""
     from spikeloom.gen.build import build
     from spikeloom.gen.plan import Plan
     from spikeloom.model.system.arguments import an
     from spikeloom.model.system.paths import path_of
     return build(an(Plan, plan, "plan"), path_of(folder, "folder"), top=top, interface=interface, serial=serial,
-                 core_clock=core_clock, overwrite=overwrite, progress=progress)
+                 core_clock=core_clock, flash_offset=flash_offset, overwrite=overwrite, progress=progress)
 
 
 @_door

@@ -28,6 +28,7 @@ from spikeloom.data_options import (
 from spikeloom.energy_command import energy
 from spikeloom.explore_command import explore, fold_text
 from spikeloom.model.errors import SpikeloomError
+from spikeloom.model.system.arguments import short
 from spikeloom.model.system.paths import shown
 from spikeloom.nir_command import check_nir, dialect_options, evaluate_nir, export_nir, import_nir, is_nir, save_spikes
 from spikeloom.pnr_command import pnr, usage_rows
@@ -48,6 +49,14 @@ def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
     if not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number.")
     return value
+
+
+def _offset(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Decimal, or hexadecimal as 0x..."""
+    try:
+        return None if value is None else int(value, 0)
+    except ValueError:
+        raise click.BadParameter(f"{short(value)} is not a number of bytes, like 131072 or 0x20000.") from None
 
 
 network_argument = click.argument("network")
@@ -355,6 +364,8 @@ def _shown(key: str, value: Any) -> str:
 @click.option("--clock-mhz", type=click.FloatRange(0.001, 1000), help="With uart and spi: the clock that it will run "
               "at.  [default: 25]")
 @click.option("--baud", type=click.IntRange(300), help="With uart: bits a second.  [default: 1000000]")
+@click.option("--flash-offset", metavar="BYTES", callback=_offset, help="With uart and spi: external weights "
+              "come from an SPI flash, from this byte on (decimal or 0x...), after every reset; not from the host.")
 @click.option("--core-clock", is_flag=True, help="With axi: the accelerator has a clock of its own, core_clk.")
 @click.option("--weight-sets", type=click.IntRange(0, 2), help="Write weights and constants at run time, so that one "
               "bitstream serves networks of the same shape: 1 set, or 2, one of which is written while the other is in "
@@ -364,8 +375,8 @@ def _shown(key: str, value: Any) -> str:
 @click.option("--force", is_flag=True, help="Replace an earlier build.")
 @json_option
 def build(network: str, fold: str, device: str | None, bus_bits: int, output: Path, top: str, interface: str,
-          clock_mhz: float | None, baud: int | None, core_clock: bool, weight_sets: int | None,
-          headroom_bits: int | None, force: bool, as_json: bool) -> None:
+          clock_mhz: float | None, baud: int | None, flash_offset: int | None, core_clock: bool,
+          weight_sets: int | None, headroom_bits: int | None, force: bool, as_json: bool) -> None:
     """Generate the Verilog of NETWORK, with memories, waivers and manifest.
 
     \b
@@ -385,7 +396,8 @@ def build(network: str, fold: str, device: str | None, bus_bits: int, output: Pa
             if value is not None}
     if sets:
         plan = spikeloom.compile(net, replace(plan.fold, **sets))
-    manifest = _write(plan, output, overwrite=force, top=top, interface=interface, serial=serial, core_clock=core_clock)
+    manifest = _write(plan, output, overwrite=force, top=top, interface=interface, serial=serial, core_clock=core_clock,
+                      flash_offset=flash_offset)
     value = manifest.to_json() | {"folder": str(output)}
     chose = click.get_current_context().get_parameter_source("fold") is not ParameterSource.DEFAULT
     print_table(as_json, value, f"{net.name}: {net.topology}, fold {plan.fold.name}", [

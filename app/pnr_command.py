@@ -98,9 +98,11 @@ def pnr(folder: Path, device: str | None, board: str | None, seeds: int, clock_m
     bits = result.bitstream
     if bits is not None:
         clock_mhz, met = bits.clock_mhz, bits.meets_clock
+        flash = {} if bits.flash is None else {
+            "flash_image": keep_result(folder, f"{bits.board}_flash{bits.suffix}", bits.flash)}
         files = {"bitstream": keep_result(folder, f"{bits.board}{bits.suffix}", bits.content),
                  "board_verilog": keep_result(folder, f"{bits.board}.v", bits.verilog),
-                 "board_pins": keep_result(folder, f"{bits.board}_pins.txt", bits.constraints)}
+                 "board_pins": keep_result(folder, f"{bits.board}_pins.txt", bits.constraints), **flash}
     else:
         met = None if clock_mhz is None else result.fmax_mhz >= clock_mhz
     value = result.to_json() | {
@@ -124,10 +126,12 @@ def pnr(folder: Path, device: str | None, board: str | None, seeds: int, clock_m
 def _board_rows(bits: Bitstream, value: dict[str, Any]) -> list[tuple[str, Any]]:
     from spikeloom.gen.boards import BOARDS
     file = value["bitstream"]
+    flash = value.get("flash_image")
     return [("clock on the board, MHz", f"{bits.clock_mhz:g} (seed {bits.seed} reaches {bits.fmax_mhz:g})"),
             ("us per sample at that clock", f"{value['us_per_inference']:.2f}"),
             ("bitstream", f"{file}, {len(bits.content):,} bytes"),
-            ("to load it", BOARDS[bits.board].load.format(file=file)),
+            *([] if bits.flash is None else [("with the weights", f"{flash}, {len(bits.flash):,} bytes")]),
+            ("to load it", BOARDS[bits.board].load.format(file=flash or file)),
             ("serial line", BOARDS[bits.board].line)]
 
 

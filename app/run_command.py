@@ -24,10 +24,12 @@ __all__ = ["run"]
 @split_option
 @click.option("--network", help="Write the weights of this network first: the design was built with --weight-sets, and "
               "the network has the same shape.")
+@click.option("--load-weights", is_flag=True, help="Write external weights over the line, also where a flash "
+              "holds them.")
 @click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="At most the first N samples.")
 @json_option
 def run(folder: Path, port: str | None, simulate: bool, data: str | None, split: str | None, network: str | None,
-        samples: int, as_json: bool) -> None:
+        load_weights: bool, samples: int, as_json: bool) -> None:
     """Send samples to the board with the design in FOLDER; compare every answer with the golden model's.
 
     FOLDER was built with --interface uart; its bitstream is `spikeloom pnr FOLDER --board ...`. With --interface spi,
@@ -45,6 +47,7 @@ def run(folder: Path, port: str | None, simulate: bool, data: str | None, split:
     loaded = data_for(other or spikeloom.load(folder), data, samples, split)
     with bar("run") as advance:
         result = spikeloom.run(folder, loaded.images, loaded.labels, port=port, network=other,
+                               load_weights=load_weights,
                                progress=lambda stage, done, total: advance(what=stage, done=done, total=total))
     where = "in a simulation" if simulate else f"on {result.port}"
     print_table(as_json, result.to_json(), f"{shown(folder)} {where}", [

@@ -90,6 +90,8 @@ class BuildFolder:
         Width of the result.
     layers : tuple of LayerStream
     external : tuple of ExternalTable
+    flash : bytes or None
+        What an SPI flash holds.
     """
 
     path: Path
@@ -107,6 +109,7 @@ class BuildFolder:
     class_bits: int
     layers: tuple[LayerStream, ...]
     external: tuple[ExternalTable, ...] = ()
+    flash: bytes | None = None
 
     @property
     def weight_sets(self) -> int:
@@ -180,7 +183,9 @@ class BuildFolder:
                          for layer, connected in zip(manifest.layers, network.layers, strict=True)),
             external=tuple(ExternalTable(layer=table.layer, base=table.base, bus_bits=table.bus_bits,
                                          address_bits=table.address_bits, contents=built.files[table.file])
-                           for table in manifest.external))
+                           for table in manifest.external),
+            flash=None if manifest.bus is None or manifest.bus.flash is None else
+            built.files[manifest.bus.flash.file])
         build._check_shapes(where)
         return build
 

@@ -211,6 +211,17 @@ class Host:
                     raise LineError(f"weights of table {table}: {error}") from error
                 self.restarts += 1
 
+    def await_weights(self, seconds: float) -> bool:
+        """Wait until the accelerator has its weights from a flash, so long at most; whether it has.
+
+        Raises
+        ------
+        LineError
+            If that takes longer, or as :meth:`read`.
+        """
+        self._await("weights", "loading", False, seconds)
+        return not self.read("weights") & self._mask("weights", "failed")
+
     def load_set(self, index: int, words: Sequence[int], hash_words: Sequence[int]) -> None:
         """Write a set of weights and constants, and take it into use.
 
@@ -248,15 +259,20 @@ class Host:
                     raise LineError(f"set of weights: {error}") from error
                 self.restarts += 1
 
+    def weights_written(self) -> None:
+        """Say that weight RAMs hold what :meth:`load` wrote; raises as :meth:`read`."""
+        self.write("weights", self._mask("weights", "written"))
+
     def _mask(self, register: str, field: str) -> int:
         return next(f.mask for r in self.registers.registers for f in r.fields
                     if (r.name, f.name) == (register, field))
 
-    def _await(self, register: str, field: str, wanted: bool) -> None:
-        until, mask = time.monotonic() + self.patience_s, self._mask(register, field)
+    def _await(self, register: str, field: str, wanted: bool, seconds: float | None = None) -> None:
+        patience_s = self.patience_s if seconds is None else seconds
+        until, mask = time.monotonic() + patience_s, self._mask(register, field)
         while bool(self.read(register) & mask) != wanted:
             if time.monotonic() > until:
-                raise LineError(f"{register}.{field} did not become {int(wanted)} within {self.patience_s:g} s")
+                raise LineError(f"{register}.{field} did not become {int(wanted)} within {patience_s:g} s")
 
     def _exchange(self, pieces: Iterator[_Piece], results: int, under_way: int) -> Iterator[Result]:
         """From a restart on, since pieces and results are numbered from 0 then. Ends with the last result; where there

@@ -21,10 +21,11 @@ from spikeloom.gen.weight_sets import WeightSet, weight_set
 from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
-from spikeloom.model.system.arguments import an, called, short
+from spikeloom.model.system.arguments import an, called, choice, short
 from spikeloom.model.system.paths import shown
 from spikeloom.rtl.byte_beats import beat_bytes
 from spikeloom.rtl.control import control_registers
+from spikeloom.rtl.flash_loader import TRIES
 
 from .build_folder import BuildFolder
 from .serial_host import Host, Line, LineError
@@ -96,7 +97,7 @@ class RunResult:
 
 def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | None = None, *,
                 port: str | None = None, progress: Progress | None = None,
-                network: Network | None = None) -> RunResult:
+                network: Network | None = None, load_weights: bool = False) -> RunResult:
     """Send samples to an accelerator with ``interface="uart"`` or ``"spi"``; compare every result with the golden
     model's.
 
@@ -114,12 +115,14 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
         Called with ``(stage, done, total)``.
     network : Network, optional
         Another one of the same shape, whose weights and constants are written first: for a build with ``weight_sets``.
+    load_weights : bool
+        Write external weights over the line, also where a flash holds them.
 
     Raises
     ------
     SpikeloomError
-        If the folder or the samples are bad, the port cannot be opened or goes away, nothing there answers, or another
-        network answers.
+        If the folder or the samples are bad, the port cannot be opened or goes away, nothing there answers, another
+        network answers, or the flash there does not hold its weights.
     """
     build = BuildFolder.load(folder)
     bus = build.manifest.bus
@@ -132,6 +135,7 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
     elif build.weight_sets:  # another one may be loaded
         loaded = weight_set(plan, build.network)
     tell: Progress = called(progress, "progress") or (lambda stage, done, total: None)
+    loads = choice(load_weights, "load_weights", (True, False)) or bus.flash is None or network is not None
     array, label_array = checked_stimulus(build, samples, labels)
     if port is not None:
         an(str, port, "port")
@@ -139,22 +143,33 @@ def run_on_line(folder: Any, samples: npt.ArrayLike, labels: npt.ArrayLike | Non
     expected = expected_results(plan, golden.run(build.network, array))
     if port is None:
         with simulated_line(build, bus.serial, tell) as simulated, _opened(simulated, bus.serial) as line:
-            return _run(build, plan, bus.serial, line, packets, expected, label_array, simulated, True, tell, loaded)
+            return _run(build, plan, bus.serial, line, packets, expected, label_array, simulated, True, tell, loaded,
+                        loads)
     with _opened(port, bus.serial) as line:
-        return _run(build, plan, bus.serial, line, packets, expected, label_array, port, False, tell, loaded)
+        return _run(build, plan, bus.serial, line, packets, expected, label_array, port, False, tell, loaded, loads)
 
 
 def _run(build: BuildFolder, plan: Plan, serial: SerialDescription, line: Line, packets: list[bytes],
          expected: list[int], labels: npt.NDArray[Any] | None, port: str, simulated: bool, tell: Progress,
-         loaded: WeightSet | None) -> RunResult:
-    config = packet_config(plan, "uart")
+         loaded: WeightSet | None, loads: bool) -> RunResult:
+    flash = None if build.manifest.bus is None else build.manifest.bus.flash
+    config = packet_config(plan, "uart", filled=flash is not None)
     patience_s = _SIMULATED_PATIENCE_S if simulated else _PATIENCE_S + 4 * (
         10 * max(map(len, packets)) / serial.baud + _cycles_at_most(build, plan) / serial.clock_hz)
     host = Host(line, control_registers(config.control), serial.buffer_bytes, patience_s=patience_s)
     _check_there(host, build, port)
-    for index, table in enumerate(build.external):
+    if flash is not None:
+        tell("weights from the flash", 0, 1)
+        wait_s = patience_s + 2 * TRIES * flash.load_cycles / serial.clock_hz
+        if not host.await_weights(wait_s) and not loads:
+            raise LineError(f"port {port}: the accelerator there found in its flash not the weights of "
+                            f"{shown(build.path)}: write {flash.file} into it from byte {flash.offset:,} on, or the "
+                            "weights over the line (--load-weights)")
+    for index, table in enumerate(build.external if loads else ()):
         tell("weights", index, len(build.external))
         host.load(index, table.contents, table.bus_bits // 8)
+    if flash is not None and loads:
+        host.weights_written()
     if loaded is not None:
         tell("weights", len(build.external), len(build.external) + 1)
         host.load_set(len(build.external), loaded.words, loaded.hash_words)

@@ -21,6 +21,7 @@ __all__ = ["simulated_line"]
 _TOP = "serial_testbench"
 _START_LIMIT_S = 60
 _POLL_S = 0.02
+_FLASH_RELEASE_S = 35e-6  # a slow one's
 
 
 @contextmanager
@@ -45,6 +46,8 @@ def simulated_line(build: BuildFolder, serial: SerialDescription, progress: Prog
     with scratch_folder() as scratch, ThreadPoolExecutor(1) as pool, Children() as children:
         for name, contents in build.memories.items():
             (scratch / name).write_bytes(contents)
+        if build.flash is not None:
+            (scratch / "flash.bin").write_bytes(build.flash)
         running = pool.submit(run_program, program, "spikeloom.cosim.bench", scratch, children=children)
         until = time.monotonic() + _START_LIMIT_S
         while not (scratch / "port.txt").exists():
@@ -67,7 +70,13 @@ def _sources(build: BuildFolder, serial: SerialDescription) -> dict[str, str]:
     spi = bus is not None and bus.interface == "spi"
     harness = resources.files("spikeloom.cosim").joinpath("harness")
     files = {**build.sources, **build.bus_sources}
+    flash = None
+    if bus is not None and bus.flash is not None and build.flash is not None:
+        files["spi_flash.sv"] = harness.joinpath("spi_flash.sv").read_text(encoding="utf-8")
+        flash = {"offset": bus.flash.offset, "bytes": len(build.flash),
+                 "release_cycles": round(_FLASH_RELEASE_S * serial.clock_hz)}
     bench = rendered("spikeloom.cosim", f"harness/{_TOP}.sv.j2", {
+        "flash": flash,
         "top": build.manifest.outer_top, "bit_cycles": serial.bit_cycles, "spi": spi,
         "unread": ["irq", *(["miso_enable"] if spi else []),
                    *(["class_index"] if build.network.readout.kind != "raster" else [])]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
@@ -68,6 +68,11 @@ def board_top(built: BuiltFiles, board: Board) -> BoardTop:
         raise SpikeloomError(f"{shown(built.path)}: has no serial line, which is how a board is reached: build it with "
                              "--interface uart")
     pins = board.pins()
+    if bus.flash is not None and not pins.flash:
+        raise SpikeloomError(f"board {board.name}: the design cannot reach its flash, and {shown(built.path)} takes "
+                             "its weights from one: build it without --flash-offset")
+    if bus.flash is None:
+        pins = replace(pins, flash=())
     clock_mhz = bus.serial.clock_hz / 1e6
     pll, text = None, ""
     if abs(bus.serial.clock_hz / pins.clock_hz - 1) > _CLOCK_TOLERANCE:
@@ -76,6 +81,7 @@ def board_top(built: BuiltFiles, board: Board) -> BoardTop:
     values: dict[str, Any] = {
         "top": _TOP, "title": board.title, "core": bus.top, "pll": pll,
         "clock_mhz": clock_mhz, "baud": bus.serial.baud, "leds": [led.inverted for led in pins.leds],
+        "flash": bus.flash is not None,
         "class_bits": manifest.class_bits if manifest.readout.kind != "raster" else 0}
     return BoardTop(shell=Shell(top=_TOP, text=rendered("spikeloom.gen", "templates/board.v.j2", values) + text,
                                 has_contents=True), pins=pins, clock_mhz=clock_mhz)

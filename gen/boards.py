@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from spikeloom.model.errors import SpikeloomError
@@ -43,6 +43,8 @@ class Pins:
         Of the board's oscillator.
     clock, rx, tx : Pin
     leds : tuple of Pin
+    flash : tuple of Pin
+        Of the SPI flash that holds the bitstream, if the design can reach it.
     """
 
     clock_hz: float
@@ -50,10 +52,11 @@ class Pins:
     rx: Pin
     tx: Pin
     leds: tuple[Pin, ...]
+    flash: tuple[Pin, ...] = ()
 
     @property
     def all(self) -> tuple[Pin, ...]:
-        return (self.clock, self.rx, self.tx, *self.leds)
+        return (self.clock, self.rx, self.tx, *self.leds, *self.flash)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +97,13 @@ class Board:
                                  ) from None
 
 
-def _known(module: str, name: str) -> Callable[[], Pins]:
-    """Pins of a board that amaranth-boards has."""
-    return lambda: _pins_of(getattr(importlib.import_module(f"amaranth_boards.{module}"), name)())
+# amaranth-boards' names of them, and ours. The last two hold a flash up while they are low.
+_FLASH_PINS = {"cs": "cs_n", "clk": "sck", "copi": "mosi", "cipo": "miso", "wp": "wp_n", "hold": "hold_n"}
+
+
+def _known(module: str, name: str, *, has_flash: bool = False) -> Callable[[], Pins]:
+    """Pins of a board that amaranth-boards has, those of its flash if asked for."""
+    return lambda: _pins_of(getattr(importlib.import_module(f"amaranth_boards.{module}"), name)(), has_flash)
 
 
 def _orangecrab(name: str) -> Callable[[], Pins]:
@@ -120,7 +127,7 @@ def _tang_nano_20k() -> Pins:
                 leds=tuple(Pin(f"led_pins[{n}]", str(15 + n), True, io) for n in range(6)))
 
 
-def _pins_of(platform: Any) -> Pins:
+def _pins_of(platform: Any, has_flash: bool = False) -> Pins:
     """Pins of one of Amaranth's platforms: its default clock, its first UART, its LEDs or those of its RGB LED."""
     wires = dict(pair for connector in platform.connectors.values() for pair in connector)
 
@@ -135,9 +142,12 @@ def _pins_of(platform: Any) -> Pins:
     numbers = sorted(number for name, number in platform.resources if name == "led")
     leds = ([(platform.lookup("led", number), "") for number in numbers]
             or [(platform.lookup("rgb_led"), colour) for colour in "rgb"])
+    flash = [replace(pin(f"flash_{ours}_pin", platform.lookup("spi_flash_1x"), its), inverted=False)
+             for its, ours in _FLASH_PINS.items()] if has_flash else []
     return Pins(clock_hz=clock.clock.frequency, clock=pin("clk_pin", clock), rx=pin("rx_pin", line, "rx"),
                 tx=pin("tx_pin", line, "tx"),
-                leds=tuple(pin(f"led_pins[{n}]", led, part) for n, (led, part) in enumerate(leds)))
+                leds=tuple(pin(f"led_pins[{n}]", led, part) for n, (led, part) in enumerate(leds)),
+                flash=tuple(flash))
 
 
 def _device(name: str, package: str = "", speed_grade: str = "") -> Device:
@@ -161,7 +171,7 @@ BOARDS: dict[str, Board] = {board.name: board for board in (
           device=_device("lfe5um5g-85f", "CABGA381", "8"), find_pins=_known("ecp5_5g_evn", "ECP55GEVNPlatform"),
           load="openFPGALoader -b ecp5_evn {file}"),
     Board(name="icebreaker", title="1BitSquared iCEBreaker, iCE40UP5K", line=_USB, device=_device("ice40-up5k"),
-          find_pins=_known("icebreaker", "ICEBreakerPlatform"), load="openFPGALoader -b ice40_generic {file}"),
+          find_pins=_known("icebreaker", "ICEBreakerPlatform", has_flash=True), load="iceprog {file}"),
     Board(name="tang-nano-9k", title="Sipeed Tang Nano 9K, GW1NR-9", line=_USB, device=_device("gw1nr-9"),
           find_pins=_known("tang_nano_9k", "TangNano9kPlatform"), load="openFPGALoader -b tangnano9k {file}"),
     Board(name="tang-nano-20k", title="Sipeed Tang Nano 20K, GW2AR-18", line=_USB, device=_device("gw2ar-18"),

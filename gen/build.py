@@ -19,6 +19,7 @@ from spikeloom.model.system.arguments import an, called, choice
 from spikeloom.model.system.paths import path_of, shown
 from spikeloom.model.system.writing import check_folder, write_folder
 from spikeloom.rtl.control import control_registers
+from spikeloom.rtl.flash_loader import flash_image
 from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.packet_core import Scores
 from spikeloom.rtl.share import Rom
@@ -35,6 +36,7 @@ from .manifest import (
     BusDescription,
     CycleRange,
     Description,
+    FlashDescription,
     InputDescription,
     LayerDescription,
     Manifest,
@@ -91,6 +93,11 @@ _SERIAL_WAIVERS = """\
 lint_off -rule PINCONNECTEMPTY -file "*{top}.v" -match "*'axi_*"
 """
 
+_FLASH = "flash_weights.bin"
+_FLASH_READ_ME = """
+{file}  what the SPI flash holds from byte {offset} on
+"""
+
 _BUS_READ_ME = """
 {top}.v             the same with {interface} ports and registers; synth and pnr take this one
 {top}_registers.*   its registers: for people (md, html), in C (h), in Python (py), in SystemRDL (rdl)
@@ -128,8 +135,8 @@ Verilog can run programs ($system): simulate a folder from somebody else as you 
 
 
 def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interface = "stream",
-          serial: Serial | None = None, core_clock: bool = False, overwrite: bool = False,
-          progress: Callable[[str], None] | None = None) -> Manifest:
+          serial: Serial | None = None, core_clock: bool = False, flash_offset: int | None = None,
+          overwrite: bool = False, progress: Callable[[str], None] | None = None) -> Manifest:
     """Generate the hardware of ``plan`` in ``folder``, which appears when it is complete.
 
     Parameters
@@ -145,6 +152,9 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         Clock and rate of a serial line.
     core_clock : bool
         With "axi": the accelerator has a clock of its own beside that of the bus.
+    flash_offset : int, optional
+        With "uart" or "spi": external weights come from an SPI flash after a reset, from this byte of it on, and not
+        from the host.
     overwrite : bool
         It may also be an earlier build that nobody has touched since.
     progress : callable, optional
@@ -168,11 +178,15 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         serial = Serial() if interface == "uart" else Serial.spi(Serial().clock_hz)
     if choice(core_clock, "core_clock", (True, False)) and interface != "axi":
         raise SpikeloomError(f"core_clock must be False with interface {interface!r}: only AXI has a clock of its own")
+    if flash_offset is not None and interface not in SERIAL:
+        raise SpikeloomError(f"flash_offset must be None with interface {interface!r}: only what has a serial line "
+                             "keeps weights in a RAM of its own")
     tell = called(progress, "progress") or (lambda what: None)
     _check_free(folder, overwrite)
     scores = shown_scores(plan, interface)
     emitted = emit(plan, top, lambda module: tell(f"module {module}"), scores is not None)
-    bus = bus_top(plan, top, interface, emitted.signature, serial, core_clock) if interface != "stream" else None
+    bus = None if interface == "stream" else bus_top(plan, top, interface, emitted.signature, serial, core_clock,
+                                                     flash_offset)
     tell("files")
     testbench = testbench_files(plan, top, _class_bits(plan) + bool(plan.tables), _result_beats(plan),
                                 scores is not None)
@@ -192,7 +206,8 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
             clock_hz=serial.clock_hz, baud=serial.baud, bit_cycles=serial.bit_cycles, buffer_bytes=bus.buffer_bytes)
         described = described.model_copy(update={"bus": BusDescription(
             interface=interface, top=bus.name, source=f"{bus.name}.v", serial=line,
-            shows_scores=scores is not None)})
+            shows_scores=scores is not None, flash=None if bus.flash is None else FlashDescription(
+                file=_FLASH, offset=bus.flash.offset, load_cycles=bus.flash.try_cycles))})
         ports["bus"] = bus.interface
         files |= {f"{bus.name}.v": bus.verilog, **register_files(
             control_registers(bus.control), bus.name, bus.control.weight_sets, bus.control.set_words,
@@ -202,6 +217,8 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         if interface == "axi":
             files[f"{bus.name}_litex.py"] = litex_file(plan, described, bus)
             files["README"] += _LITEX_READ_ME.format(top=bus.name)
+        if bus.flash is not None:
+            files["README"] += _FLASH_READ_ME.format(file=_FLASH, offset=bus.flash.offset)
     files |= {"interface.json": _json(ports), **datasheet_files(plan, described, ports, testbench),
               **project_files(described, network.hash, [name for name in testbench if name.endswith(".hex")],
                               *(["clk"] if bus is None else [bus.clock, bus.core_clock]))}
@@ -215,6 +232,8 @@ def build(plan: Plan, folder: str | Path, *, top: str = TOP, interface: Interfac
         contents = plan.table_bytes()
         for table in plan.tables:
             (part / table.file).write_bytes(contents[table.layer])
+        if flash_offset is not None:
+            (part / _FLASH).write_bytes(flash_image(network.hash, [contents[table.layer] for table in plan.tables]))
         manifest = sealed(described.to_json(),
                           {path.name: path.read_bytes() for path in part.iterdir()})
         (part / MANIFEST).write_text(manifest.to_text(), encoding="utf-8", newline="\n")

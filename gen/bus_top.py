@@ -14,6 +14,7 @@ from spikeloom.model.system.arguments import whole
 from spikeloom.rtl.bus_top import BusTop as BusTopComponent
 from spikeloom.rtl.byte_beats import beat_bytes
 from spikeloom.rtl.control import ControlConfig
+from spikeloom.rtl.flash_loader import ADDRESS_SPAN, FlashLoaderConfig
 from spikeloom.rtl.packet_core import PacketCore, PacketCoreConfig, Scores, Table
 from spikeloom.rtl.packet_gate import PacketGateConfig
 from spikeloom.rtl.registers import WORD_BITS
@@ -32,6 +33,7 @@ Interface = Literal["stream", "axi", "wishbone", "uart", "spi"]
 INTERFACES: tuple[str, ...] = get_args(Interface)
 SERIAL: tuple[str, ...] = ("uart", "spi")
 BUFFER_BYTES = range(64, 4096 + 1)
+SECTOR_BYTES = 4096  # of a flash
 _CORE_CLOCK = "core_clk"
 BAUD_TOLERANCE = 0.02  # of a receiver that looks at the middle of ten bits, half is left for the other side
 
@@ -93,6 +95,8 @@ class BusTop:
         What its registers depend on.
     buffer_bytes : int or None
         Of a serial line.
+    flash : FlashLoaderConfig or None
+        Where its weights come from.
     core_clock : str or None
         The accelerator's own clock.
     """
@@ -105,6 +109,7 @@ class BusTop:
     ports: list[dict[str, Any]]
     control: ControlConfig
     buffer_bytes: int | None = None
+    flash: FlashLoaderConfig | None = None
     core_clock: str | None = None
 
     @property
@@ -143,11 +148,12 @@ def shown_scores(plan: Plan, interface: Interface) -> Scores | None:
     return Scores(classes=plan.readout.classes, bits=shape.width, signed=shape.signed, held=plan.network.breaks_off)
 
 
-def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
+def packet_config(plan: Plan, interface: Interface, *, filled: bool = False) -> PacketCoreConfig:
     """Shape of packets and registers for a plan's accelerator.
 
     The host of a serial line waits anyway, and the parts on small boards have no LUT RAM: few results are under way.
-    Its weight tables have RAMs of their own, where they begin at address 0.
+    Its weight tables have RAMs of their own, where they begin at address 0; with ``filled`` something else than the
+    host fills them.
 
     Raises
     ------
@@ -172,14 +178,14 @@ def packet_config(plan: Plan, interface: Interface) -> PacketCoreConfig:
         result_beats=1 if plan.readout is not None else out.beats * plan.windows,
         network_hash=network.hash, gives_class=plan.readout is not None, weight_sets=sets, set_words=set_length(plan),
         set_cycles=plan.set_cycles, set_shape=set_shape(plan) if sets else 0,
-        words_apart=interface in SERIAL and sets > 0, scores=shown_scores(plan, interface),
+        words_apart=interface in SERIAL and sets > 0, scores=shown_scores(plan, interface), filled=filled,
         tables=tuple(Table(table.layer, table.config.address_bits, table.config.bus_bits) for table in plan.tables))
 
 
 def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", "spi"], signature: wiring.Signature,
-            serial: Serial | None = None, core_clock: bool = False) -> BusTop:
+            serial: Serial | None = None, core_clock: bool = False, flash_offset: int | None = None) -> BusTop:
     """The top for a bus, around the bare ``top`` with its ``signature``; ``serial`` for a serial line. With
-    ``core_clock`` the accelerator has a clock of its own.
+    ``core_clock`` the accelerator has a clock of its own; with ``flash_offset`` external weights come from a flash.
 
     Raises
     ------
@@ -189,8 +195,8 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", 
     name = f"{top}_{interface}"
     check_top(name)
     bare = _Bare(top, signature)
-    inner = PacketCore(packet_config(plan, interface), bare)
-    buffer_bytes = None
+    inner = PacketCore(packet_config(plan, interface, filled=flash_offset is not None), bare)
+    buffer_bytes = flash = None
     component: wiring.Component
     if interface == "uart" or interface == "spi":
         assert serial is not None
@@ -201,8 +207,10 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", 
                 raise SpikeloomError(f"fold {plan.fold.name}: layer {table.layer}: weights behind a serial line must "
                                      f"be at most 256 tables of {most:,} words, not {words:,} in number {index}")
         buffer_bytes = _buffer_bytes(inner.config.gate)
+        if flash_offset is not None:
+            flash = _flash(plan, flash_offset, serial.clock_hz)
         component = SerialTop(inner, SerialConfig(kind=interface, bit_cycles=serial.bit_cycles,
-                                                   buffer_bytes=buffer_bytes),
+                                                   buffer_bytes=buffer_bytes, flash=flash),
                               tuple(table.config for table in plan.tables))
     else:
         component = BusTopComponent(inner, interface, core_clock=core_clock)
@@ -214,7 +222,22 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", 
                   clock=clock, reset=reset, reset_active="low" if interface == "axi" else "high",
                   ports=[port for port in ports if port["name"] not in ("aclk", "aresetn", _CORE_CLOCK)],
                   core_clock=_CORE_CLOCK if core_clock else None,
-                  control=inner.config.control, buffer_bytes=buffer_bytes)
+                  control=inner.config.control, buffer_bytes=buffer_bytes, flash=flash)
+
+
+def _flash(plan: Plan, offset: int, clock_hz: int) -> FlashLoaderConfig:
+    if not plan.tables:
+        raise SpikeloomError(f"flash_offset: fold {plan.fold.name} keeps all weights on the chip, so that none come "
+                             "from a flash: give a layer of it external_bus_bits")
+    whole(offset, "flash_offset", 0, ADDRESS_SPAN - 1)
+    if offset % SECTOR_BYTES:
+        raise SpikeloomError(f"flash_offset must be a multiple of {SECTOR_BYTES}, what a flash erases at a time, not "
+                             f"{offset}")
+    try:
+        return FlashLoaderConfig(offset=offset, network_hash=plan.network.hash, clock_hz=clock_hz,
+                                 table_bytes=tuple(table.config.table_bytes for table in plan.tables))
+    except ValueError as error:
+        raise SpikeloomError(f"flash_{error}") from None
 
 
 def _buffer_bytes(gate: PacketGateConfig) -> int:

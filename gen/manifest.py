@@ -133,6 +133,15 @@ class SerialDescription(Record):
     buffer_bytes: Annotated[int, Field(ge=2, le=1 << 24)]
 
 
+class FlashDescription(Record):
+    """An SPI flash that fills weight RAMs after a reset: which file it holds from byte ``offset`` on, and how long that
+    takes if it is read without an error the first time."""
+
+    file: FileName
+    offset: Annotated[int, Field(ge=0, lt=1 << 24)]
+    load_cycles: Count
+
+
 class BusDescription(Record):
     """A module around the top, for a bus; for it, the top may show scores."""
 
@@ -141,11 +150,14 @@ class BusDescription(Record):
     source: FileName
     serial: SerialDescription | None = None
     shows_scores: bool = False
+    flash: FlashDescription | None = None
 
     @model_validator(mode="after")
     def _has_a_line(self) -> BusDescription:
         if (self.interface in ("uart", "spi")) != (self.serial is not None):
             raise ValueError("serial must be there for interfaces uart and spi, and for no other")
+        if self.flash is not None and self.serial is None:
+            raise ValueError("flash must be null without a serial line")
         return self
 
 
@@ -202,6 +214,8 @@ class Manifest(Description):
     def _names_its_files(self) -> Manifest:
         for field, names in (("sources", self.sources), ("memory_files", self.memory_files),
                              ("bus.source", [] if self.bus is None else [self.bus.source]),
+                             ("bus.flash.file", [] if self.bus is None or self.bus.flash is None else
+                              [self.bus.flash.file]),
                              ("external", [table.file for table in self.external])):
             for name in names:
                 if name not in self.files or name == MANIFEST:

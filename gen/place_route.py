@@ -15,6 +15,7 @@ from typing import Any
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.system.arguments import called, real, short, whole
 from spikeloom.model.system.cache import cached, found
+from spikeloom.model.system.paths import shown
 from spikeloom.model.system.processes import cores
 from spikeloom.model.system.workers import workers
 from spikeloom.model.system.writing import scratch_folder
@@ -91,6 +92,8 @@ class Bitstream:
     verilog, constraints : str
         The module around the build, and its pins.
     content : bytes
+    flash : bytes or None
+        What the board's flash holds, the bitstream and behind it weights; None if it holds no weights.
     """
 
     board: str
@@ -101,6 +104,7 @@ class Bitstream:
     verilog: str = field(repr=False)
     constraints: str = field(repr=False)
     content: bytes = field(repr=False)
+    flash: bytes | None = field(default=None, repr=False)
 
     @property
     def meets_clock(self) -> bool:
@@ -154,7 +158,7 @@ class PlaceRouteResult:
         """JSON values; of the bitstream all but the files."""
         value = asdict(self)
         if self.bitstream is not None:
-            for name in ("verilog", "constraints", "content"):
+            for name in ("verilog", "constraints", "content", "flash"):
                 del value["bitstream"][name]
         return value
 
@@ -352,9 +356,10 @@ def place_and_route(folder: str | Path, device: str | None = None, *, board: str
     sites = {name: site for name, site in placed[0][0]["utilization"].items() if site["used"]}
     bitstream = None
     if top is not None and where is not None:
+        content = _packed(flow, target, placed[results.index(best)][1])
         bitstream = Bitstream(board=where.name, clock_mhz=top.clock_mhz, seed=best.seed, fmax_mhz=best.fmax_mhz,
                               suffix=flow.suffix, constraints=constraints, verilog=top.shell.text,
-                              content=_packed(flow, target, placed[results.index(best)][1]))
+                              content=content, flash=_flash_contents(built, content))
     return PlaceRouteResult(
         device=target.name, package=target.package, speed_grade=target.speed_grade,
         lut=synthesised.lut, ff=synthesised.ff, bram=synthesised.bram, dsp=synthesised.dsp,
@@ -362,6 +367,17 @@ def place_and_route(folder: str | Path, device: str | None = None, *, board: str
         used={name: site["used"] for name, site in sites.items()},
         available={name: site["available"] for name, site in sites.items()},
         critical_path=worst.critical_path, shell=shell is not None, tool=tool, bitstream=bitstream)
+
+
+def _flash_contents(built: BuiltFiles, bitstream: bytes) -> bytes | None:
+    """A bitstream with the weights of the build behind it, at their place; None if it wants none."""
+    flash = None if built.manifest.bus is None else built.manifest.bus.flash
+    if flash is None:
+        return None
+    if len(bitstream) > flash.offset:
+        raise SpikeloomError(f"{shown(built.path)}: its weights begin at byte {flash.offset:,} of the flash, and the "
+                             f"bitstream has {len(bitstream):,} bytes: build it with a larger --flash-offset")
+    return bitstream.ljust(flash.offset, b"\xff") + built.files[flash.file]
 
 
 def _packed(flow: _Flow, target: Device, placed: Path) -> bytes:

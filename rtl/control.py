@@ -34,6 +34,8 @@ class ControlConfig:
         A word that says for which hardware such a set is.
     scored_classes : int
         Classes whose scores are shown; 0 if there are no scores.
+    filled : bool
+        Something else than the host fills weight RAMs after a reset.
     """
 
     network_hash: str
@@ -43,6 +45,7 @@ class ControlConfig:
     set_words: int = 0
     set_shape: int = 0
     scored_classes: int = 0
+    filled: bool = False
 
 
 def hash_words(network_hash: str) -> tuple[int, ...]:
@@ -114,6 +117,12 @@ def control_registers(config: ControlConfig) -> RegisterMap:
             add(f"load_hash{word}", "The hash of the network that the set is of.",
                 Field(name="value", text=f"hexadecimal digits {8 * word} to {8 * word + 7}", bits=32,
                       access="control"))
+    if config.filled:
+        add("weights", "Weights that come from a flash after a reset. No packet begins before they are there.",
+            Field(name="loading", text="they are on their way"),
+            Field(name="failed", low=1, text="what the flash holds is not what this network needs, or cannot be read: "
+                  "no packet begins until the host has written the weights and says so"),
+            Field(name="written", low=2, access="pulse", text="the host has written them; failed is cleared"))
     for index, (layer, address_bits) in enumerate(config.tables):
         for low, name in base_registers(index, address_bits).items():
             add(name, f"Where the weight table of layer {layer} lies; to be set before the first packet.",

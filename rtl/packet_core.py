@@ -82,6 +82,8 @@ class PacketCoreConfig:
         A set's words come also by ports of their own.
     scores : Scores or None
         That registers show.
+    filled : bool
+        Something fills the memories of external weights; until it is done, no packet begins.
     ends_packets : bool
         A result that a soft reset breaks off ends with one more beat, which is bad; else whoever takes it sees to that.
     """
@@ -100,6 +102,7 @@ class PacketCoreConfig:
     set_cycles: int = 0
     words_apart: bool = False
     scores: Scores | None = None
+    filled: bool = False
     ends_packets: bool = True
 
     @property
@@ -109,7 +112,7 @@ class PacketCoreConfig:
                              tables=tuple((table.layer, table.address_bits) for table in self.tables
                                           if self.has_bases),
                              weight_sets=self.weight_sets, set_words=self.set_words, set_shape=self.set_shape,
-                             scored_classes=0 if self.scores is None else self.scores.classes)
+                             scored_classes=0 if self.scores is None else self.scores.classes, filled=self.filled)
 
 
 def result_packet_layout(bits: int) -> data.StructLayout:
@@ -145,6 +148,7 @@ class PacketCore(wiring.Component):
     class_index : Out, of the last result, if there is one
     axi_<layer> : Out(axi4_read), for external weights
     word_comes, word : In(1), In(32), the next word of a set of weights, where they come apart from the registers
+    filling, fill_failed : In(1), of what fills the memories of external weights; not both
     """
 
     def __init__(self, config: PacketCoreConfig, core: wiring.Component) -> None:
@@ -157,6 +161,7 @@ class PacketCore(wiring.Component):
             "bus": In(register_bus(self.registers.address_bits)), "irq": Out(1), "clears": Out(1),
             **({"class_index": Out(config.result_bits)} if config.gives_class else {}),
             **({"word_comes": In(1), "word": In(WORD_BITS)} if config.words_apart else {}),
+            **({"filling": In(1), "fill_failed": In(1)} if config.filled else {}),
             **{f"axi_{table.layer}": Out(axi4_read(table.address_bits, table.bus_bits)) for table in config.tables},
         })
 
@@ -234,6 +239,12 @@ class PacketCore(wiring.Component):
         if cfg.weight_sets:
             holds, refused = self._weight_sets(m, file, ~gate.busy & ~ended.o.valid)
             m.d.comb += file.events__refused.eq(refused)
+        if cfg.filled:
+            written_q = Signal()
+            m.d.sync += written_q.eq(written_q | file.weights__written)
+            failed = self.fill_failed & ~written_q
+            m.d.comb += [file.weights__loading.eq(self.filling), file.weights__failed.eq(failed)]
+            holds = holds | self.filling | failed
         m.d.comb += [
             gate.enable.eq(file.control__enable & ~holds), file.status__busy.eq(gate.busy | ended.o.valid | cut_q),
             file.events__done.eq(done), file.events__early.eq(gate.early), file.events__late.eq(gate.late),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .flash_loader import FlashLoader, FlashLoaderConfig
 from .packet_core import PacketCore
 from .registers import WORD_BITS
 from .serial_link import SerialLink, SerialLinkConfig
@@ -33,18 +34,22 @@ class SerialConfig:
         Clock cycles a bit, of an SPI line at least.
     buffer_bytes : int
         A power of two.
+    flash : FlashLoaderConfig, optional
+        Where the external weights come from, after a reset.
     """
 
     kind: Literal["uart", "spi"]
     bit_cycles: int
     buffer_bytes: int
+    flash: FlashLoaderConfig | None = None
 
 
 class SerialTop(wiring.Component):
     """Frames (:mod:`.frames`) over a UART, or SPI. Latency: that of :class:`.PacketCore`, and the line's.
 
-    External weights are in RAMs here (:class:`.WeightRam`), which the host fills before it sends samples. Where sets of
-    weights are written at run time, their words come as those of one more table; the number of a word means nothing.
+    External weights are in RAMs here (:class:`.WeightRam`), which the host fills before it sends samples; or a flash
+    (:class:`.FlashLoader`), and then the host's words wait until that is done. Where sets of weights are written at run
+    time, their words come as those of one more table; the number of a word means nothing.
 
     Parameters
     ----------
@@ -57,6 +62,7 @@ class SerialTop(wiring.Component):
     -------
     rx : In(1), tx : Out(1), of a UART
     sck, cs_n, mosi : In(1), miso, miso_enable : Out(1), of SPI
+    flash_sck, flash_cs_n, flash_mosi : Out(1), flash_miso : In(1), of a flash
     class_index : Out, of the last result, if there is one
     irq : Out(1)
     """
@@ -74,6 +80,8 @@ class SerialTop(wiring.Component):
             **({"rx": In(1, init=1), "tx": Out(1, init=1)} if config.kind == "uart" else
                {"sck": In(1), "cs_n": In(1, init=1), "mosi": In(1), "miso": Out(1), "miso_enable": Out(1)}),
             "irq": Out(1),
+            **({"flash_sck": Out(1), "flash_cs_n": Out(1), "flash_mosi": Out(1), "flash_miso": In(1)}
+               if config.flash is not None else {}),
             **({"class_index": Out(shape.result_bits)} if shape.gives_class else {}),
         })
 
@@ -102,7 +110,10 @@ class SerialTop(wiring.Component):
         if not self.link.word_bytes:
             return m
         m.submodules.loader = loader = WeightLoader(self.link.word_bytes)
-        wiring.connect(m, link.weights, loader.i)
+        if self.config.flash is None:
+            wiring.connect(m, link.weights, loader.i)
+        else:
+            self._flash(m, self.config.flash, link.weights, loader.i)
         for n, table in enumerate(self.tables):
             m.submodules[f"weights_{table.name}"] = ram = WeightRam(table)
             wiring.connect(m, getattr(inner, f"axi_{table.name}"), ram.axi)
@@ -111,3 +122,15 @@ class SerialTop(wiring.Component):
         if self.inner.config.words_apart:
             m.d.comb += [inner.word_comes.eq(getattr(loader, f"write{len(self.tables)}")), inner.word.eq(loader.data)]
         return m
+
+    def _flash(self, m: Module, config: FlashLoaderConfig, words: Any, loader: Any) -> None:
+        """The flash's words to the loader, then the host's."""
+        m.submodules.flash = flash = FlashLoader(config)
+        m.d.comb += [
+            self.flash_sck.eq(flash.sck), self.flash_cs_n.eq(flash.cs_n), self.flash_mosi.eq(flash.mosi),
+            flash.miso.eq(self.flash_miso), flash.o.ready.eq(1),
+            loader.valid.eq(Mux(flash.busy, flash.o.valid, words.valid)),
+            loader.payload.eq(Mux(flash.busy, flash.o.payload, words.payload)),
+            words.ready.eq(~flash.busy & loader.ready),
+            self.inner.filling.eq(flash.busy), self.inner.fill_failed.eq(flash.failed),
+        ]

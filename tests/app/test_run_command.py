@@ -80,6 +80,25 @@ def test_build_options(run: Run, files: Files) -> None:
     assert not Path("c").exists()
 
 
+def test_flash_offset(run: Run, files: Files) -> None:
+    fold = Path("ram.json")
+    layers = spikeloom.compile(spikeloom.load(files.snn), "small").fold.to_dict()["layers"]
+    fold.write_text(json.dumps({"layers": [layers[0] | {"external_bus_bits": 32}, *layers[1:]]}))
+    for text, offset in (("0x20000", 0x20000), ("8192", 8192)):
+        result = run("build", files.snn, "--fold", fold, "--interface", "uart", "--flash-offset", text, "-o", text)
+        assert result.exit_code == 0, result.output
+        bus = read_manifest(Path(text)).bus
+        assert bus is not None
+        assert bus.flash is not None
+        assert bus.flash.offset == offset
+        assert (Path(text) / bus.flash.file).read_bytes()[:4] == b"SNNF"
+    result = run("build", files.snn, "--interface", "uart", "--flash-offset", "1 MB", "-o", "f")
+    assert result.exit_code == 2
+    assert "'1 MB' is not a number of bytes, like 131072 or 0x20000" in result.stderr
+    result = run("build", files.snn, "--interface", "axi", "--flash-offset", "0", "-o", "f")
+    assert "flash_offset must be None with interface 'axi'" in result.stderr
+
+
 def test_boards_are_listed(run: Run) -> None:
     listed = json.loads(run("list", "boards", "--json").stdout)["boards"]
     assert {"ulx3s-85f", "icebreaker", "tang-nano-9k"} <= set(listed)
@@ -111,7 +130,7 @@ def test_a_bitstream_is_kept_with_the_build(run: Run, files: Files, tmp_path: Pa
     names = {path.name for path in (tmp_path / "board" / "results").iterdir()}
     assert names == {"icebreaker.bin", "icebreaker.v", "icebreaker_pins.txt", "pnr_icebreaker.json", "index.json"}
     table = run("pnr", "board", "--board", "icebreaker", "--data", files.data)
-    for part in ("12 (seed 1 reaches", "openFPGALoader -b ice40_generic", "serial line"):
+    for part in ("12 (seed 1 reaches", "iceprog", "serial line"):
         assert part in table.stdout
     again = run("build", files.snn, "-o", "board", "--force")
     assert again.exit_code == 0, again.output

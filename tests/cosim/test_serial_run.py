@@ -37,6 +37,7 @@ from spikeloom.model import golden
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Readout
 from spikeloom.rtl.control import control_registers
+from spikeloom.rtl.flash_loader import flash_image
 from spikeloom.rtl.frames import Kind
 from spikeloom.rtl.spi import SCK_CYCLES_MIN
 from spikeloom.rtl.weight_ram import LATENCY_CYCLES
@@ -129,6 +130,96 @@ def test_spi(kind: str, tmp_path: Path) -> None:
     assert (result.refused, result.garbled, result.restarts) == (0, 0, 0)
 
 
+@pytest.fixture(scope="module")
+def flashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With weights of two layers in a flash."""
+    folder = tmp_path_factory.mktemp("flash") / "build"
+    manifest = build(plan_of_kind("external"), folder, interface="uart", serial=LINE, flash_offset=0x3000)
+    assert manifest.bus is not None
+    assert manifest.bus.flash is not None
+    assert manifest.bus.flash.offset == 0x3000
+    return folder
+
+
+def test_weights_from_a_flash(flashed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sends them; the next run finds them in place."""
+    lint(flashed)
+    monkeypatch.setattr(Host, "load", None)
+    samples = random_samples(BuildFolder.load(flashed).network, 25, 7)
+    result = run_on_line(flashed, samples)
+    assert (result.samples, result.wrong, result.restarts) == (25, 0, 0)
+    plan = plan_of_kind("external")
+    memory = MemoryTiming(latency_cycles=LATENCY_CYCLES)
+    assert result.cycles_mean == count_cycles(plan, samples[:10], memory).latency.mean()
+
+
+def test_samples_wait_for_the_flash(flashed: Path) -> None:
+    """A host that does not ask gets its results when the weights are there."""
+    built = BuildFolder.load(flashed)
+    with simulated_line(built, serial_of(built)) as port, serial.Serial(port, timeout=1) as line:
+        host, built, plan = host_of(flashed, line, 20.0)
+        samples = random_samples(plan.network, 5, 9)
+        packets = packets_of(plan.network, plan.channels[0], plan.window_steps, samples)
+        got = [result.beats[0] for result in host.run(packets)]
+        assert got == expected_results(plan, golden.run(built.network, samples))
+        assert host.read("weights") == 0
+
+
+@pytest.mark.parametrize("what", ["a bit", "nothing", "another network's"])
+def test_a_flash_with_something_else(what: str, flashed: Path) -> None:
+    """Seen by the host, no sample is answered; weights that come over the line make it work."""
+    built = BuildFolder.load(flashed)
+    assert built.flash is not None
+    at = 24 + 70
+    held = {"a bit": built.flash[:at] + bytes([built.flash[at] ^ 4]) + built.flash[at + 1:], "nothing": b"\xff" * 40,
+            "another network's": flash_image("ab" * 32, [table.contents for table in built.external])}[what]
+    samples = random_samples(built.network, 12, 9)
+    with simulated_line(replace(built, flash=held), serial_of(built)) as port:
+        with pytest.raises(LineError, match=rf"port {port}: .* found in its flash not the weights of .*: write "
+                           r"flash_weights.bin into it from byte 12,288 on, or the weights over the line"):
+            run_on_line(flashed, samples, port=port)
+        with serial.Serial(port, timeout=1) as line:
+            host, _, plan = host_of(flashed, line, 0.5)
+            assert host.read("weights") == 2
+            packets = packets_of(plan.network, plan.channels[0], plan.window_steps, samples)
+            with pytest.raises(LineError, match=r"sample 0: nothing came"):
+                next(host.run(packets))
+        result = run_on_line(flashed, samples, port=port, load_weights=True)
+        assert (result.samples, result.wrong) == (12, 0)
+        result = run_on_line(flashed, samples, port=port)  # which are still there
+        assert (result.samples, result.wrong) == (12, 0)
+
+
+def test_weights_over_the_line_in_spite_of_a_flash(flashed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[int] = []
+    monkeypatch.setattr(Host, "load", lambda self, table, words, word_bytes, load=Host.load: (
+        loads.append(table), load(self, table, words, word_bytes)))
+    assert run_on_line(flashed, random_samples(BuildFolder.load(flashed).network, 3, 7), load_weights=True).wrong == 0
+    assert loads == [0, 1]
+
+
+def test_a_flash_behind_spi(tmp_path: Path) -> None:
+    """The host's line is one, and the flash's another."""
+    plan = plan_of_kind("external")
+    build(plan, tmp_path / "build", interface="spi", serial=Serial.spi(30_000_000), flash_offset=0)
+    lint(tmp_path / "build")
+    assert run_on_line(tmp_path / "build", random_samples(plan.network, 5, 7)).wrong == 0
+
+
+@pytest.mark.parametrize(("kind", "options", "why"), [
+    ("static", {"interface": "uart", "flash_offset": 0}, "keeps all weights on the chip, .* external_bus_bits"),
+    ("external", {"interface": "axi", "flash_offset": 0}, "flash_offset must be None with interface 'axi'"),
+    ("external", {"flash_offset": 0}, "flash_offset must be None with interface 'stream'"),
+    ("external", {"interface": "uart", "flash_offset": 100}, "flash_offset must be a multiple of 4096, .* not 100"),
+    ("external", {"interface": "uart", "flash_offset": -4096}, "flash_offset must be in 0"),
+    ("external", {"interface": "uart", "flash_offset": 1 << 24}, "flash_offset must be in 0"),
+    ("external", {"interface": "uart", "flash_offset": 0.5}, "flash_offset must be in 0")])
+def test_flashes_that_are_none(kind: str, options: dict[str, Any], why: str, tmp_path: Path) -> None:
+    with pytest.raises(SpikeloomError, match=why):
+        build(plan_of_kind(kind), tmp_path / "build", **options)
+    assert not (tmp_path / "build").exists()
+
+
 class FaultyLine:
     """Loses and changes some of the bytes that pass, both ways."""
 
@@ -164,7 +255,7 @@ class FaultyLine:
 def host_of(folder: Path, line: Any, patience_s: float) -> tuple[Host, BuildFolder, Plan]:
     built = BuildFolder.load(folder)
     plan = plan_of(built.manifest, built.network)
-    registers = control_registers(packet_config(plan, "uart").control)
+    registers = control_registers(packet_config(plan, "uart", filled=built.flash is not None).control)
     return Host(line, registers, serial_of(built).buffer_bytes, patience_s=patience_s), built, plan
 
 

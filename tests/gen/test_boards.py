@@ -134,7 +134,10 @@ def test_bitstream(name: str, clock_hz: int, head: bytes, network: Network, tmp_
     assert result.fmax_mhz == min(seed.fmax_mhz for seed in result.seeds)
     assert result.target_mhz == bits.clock_mhz == clock_hz / 1e6
     assert "content" not in result.to_json()["bitstream"]
-    for pin in find_board(name).pins().all:
+    pins = find_board(name).pins()
+    assert "flash" not in bits.constraints
+    assert bits.flash is None
+    for pin in replace(pins, flash=()).all:
         assert re.search(rf"\b{re.escape(pin.site)}\b", bits.constraints)
 
 
@@ -219,6 +222,47 @@ def test_the_netlist_of_a_bitstream_answers(network: Network, tmp_path: Path) ->
     assert len(set(expected)) > 1
     assert [frame[2] for frame in frames if frame[0] == Kind.RESULT] == list(range(6))
     assert last == f"leds {~expected[-1] & ((1 << leds) - 1):0{leds}b}"
+
+
+def flashed(folder: Path, offset: int = 0x20000, clock_hz: int = 12_000_000) -> Path:
+    network = random_network(np.random.default_rng(39), sizes=(16, 9, 5), static=True, steps=3)
+    fold = Fold(layers=(LayerFold(external_bus_bits=32, prefetch_rows=4, pipelined=False),
+                        LayerFold(pipelined=False)))
+    build(make_plan(network, fold), folder, interface="uart", serial=Serial(clock_hz=clock_hz), flash_offset=offset)
+    return folder
+
+
+def test_a_board_whose_flash_has_the_weights(tmp_path: Path) -> None:
+    folder = flashed(tmp_path / "build")
+    built = read_build(folder)
+    top = board_top(built, find_board("icebreaker"))
+    (folder / "board.v").write_text(top.shell.text)
+    tool = find_verilator()
+    run = subprocess.run([str(tool.executable), "--lint-only", "-Wall", "--top-module", top.shell.top, "lint.vlt",
+                          "board.v", *built.manifest.all_sources], cwd=folder,
+                         env={**os.environ, **tool.environment}, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (run.stderr, run.returncode) == ("", 0)
+    assert [pin.port for pin in top.pins.flash] == [
+        f"flash_{name}_pin" for name in ("cs_n", "sck", "mosi", "miso", "wp_n", "hold_n")]
+    (folder / "board.v").unlink()
+    bits = place_and_route(folder, board="icebreaker").bitstream
+    assert bits is not None
+    assert bits.flash == bits.content.ljust(0x20000, b"\xff") + (folder / "flash_weights.bin").read_bytes()
+    sites = dict(line.split()[-2:] for line in bits.constraints.splitlines())
+    assert {port: site for port, site in sites.items() if "flash" in port} == {
+        "flash_cs_n_pin": "16", "flash_sck_pin": "15", "flash_mosi_pin": "14", "flash_miso_pin": "17",
+        "flash_wp_n_pin": "12", "flash_hold_n_pin": "13"}  # the board's schematic, version 1.0e
+    assert "flash" not in place_and_route(folder, board="icebreaker").to_json()["bitstream"]
+
+
+def test_weights_in_the_bitstream_s_place(tmp_path: Path) -> None:
+    with pytest.raises(SpikeloomError, match=r"begin at byte 4,096 of the flash, and the bitstream has 104,090 bytes"):
+        place_and_route(flashed(tmp_path / "build", 4096), board="icebreaker")
+
+
+def test_a_board_whose_flash_cannot_be_reached(tmp_path: Path) -> None:
+    with pytest.raises(SpikeloomError, match=r"board ulx3s-25f: the design cannot reach its flash, .* --flash-offset"):
+        board_top(read_build(flashed(tmp_path / "build")), find_board("ulx3s-25f"))
 
 
 def test_contents_matter(network: Network, tmp_path: Path) -> None:
