@@ -212,7 +212,7 @@ class EventQueue(wiring.Component):
         # Writer: which beat of the window this is (where the row does not say it), and whether the window is complete.
         base_q = Signal(cfg.row_bits)
         counted = cfg.interleave > 1 or cfg.pool > 1
-        beat_q = Signal(index_shape(cfg.beats)) if counted else base_q
+        beat_q = Signal(index_shape(cfg.beats), name="beat_q") if counted else base_q
         last_beat_q = Signal(init=cfg.beats == 1)
         full_q = Signal()
         take = Signal()

@@ -46,13 +46,18 @@ class SpiTarget(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        sck, cs_n, mosi = Signal(), Signal(init=1), Signal()
+        sck = Signal()
+        cs_n = Signal(init=1)
+        mosi = Signal()
         m.submodules.sck = FFSynchronizer(self.sck, sck)
         m.submodules.cs_n = FFSynchronizer(self.cs_n, cs_n, init=1)
         m.submodules.mosi = FFSynchronizer(self.mosi, mosi)
-        sck_q, cs_n_q = Signal(), Signal(init=1)
+        sck_q = Signal()
+        cs_n_q = Signal(init=1)
         m.d.sync += [sck_q.eq(sck), cs_n_q.eq(cs_n)]
-        rises, falls, begins = Signal(), Signal(), Signal()
+        rises = Signal()
+        falls = Signal()
+        begins = Signal()
         m.d.comb += [rises.eq(~cs_n & sck & ~sck_q), falls.eq(~cs_n & ~sck & sck_q), begins.eq(~cs_n & cs_n_q)]
 
         bits_q = Signal(8, reset_less=True)  # that have come

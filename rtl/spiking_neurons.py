@@ -84,8 +84,14 @@ class SpikingNeurons(wiring.Component):
 
         # A beat is compared, then its first neuron is found, then its neurons go into the unit. Each has registers of
         # its own, and moves on when the next ones are free.
-        compares_q, finds_q, sends_q, more_q = Signal(), Signal(), Signal(), Signal()
-        take, compared, found, sent = Signal(), Signal(), Signal(), Signal()
+        compares_q = Signal()
+        finds_q = Signal()
+        sends_q = Signal()
+        more_q = Signal()
+        take = Signal()
+        compared = Signal()
+        found = Signal()
+        sent = Signal()
         m.d.comb += [sent.eq(~more_q), found.eq(finds_q & (~sends_q | sent)),
                      compared.eq(compares_q & (~finds_q | found))]
         m.d.sync += [compares_q.eq(take | (compares_q & ~compared)), finds_q.eq(compared | (finds_q & ~found)),
@@ -111,8 +117,11 @@ class SpikingNeurons(wiring.Component):
         with m.If(compared):
             m.d.sync += fires_q.eq(fires)
 
-        first_q, left_q = Signal(units), Signal(units)
-        left, first, rest = Signal(units), Signal(units), Signal(units)
+        first_q = Signal(units)
+        left_q = Signal(units)
+        left = Signal(units)
+        first = Signal(units)
+        rest = Signal(units)
         m.d.comb += [left.eq(Mux(found, fires_q, left_q)), first.eq(left & ~(left - 1)[:units]),
                      rest.eq(left & ~first)]
         m.d.sync += [first_q.eq(first), left_q.eq(rest), more_q.eq(rest.any())]
@@ -140,7 +149,8 @@ class SpikingNeurons(wiring.Component):
         m.d.comb += rom.address.eq(beat_next)
 
         fresh_q = Signal()  # its limits are there in this cycle only
-        fires, held_q = Signal(cfg.units), Signal(cfg.units)
+        fires = Signal(cfg.units)
+        held_q = Signal(cfg.units)
         m.d.sync += [fresh_q.eq(take), held_q.eq(fires)]
         for n in range(cfg.units):
             margin = (sums_q.word_select(n, bits - 1).as_signed() - rom.data.word_select(n, bits).as_signed())
