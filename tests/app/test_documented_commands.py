@@ -34,7 +34,7 @@ PAGES = (HOUSE / "README.md", *sorted((HOUSE / "docs").glob("*.md")), HOUSE / "b
 # Minutes of compiling, placing or training each: `make test-all`.
 SLOW = ("train --hidden 128", "train --data my.npz -o", "train --hidden 400-400 -o", "train --hidden 15C5",
         "synth build/fast", "report build/fast --data", "--waves", "build large.snn", "pnr build/128",
-        "explore ", "--fold auto", "pnr build/board", "pnr build/icebreaker",
+        "explore ", "--fold auto", "pnr build/board", "pnr build/icebreaker", "pnr build/flash",
         "energy build/")
 # Half an hour and more, for what bench/place_route.py or a recipe does; a board, a cluster: their options are right,
 # which is another test's.
