@@ -194,10 +194,9 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", 
     """
     name = f"{top}_{interface}"
     check_top(name)
-    bare = _Bare(top, signature)
-    inner = PacketCore(packet_config(plan, interface, filled=flash_offset is not None), bare)
-    buffer_bytes = flash = None
-    component: wiring.Component
+    # What can be wrong, before there are components that nobody would use.
+    packets = packet_config(plan, interface, filled=flash_offset is not None)
+    line = None
     if interface == "uart" or interface == "spi":
         assert serial is not None
         most = 1 << 8 * WORD_NUMBER_BYTES
@@ -206,13 +205,15 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", 
             if index > 255 or words > most:
                 raise SpikeloomError(f"fold {plan.fold.name}: layer {table.layer}: weights behind a serial line must "
                                      f"be at most 256 tables of {most:,} words, not {words:,} in number {index}")
-        buffer_bytes = _buffer_bytes(inner.config.gate)
-        if flash_offset is not None:
-            flash = _flash(plan, flash_offset, serial.clock_hz)
-        component = SerialTop(inner, SerialConfig(kind=interface, bit_cycles=serial.bit_cycles,
-                                                   buffer_bytes=buffer_bytes, flash=flash),
-                              tuple(table.config for table in plan.tables))
+        line = SerialConfig(kind=interface, bit_cycles=serial.bit_cycles, buffer_bytes=_buffer_bytes(packets.gate),
+                            flash=None if flash_offset is None else _flash(plan, flash_offset, serial.clock_hz))
+    bare = _Bare(top, signature)
+    inner = PacketCore(packets, bare)
+    component: wiring.Component
+    if line is not None:
+        component = SerialTop(inner, line, tuple(table.config for table in plan.tables))
     else:
+        assert interface == "axi" or interface == "wishbone"
         component = BusTopComponent(inner, interface, core_clock=core_clock)
     text = emit_component(component, name, around={top: bare.outputs})
     ports = [{"name": "__".join(map(str, path)), "direction": "in" if member.flow == In else "out",
@@ -222,7 +223,8 @@ def bus_top(plan: Plan, top: str, interface: Literal["axi", "wishbone", "uart", 
                   clock=clock, reset=reset, reset_active="low" if interface == "axi" else "high",
                   ports=[port for port in ports if port["name"] not in ("aclk", "aresetn", _CORE_CLOCK)],
                   core_clock=_CORE_CLOCK if core_clock else None,
-                  control=inner.config.control, buffer_bytes=buffer_bytes, flash=flash)
+                  control=packets.control, buffer_bytes=None if line is None else line.buffer_bytes,
+                  flash=None if line is None else line.flash)
 
 
 def _flash(plan: Plan, offset: int, clock_hz: int) -> FlashLoaderConfig:

@@ -833,7 +833,7 @@ def _firing(plan: Plan, spikes: Sequence[npt.NDArray[np.bool_]]) -> dict[int, Cy
     for index, layer in enumerate(plan.layers):
         if layer.neurons.spiking_only:
             neurons = plan.channels[index + 1].index
-            ever: Active = spikes[index].any(axis=1)  # type: ignore[assignment]
+            ever: Active = np.any(spikes[index], axis=1)
             firing[index] = np.where(neurons >= 0, ever[:, neurons], False).sum(axis=2, dtype=np.int64)
     return firing
 

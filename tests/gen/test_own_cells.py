@@ -12,7 +12,9 @@ import pytest
 from support.networks import random_network
 from support.simulators import icarus_program
 
+from spikeloom.gen.devices import Family
 from spikeloom.gen.fold import PRESETS
+from spikeloom.gen.own_cells import masked_add
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.verilog import emit
 
@@ -50,18 +52,17 @@ endmodule
 @pytest.mark.parametrize(("width", "count"), [
     (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (9, 1), (16, 1), (2, 3), (3, 2), (5, 6), (5, 3), (7, 4)])
 @pytest.mark.parametrize("family", ["ecp5", "xc7"])
-def test_masked_add(width: int, count: int, family: str, tmp_path: Path) -> None:
+def test_masked_add(width: int, count: int, family: Family, tmp_path: Path) -> None:
     """All inputs of narrow ones, random inputs of wide ones; of several adders those without a carry."""
     icarus = icarus_program()
     network = random_network(np.random.default_rng(0), sizes=(4, 3), static=True, steps=2)
     verilog = emit(make_plan(network, PRESETS["small"](network))).verilog
     plain = re.search(r"^module snn_top_masked_add .*?^endmodule\n", verilog, re.MULTILINE | re.DOTALL)
     assert plain
-    cells = resources.files("spikeloom.gen").joinpath(f"templates/masked_add_{family}.v").read_text()
     bits = count * (2 * width + 2)
     used = sum((1 << width - (count > 1)) - 1 << k * width for k in range(count))
     (tmp_path / "dut.v").write_text(plain[0].replace("snn_top_masked_add", "snn_masked_add")
-                                    + cells.replace("snn_masked_add", "cells_masked_add"))
+                                    + masked_add("cells_masked_add", family))
     (tmp_path / "bench.v").write_text(BENCH.format(
         width=width, count=count, bits=count * width, used=f"{count * width}'d{used}", cases=min(1 << bits, 1 << 14),
         random="k" if bits <= 14 else "{$random, $random, $random}"))
