@@ -449,6 +449,9 @@ def _rom_bits(plan: Plan, top: str) -> dict[str, int]:
         synapse, neurons = config.synapse, config.neurons
         for (_, block), name in synapse.memories.items():
             add(name, len(synapse.blocks[block]) * synapse.weight_bits, synapse.queue.passes * synapse.queue.rows)
+        if config.sparse is not None:
+            for name, (row_bits, depth) in config.sparse.memories.items():
+                add(name, row_bits, depth)
         constant_bits = constants_layout(neurons.neuron).size
         if neurons.spiking_only:
             add(f"{synapse.name}_limits", limit_bits(neurons) * neurons.units, neurons.constant_beats)

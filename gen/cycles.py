@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spikeloom.model import golden
-from spikeloom.model.network import Conv2d, Network
+from spikeloom.model.network import Conv2d, IntArray, Network
 from spikeloom.model.samples import encode_input, run_lengths
 from spikeloom.rtl.encoder import EncoderConfig
 from spikeloom.rtl.event_queue import EventQueueConfig
@@ -29,6 +29,7 @@ from spikeloom.rtl.layer import LayerConfig
 from spikeloom.rtl.layer_inputs import SourceConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
+from spikeloom.rtl.sparse_rows import MEMORY_CYCLES, SparseRowsConfig
 from spikeloom.rtl.weight_fetch import WeightFetchConfig
 from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 
@@ -37,8 +38,8 @@ from .manifest import Description
 from .plan import Plan, plan_of
 
 __all__ = ["MEMORY", "Active", "CycleCounts", "Cycles", "active_inputs", "count_cycles", "count_stream_cycles",
-           "cycle_bounds", "events_per_beat", "input_signals", "predict_latency", "rows_read", "turn_slack",
-           "window_events"]
+           "counts_met", "cycle_bounds", "events_per_beat", "input_signals", "predict_latency", "rows_read",
+           "turn_slack", "window_events"]
 
 Cycles = npt.NDArray[np.int64]
 Active = npt.NDArray[np.bool_]
@@ -293,8 +294,10 @@ class _Fetch:
         self.accepted = [deque([-1] * queue.slot_credits, maxlen=queue.slot_credits) for _ in range(samples)]
         self.issued = np.full(samples, -1, np.int64)
 
-    def events(self, sample: int, earliest: int, count: int) -> int:
-        """Issue ``count`` events one after the other; returns the cycle of the last, or ``earliest - 1``."""
+    def events(self, sample: int, earliest: int, rows: Sequence[int] | npt.NDArray[np.int64]) -> int:
+        """Issue an event for each of these rows, one after the other; returns the cycle of the last, or ``earliest -
+        1``."""
+        count = len(rows)
         accepted, timing = self.accepted[sample], self.timing[sample]
         at = max(earliest, int(self.issued[sample]) + 1) - 1
         for _ in range(count):
@@ -315,11 +318,55 @@ class _Fetch:
         return self.issued.copy(), seen
 
 
+class _SparseRows:
+    """:class:`.SparseRows`, with ``words`` of each row: slots from the queue, sample by sample."""
+
+    def __init__(self, config: SparseRowsConfig, words: IntArray, neurons: _Neurons, samples: int) -> None:
+        self.config, self.words, self.neurons = config, words, neurons
+        self.taken = [deque([-1] * config.slots, maxlen=config.slots) for _ in range(samples)]
+        self.issued = np.full(samples, -1, np.int64)
+        self.free = np.zeros(samples, np.int64)  # the next slot may be taken
+        self.read = np.zeros(samples, np.int64)  # the window's words have been read
+
+    def begin(self, taken: Cycles) -> None:
+        """A window, whose first beat was taken then."""
+        self.free = np.maximum(taken + 1, self.free) + self.config.groups
+
+    def events(self, sample: int, earliest: int, rows: npt.NDArray[np.int64]) -> int:
+        """Issue events of these rows one after the other; returns the cycle of the last."""
+        taken, free = self.taken[sample], int(self.free[sample])
+        at = max(earliest, int(self.issued[sample]) + 1) - 1
+        for words in self.words[rows].tolist():
+            at = max(at, taken[0]) + 1
+            free = max(free, at + 4)
+            taken.append(free)
+            free += words
+        self.issued[sample] = at
+        self.free[sample] = free
+        self.read[sample] = free + MEMORY_CYCLES + 1
+        return at
+
+    def end(self, earliest: Cycles) -> Cycles:
+        """Issue an end mark for every sample, and let the groups' sums leave; returns when it was issued."""
+        self.issued = np.maximum(np.maximum(earliest, self.issued + 1), [taken[0] + 1 for taken in self.taken])
+        ended = np.maximum(np.maximum(self.free, self.issued + 4), self.read)
+        for group in range(self.config.groups):
+            ended = np.maximum(ended + 2 if group else ended, self.neurons.room_from)
+            self.neurons.drain(ended + 1)
+        for taken, last in zip(self.taken, ended.tolist(), strict=True):
+            taken.append(last)
+        self.free, self.read = ended + 1, np.zeros_like(ended)
+        return self.issued.copy()
+
+
 class _EventQueue:
     """:class:`.EventQueue`: dense layers."""
 
-    def __init__(self, queue: EventQueueConfig, neurons: _Neurons, active: Active, fetch: _Fetch | None) -> None:
+    def __init__(self, queue: EventQueueConfig, neurons: _Neurons, active: Active,
+                 fetch: _Fetch | _SparseRows | None) -> None:
         self.queue, self.neurons, self.active, self.fetch = queue, neurons, active, fetch
+        if fetch is not None:  # of each channel
+            self.rows = _rows(queue, active)
         self.n = len(active)
         self.open_from = np.zeros(self.n, np.int64)
         self.accepted = np.full(self.n, -1, np.int64)
@@ -337,10 +384,12 @@ class _EventQueue:
         if self.window and self.beat == 0:
             taken = np.maximum(taken, self.open_from)
         self.arrived.append(taken)
+        if self.beat == 0 and isinstance(self.fetch, _SparseRows):
+            self.fetch.begin(taken)
         if self.fetch is not None:
-            c = self.counts[:, self.beat, 0]
-            for n in map(int, np.flatnonzero(c)):
-                self.free[n] = self.fetch.events(n, int(taken[n]) + 3, int(c[n])) + 1
+            some, rows = self.active[:, self.window, self.beat], self.rows[self.beat]
+            for n in map(int, np.flatnonzero(some.any(axis=1))):
+                self.free[n] = self.fetch.events(n, int(taken[n]) + 3, rows[some[n]]) + 1
         self.accepted = taken
         self.beat += 1
         if self.beat == queue.beats:
@@ -364,9 +413,12 @@ class _EventQueue:
                     ended = ended + 2 + busiest
                 ended = np.maximum(ended, self.neurons.room_from)
                 self.neurons.drain(ended + 1)
+            elif isinstance(self.fetch, _SparseRows):
+                ended = self.fetch.end(ended)
             else:
                 if group:
-                    last = [self.fetch.events(n, int(ended[n]) + 1, int(busiest[n])) for n in range(self.n)]
+                    last = [self.fetch.events(n, int(ended[n]) + 1, self.rows[self.active[n, self.window]])
+                            for n in range(self.n)]
                     ended = np.maximum(ended + 2, np.array(last) + 2)
                 ended, seen = self.fetch.end(ended, self.neurons.room_from)
                 self.neurons.drain(seen)
@@ -578,7 +630,7 @@ class _WindowQueue:
 
     def _fetched(self, start: Cycles, groups: Cycles) -> Cycles:
         assert self.fetch is not None
-        return np.array([self.fetch.events(n, int(start[n]), int(groups[n])) for n in range(self.n)])
+        return np.array([self.fetch.events(n, int(start[n]), range(int(groups[n]))) for n in range(self.n)])
 
 
 @dataclass(frozen=True)
@@ -865,15 +917,21 @@ def _replay(plan: Plan, activity: Sequence[Active], firing: Mapping[int, Cycles]
             static.append(neurons)
         queue = config.synapse.queue
         fetch = None if config.fetch is None else _Fetch(config.fetch, queue, memory, n)
+        sparse = None
+        if config.sparse is not None:
+            sparse = _SparseRows(config.sparse, plan.row_counts(index)[0], neurons, n)
         queues.append(_WindowQueue(queue, neurons, active, fetch) if isinstance(queue, WindowQueueConfig)
-                      else _EventQueue(queue, neurons, active, fetch))
+                      else _EventQueue(queue, neurons, active, sparse or fetch))
         inputs.append(_Inputs(config.sources, queues[-1], n))
         events.append(active.sum(axis=(1, 2, 3), dtype=np.int64))
         read, met = rows_read(queue, active)
-        additions.append(read * config.synapse.lanes)
         channels = layer.connection.channels
         if isinstance(layer.connection, Conv2d):
             channels //= layer.connection.geometry.groups
+        if config.sparse is not None:
+            channels = 1
+            read, met = (counts_met(plan, index, active, counts) for counts in plan.row_counts(index))
+        additions.append(read * config.synapse.lanes)
         useful.append(met * channels)
     # What leads to the first turn of a layer comes before what waits for it.
     for index, layer in enumerate(network.layers):
@@ -903,6 +961,20 @@ def _replay(plan: Plan, activity: Sequence[Active], firing: Mapping[int, Cycles]
         layer_end=np.stack([q.end - first for q in queues], axis=1), events=np.stack(events, axis=1),
         additions=np.stack(additions, axis=1), useful_additions=np.stack(useful, axis=1),
         busy=np.stack([q.busy for q in queues], axis=1), waited=first, left=left)
+
+
+def counts_met(plan: Plan, index: int, active: Active, counts: IntArray) -> Cycles:
+    """Sum of ``counts`` of the rows of a dense layer's ``active`` inputs (N, windows, beats, items): (N,)."""
+    total: Cycles = np.einsum("nwbi,bi->n", active, counts[_rows(plan.layers[index].synapse.queue, active)],
+                              dtype=np.int64, casting="unsafe")
+    return total
+
+
+def _rows(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> npt.NDArray[np.int64]:
+    """The row of each input: (beats, items)."""
+    assert isinstance(queue, EventQueueConfig)
+    return np.array([[queue.locate(beat, item)[1] for item in range(active.shape[3])]
+                     for beat in range(active.shape[2])])
 
 
 def rows_read(queue: EventQueueConfig | WindowQueueConfig, active: Active) -> tuple[Cycles, Cycles]:

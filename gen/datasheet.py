@@ -37,8 +37,9 @@ def _layers(plan: Plan) -> list[dict[str, Any]]:
     for config in plan.layers:
         synapse, neurons = config.synapse, config.neurons
         out.append({
-            "name": synapse.name, "lanes": synapse.lanes, "events": synapse.queue.banks, "passes": synapse.queue.passes,
-            "turns": synapse.queue.turns > 1,
+            "name": synapse.name, "lanes": synapse.lanes, "events": synapse.queue.banks,
+            "passes": synapse.scattered_groups or synapse.queue.passes,
+            "turns": synapse.queue.turns > 1, "sparse": config.sparse is not None,
             "sum_cycles": synapse.latency_cycles, "group_beats": synapse.group_beats,
             "neuron_cycles": neurons.latency_cycles, "pipelined": neurons.pipelined})
     return out

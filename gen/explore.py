@@ -355,12 +355,15 @@ def moves(fold: Fold, network: Network, bus_bits: int | None) -> Iterator[Fold]:
         if own.pipelined and best_updates(network, index) == "spiking":
             changed.append(replace(own, updates="all" if own.updates == "spiking" else "spiking"))
         if own.external_bus_bits is None and own.lanes < channels == layer.outputs:
-            changed.append(replace(own, outer="groups" if own.outer == "events" else "events"))
+            changed.append(replace(own, outer="groups" if own.outer == "events" else "events", sparse=False))
+            if 2 * np.count_nonzero(layer.connection.weight) <= layer.connection.weight.size:
+                changed.append(replace(own, outer="events", sparse=not own.sparse, inputs_per_cycle=1, multipliers=0))
         if own.external_bus_bits is None:
             changed += [replace(own, inputs_per_cycle=n) for n in _notches(own.inputs_per_cycle,
                                                                            layer.connection.inputs)]
             if bus_bits is not None:
-                changed.append(replace(own, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups"))
+                changed.append(replace(own, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups",
+                                       sparse=False))
         else:
             changed.append(replace(own, external_bus_bits=None))
         for new in changed:
@@ -387,5 +390,5 @@ def _lanes(now: int, channels: int, is_map: bool) -> list[int]:
 
 def _outside(fold: Fold, bus_bits: int) -> Fold:
     """All weights in external memory."""
-    return replace(fold, layers=tuple(replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups")
-                                      for layer in fold.layers))
+    return replace(fold, layers=tuple(replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups",
+                                              sparse=False) for layer in fold.layers))

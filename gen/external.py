@@ -19,6 +19,8 @@ USABLE = 0.8  # of a device's block RAM: memories do not fill their blocks, and 
 def weight_memory_bits(config: LayerConfig) -> int:
     """Bits of a layer's weight memories on chip."""
     synapse, queue = config.synapse, config.synapse.queue
+    if config.sparse is not None:
+        return sum(bits * rows for bits, rows in config.sparse.memories.values())
     return 0 if synapse.external else queue.banks * queue.passes * queue.rows * synapse.lanes * synapse.weight_bits
 
 
@@ -47,6 +49,6 @@ def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 
         if sum(sizes) <= room:
             break
         layers[index] = replace(layers[index], inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups",
-                                multipliers=0)
+                                multipliers=0, sparse=False)
         sizes[index] = 0
     return replace(fold, layers=tuple(layers))

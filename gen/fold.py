@@ -51,6 +51,9 @@ class LayerFold:
         The outer loop of a dense layer, where it has fewer lanes than neurons. ``groups``: a group of lanes works off
         all events of a window, then they are replayed for the next group. ``events``: each event is added to all
         groups in turn as it comes, and their sums lie in LUT RAM; on-chip weights only.
+    sparse : bool
+        Weights that are 0 are neither stored nor added: an event takes a cycle for each weight of the lane that has
+        most, not one for each group. With ``outer`` ``"events"``, one input per cycle, weights of two bits or more.
     multipliers : int
         Multipliers that the layer's lanes may take: each adds up two inputs of a lane, times their weights. For layers
         that a static input drives, with ``inputs_per_cycle`` of at least 2.
@@ -71,6 +74,7 @@ class LayerFold:
     outer: Literal["groups", "events"] = "groups"
     updates: Literal["all", "spiking"] = "all"
     multipliers: int = 0
+    sparse: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +166,8 @@ def check_fold(network: Network, fold: Fold) -> None:
         choice(lf.outer, f"{where} outer", ("groups", "events"))
         if lf.outer == "events" and isinstance(layer.connection, Conv2d):
             raise SpikeloomError(f"{where} outer must be 'groups' in a convolution, not 'events'")
+        if lf.sparse is not False and (reason := _no_sparse_rows(fold, layer, lf)):
+            raise SpikeloomError(f"{where} sparse must be false {reason}, not {short(lf.sparse)}")
         _in_range(f"{where} multipliers", lf.multipliers, _most_multipliers(network, index, lf), 0)
         choice(lf.updates, f"{where} updates", ("all", "spiking"))
         if lf.updates == "spiking" and (reason := _no_spiking_updates(network, fold, layer, lf)):
@@ -184,7 +190,7 @@ def _most_multipliers(network: Network, index: int, lf: LayerFold) -> int:
     """One for each two inputs of each lane, where a static input is not too wide for it."""
     layer = network.layers[index]
     bits = layer.connection.weight_bits
-    if not layer.static or bits == 1 or not pair_bits(bits, network.planes(index)):
+    if not layer.static or bits == 1 or lf.sparse or not pair_bits(bits, network.planes(index)):
         return 0
     return lf.lanes * (lf.inputs_per_cycle // 2)
 
@@ -199,6 +205,23 @@ def _no_spiking_updates(network: Network, fold: Fold, layer: Layer, lf: LayerFol
         return "where the readout looks at potentials"
     if not lf.pipelined:
         return "with stepping units"
+    if fold.weight_sets:
+        return "with weight_sets"
+    return ""
+
+
+def _no_sparse_rows(fold: Fold, layer: Layer, lf: LayerFold) -> str:
+    """Why rows cannot be sparse; empty if they can."""
+    if lf.sparse is not True:
+        return "or true"
+    if lf.outer != "events":
+        return "with outer 'groups'"
+    if lf.lanes == layer.outputs:
+        return "where no lanes take turns"
+    if lf.inputs_per_cycle != 1:
+        return "with several inputs_per_cycle"
+    if layer.connection.weight_bits == 1:
+        return "where weights have one bit, and none is 0"
     if fold.weight_sets:
         return "with weight_sets"
     return ""

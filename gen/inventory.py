@@ -24,6 +24,7 @@ from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.neuron_array import NeuronArray, NeuronArrayConfig
 from spikeloom.rtl.replay import Replay
 from spikeloom.rtl.share import MaskedAdd, Relay, Rom, RomPart
+from spikeloom.rtl.sparse_rows import SparseRows, SparseRowsConfig
 from spikeloom.rtl.spiking_neurons import SpikingNeurons, limit_bits, place_bits
 from spikeloom.rtl.synapse import SynapseArray, SynapseConfig
 from spikeloom.rtl.weight_fetch import WeightFetch, WeightFetchConfig, fetch_slot_layout
@@ -250,6 +251,8 @@ def parts_of(plan: Plan) -> list[Part]:
                   Part(LayerInputs, config.sources)]
         if config.replay is not None:
             parts.append(Part(Replay, config.replay))
+        if config.sparse is not None:
+            parts.append(Part(_sparse_rows, config.sparse))
         if config.fetch is not None:
             parts += [Part(WeightFetch, config.fetch), Part(_slots, (config.fetch, queue.slot_credits))]
     return [*parts, Part(_around, _Around(plan.around(), plan.layers))]
@@ -257,6 +260,10 @@ def parts_of(plan: Plan) -> list[Part]:
 
 def _synapses(config: SynapseConfig) -> SynapseArray:
     return SynapseArray(config, [range(config.queue.passes * config.queue.rows)] * config.queue.banks)
+
+
+def _sparse_rows(config: SparseRowsConfig) -> SparseRows:
+    return SparseRows(config, *(range(rows) for _, rows in config.memories.values()))
 
 
 def _first_blocks(config: SynapseConfig) -> list[range]:

@@ -17,7 +17,7 @@ from spikeloom.model import golden
 from spikeloom.rtl.event_queue import EventQueueConfig
 from spikeloom.rtl.window_queue import WindowQueueConfig
 
-from .cycles import Active, Cycles, active_inputs, events_per_beat, input_signals, rows_read, window_events
+from .cycles import Active, Cycles, active_inputs, counts_met, events_per_beat, input_signals, rows_read, window_events
 from .plan import Plan
 
 __all__ = ["LeastCycles"]
@@ -69,14 +69,18 @@ class LeastCycles:
         return total
 
     def _layer(self, plan: Plan, index: int) -> _Layer:
-        queue, order = plan.layers[index].synapse.queue, plan.orders[index]
-        key = (index, plan.window_steps, queue, order.units, order.index.tobytes())
+        queue, order, sparse = plan.layers[index].synapse.queue, plan.orders[index], plan.layers[index].sparse
+        key = (index, plan.window_steps, queue, sparse, order.units, order.index.tobytes())
         if key not in self._layers:
             if plan.window_steps not in self._inputs:
                 self._inputs[plan.window_steps] = active_inputs(plan, self.samples, self.result)
             some = order.to_beats(self._inputs[plan.window_steps][index])
             found = _window_queue(queue, some) if isinstance(queue, WindowQueueConfig) else _event_queue(queue, some)
-            self._layers[key] = *found, rows_read(queue, some)[0], some.sum(axis=(1, 2, 3))
+            rows = rows_read(queue, some)[0]
+            if sparse is not None:
+                rows = counts_met(plan, index, some, plan.row_counts(index)[0])
+                found = _sparse_rows(sparse.groups, some.shape[1], rows)
+            self._layers[key] = *found, rows, some.sum(axis=(1, 2, 3))
         return self._layers[key]
 
 
@@ -91,6 +95,11 @@ def _event_queue(queue: EventQueueConfig, active: Active) -> tuple[Cycles, Cycle
     windows = np.maximum(queue.beats + 2, np.where(busiest > 0, alone, 0)) + following
     # A window is open the cycle after the one before has ended; the first one from cycle 0 on, not 1.
     return windows.sum(axis=1) - 1, 2 + following[:, -1], np.zeros(len(active), np.int64)
+
+
+def _sparse_rows(groups: int, windows: int, words: Cycles) -> tuple[Cycles, Cycles, Cycles]:
+    leaves = 2 * (groups - 1)
+    return words + windows * (groups + leaves), np.full_like(words, 2 + leaves), np.zeros_like(words)
 
 
 def _window_queue(queue: WindowQueueConfig, some: Active) -> tuple[Cycles, Cycles, Cycles]:

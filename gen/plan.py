@@ -27,6 +27,7 @@ from spikeloom.rtl.neuron_array import NeuronArrayConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.replay import ReplayConfig
+from spikeloom.rtl.sparse_rows import SparseRowsConfig
 from spikeloom.rtl.spiking_neurons import limit_bits, place_bits
 from spikeloom.rtl.synapse import SynapseConfig
 from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig, weight_table
@@ -37,6 +38,7 @@ from .channels import Channels, QueueOrder, input_channels, pooled_channels, que
 from .fold import Fold, LayerFold, check_fold, fold_from_dict
 from .limits import spiking_limits
 from .manifest import MANIFEST, Description
+from .sparse import memory_rows, row_counts, sparse_size
 
 __all__ = ["Plan", "Table", "make_plan", "neuron_config", "plan_of"]
 
@@ -165,8 +167,10 @@ class Plan:
                 for index, layer in enumerate(self.layers) if layer.fetch is not None}
 
     def weights(self, index: int) -> list[list[int]]:
-        """Contents of the weight memory of each bank of a layer."""
-        config = self.layers[index].synapse
+        """Contents of the weight memory of each bank of a layer; of sparse rows, their words and their places."""
+        config, sparse = self.layers[index].synapse, self.layers[index].sparse
+        if sparse is not None:
+            return list(memory_rows(self._sparse_weights(index), sparse))
         bits = config.weight_bits
         weight = self._lane_weights(index)  # (bank or 1, row, lane)
         stored = (weight < 0).astype(np.int64) if bits == 1 else (weight + config.offset) & ((1 << bits) - 1)
@@ -178,6 +182,18 @@ class Plan:
             memories.append([int.from_bytes(row.tobytes(), "little") for row in packed])
         return memories * (config.queue.banks // len(memories))
 
+    def row_counts(self, index: int) -> tuple[IntArray, IntArray]:
+        """Words of each sparse row of a layer, and weights that are not 0: (rows,) each."""
+        return row_counts(self._sparse_weights(index))
+
+    def _sparse_weights(self, index: int) -> IntArray:
+        """Weights of (row, group, lane)."""
+        queue = self.layers[index].synapse.queue
+        assert isinstance(queue, EventQueueConfig)
+        weights: IntArray = _grouped_weights(self.network.layers[index], queue, self.orders[index],
+                                             self.channels[index + 1])[0]
+        return weights
+
     def _lane_weights(self, index: int) -> IntArray:
         """Weights of (bank, row, lane), 0 where there is none; one bank stands for all where they are equal."""
         connection = self.network.layers[index].connection
@@ -187,19 +203,8 @@ class Plan:
         if isinstance(queue, WindowQueueConfig):
             assert isinstance(connection, Conv2d)
             return _window_weights(connection, queue, before, after)[None]
-        assert isinstance(connection, Dense)
-        lanes = _lanes(after).ravel()
-        padded = np.where((lanes >= 0)[:, None], connection.weight[lanes], 0)
-        grouped = padded.reshape(queue.passes, config.lanes, -1).transpose(0, 2, 1)  # (pass, channel, lane)
-        # (bank, row) <- channel
-        source = np.full((queue.banks, queue.rows), -1)
-        pooled = _pooled_index(before.shape, queue.pool)
-        for beat in range(before.beats):
-            for item in range(before.units):
-                channel = before.index[beat, item]
-                source[queue.locate(beat, item)] = pooled[channel] if channel >= 0 else -1
-        rows = np.where((source >= 0)[..., None], grouped[:, source], 0)  # (pass, bank, row, lane)
-        return rows.transpose(1, 0, 2, 3).reshape(queue.banks, -1, config.lanes)
+        rows = _grouped_weights(self.network.layers[index], queue, before, after)
+        return rows.transpose(0, 2, 1, 3).reshape(queue.banks, -1, config.lanes)
 
     def constants(self, index: int) -> list[int]:
         """One word per beat: each unit's own constants. Where only neurons that spike are updated, one per neuron."""
@@ -294,9 +299,11 @@ def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) ->
         order = queue_order(layer, [pooled_channels(source, channels[source.index]) for source in layer.sources])
         orders.append(order)
         queue = _queue(layer, lf, planes, order, after)
+        sparse = _sparse_rows(layer, lf, queue, order, after)
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
                                 weight_bits=_stored_bits(layer, after),
                                 accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
+                                scattered_groups=0 if sparse is None else sparse.groups,
                                 queued=_queued(lf, after.beats * (1 if static else windows)),
                                 weight_sets=fold.weight_sets, multipliers=lf.multipliers)
         config = neuron_config(network, index, after, window, bounds, loaded=fold.weight_sets > 0,
@@ -307,7 +314,7 @@ def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) ->
                     endless=network.endless)
             for source, turn in zip(layer.sources, order.turns, strict=True))
         layers.append(LayerConfig(
-            sources=sources, synapse=synapse, fetch=_fetch(synapse, lf),
+            sources=sources, synapse=synapse, fetch=_fetch(synapse, lf), sparse=sparse,
             replay=ReplayConfig(units=lf.neuron_units, sum_bits=bounds.accumulator_bits, beats=after.beats,
                                 windows=windows) if static and windows > 1 else None,
             neurons=NeuronArrayConfig(
@@ -471,10 +478,13 @@ def _queue(layer: Layer, lf: LayerFold, planes: int, before: QueueOrder,
     connection = layer.connection
     # Where few rows are read ahead, the memory answers soon, and few slots wait.
     credits = 0 if lf.external_bus_bits is None else min(SLOT_CREDITS_MAX, 2 * lf.prefetch_rows)
+    if lf.sparse:
+        credits = SLOT_CREDITS_MAX
     if isinstance(connection, Dense):
         return EventQueueConfig(
             items=before.units, item_bits=planes, beats=before.beats, banks=lf.inputs_per_cycle,
-            passes=after.groups, in_turn=lf.outer == "events" and after.groups > 1, slot_credits=credits,
+            passes=1 if lf.sparse else after.groups, slot_credits=credits,
+            in_turn=lf.outer == "events" and after.groups > 1 and not lf.sparse,
             pool=pool, cell_beats=before.position_beats if pool > 1 else 1, width=before.shape[2] if pool > 1 else 1)
     geometry = connection.geometry
     _, tile_rows, columns = geometry.output_shape
@@ -485,6 +495,34 @@ def _queue(layer: Layer, lf: LayerFold, planes: int, before: QueueOrder,
         stride_columns=geometry.stride * after.tile, padding=geometry.padding, tile_rows=tile_rows,
         tiles=columns // after.tile, groups=after.tile_groups, banks=lf.inputs_per_cycle,
         slot_credits=credits)
+
+
+def _sparse_rows(layer: Layer, lf: LayerFold, queue: EventQueueConfig | WindowQueueConfig, before: QueueOrder,
+                 after: Channels) -> SparseRowsConfig | None:
+    if not lf.sparse:
+        return None
+    assert isinstance(queue, EventQueueConfig)
+    words, longest = sparse_size(_grouped_weights(layer, queue, before, after)[0])
+    return SparseRowsConfig(
+        name=layer.name, lanes=lf.lanes, groups=after.groups, weight_bits=_stored_bits(layer, after),
+        mask_bits=queue.item_bits, rows=queue.rows, words=words, longest=longest, slots=queue.slot_credits)
+
+
+def _grouped_weights(layer: Layer, queue: EventQueueConfig, before: QueueOrder, after: Channels) -> IntArray:
+    """Weights of a dense layer: (bank, row, group, lane), 0 where there is none."""
+    assert isinstance(layer.connection, Dense)
+    lanes = _lanes(after).ravel()
+    padded = np.where((lanes >= 0)[:, None], layer.connection.weight[lanes], 0)
+    grouped = padded.reshape(after.groups, after.lanes, -1).transpose(2, 0, 1)  # (channel, group, lane)
+    # (bank, row) <- channel
+    source = np.full((queue.banks, queue.rows), -1)
+    pooled = _pooled_index(before.shape, queue.pool)
+    for beat in range(before.beats):
+        for item in range(before.units):
+            channel = before.index[beat, item]
+            source[queue.locate(beat, item)] = pooled[channel] if channel >= 0 else -1
+    rows: IntArray = np.where((source >= 0)[..., None, None], grouped[source], 0)
+    return rows
 
 
 def _pooled_index(shape: Shape, size: int) -> IntArray:

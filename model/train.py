@@ -99,6 +99,9 @@ class _Layer(torch.nn.Module):
             weight = torch.tensor(start.weight)
             bias = bias if start.bias is None else torch.tensor(start.bias)
         self.weight = torch.nn.Parameter(weight)
+        self.is_sparse = config.sparsity > 0 and geometry is None and shape.name != "output"
+        if self.is_sparse:
+            self.register_buffer("kept", torch.ones_like(weight))
         self.bias = torch.nn.Parameter(bias if config.bias else torch.zeros_like(bias), requires_grad=config.bias)
         self.synapse, self.membrane = decay_for_tau(config.tau_s), decay_for_tau(config.tau_m)
         if config.weight_bits is None:
@@ -142,7 +145,7 @@ class _Layer(torch.nn.Module):
         scale = self.log_scale.exp()
         bits = self.config.weight_bits
         assert bits is not None
-        weight = tsslbp.lsq(self.weight, scale, bits, self.config.symmetric, self.config.fused)
+        weight = tsslbp.lsq(self.connected, scale, bits, self.config.symmetric, self.config.fused)
         unit = scale.detach().flatten() * self.unit
         exact = self.bias / unit
         bias = exact + (exact.round() - exact).detach()
@@ -155,6 +158,22 @@ class _Layer(torch.nn.Module):
         return weight, bias, threshold
 
     @property
+    def connected(self) -> Tensor:
+        """The weights, 0 where there is no synapse."""
+        return self.weight * self.kept if self.is_sparse else self.weight
+
+    @torch.no_grad()
+    def prune(self, sparsity: float) -> None:
+        """Keep the synapses with the largest weights: of each input and lane as many."""
+        kept = torch.zeros_like(self.weight)
+        for lane in range(min(self.config.sparsity_lanes, len(kept))):
+            size = self.weight[lane::self.config.sparsity_lanes].abs()
+            count = max(1, round((1 - sparsity) * len(size)))
+            kept[lane::self.config.sparsity_lanes] = torch.zeros_like(size).scatter_(
+                0, size.topk(count, dim=0).indices, 1.0)
+        self.kept = kept
+
+    @property
     def pooled_zero_point(self) -> int:
         """The pixel level that stands for zero, after the pool."""
         return self.zero_point * (self.shape.pool.largest if self.shape.pool else 1)
@@ -162,7 +181,7 @@ class _Layer(torch.nn.Module):
     def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
         """Weights, biases and thresholds of the forward pass: integers, or the float parameters."""
         if self.config.weight_bits is None:
-            return self.weight, self.bias, torch.tensor(self.config.tau_s)
+            return self.connected, self.bias, torch.tensor(self.config.tau_s)
         return self.integers()
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -228,7 +247,7 @@ class _Layer(torch.nn.Module):
 
     def export_float(self) -> FloatLayer:
         """As a layer of a :class:`.FloatNetwork`."""
-        return FloatLayer(name=self.shape.name, weight=self.weight.detach().numpy(),
+        return FloatLayer(name=self.shape.name, weight=self.connected.detach().numpy(),
                           bias=self.bias.detach().numpy() if self.config.bias else None,
                           tau_m=self.config.tau_m, tau_s=self.config.tau_s, geometry=self.shape.geometry,
                           pool=self.shape.pool, pool_gain=self.shape.pool_gain)
@@ -342,6 +361,8 @@ def train(config: TrainConfig, images: npt.NDArray[np.uint8], labels: npt.NDArra
             raise SpikeloomError(f"{shown(checkpoint.path)}: {error}: damaged") from error
 
     def step(chosen: Tensor, at: At) -> tuple[float, int]:
+        if config.sparsity and at.batch == 0:
+            _prune(model, average, min(1.0, 2 * (at.epoch + 1) / config.epochs))
         seen = changed(pixels[chosen], config.shift, config.mirror, at.generator)
         spikes, potential = model(seen, at.generator)
         loss = _loss(config, spikes[-1], potential, target_labels[chosen], None if soft is None else soft[chosen])
@@ -516,6 +537,15 @@ def _evaluate(config: TrainConfig, model: _Model, pixels: Tensor, labels: Tensor
 
 
 @torch.no_grad()
+def _prune(model: _Model, average: _Model, done: float) -> None:
+    """Cut synapses, fewer and fewer each time until all is ``done``: Zhu and Gupta, "To prune, or not to prune" (2017),
+    equation 1."""
+    for layer, mean in zip(cast(Iterable[_Layer], model.layers), cast(Iterable[_Layer], average.layers), strict=True):
+        if layer.is_sparse:
+            layer.prune(layer.config.sparsity * (1 - (1 - done) ** 3))
+            mean.kept = layer.kept.clone()
+
+
 def _follow(average: _Model, model: _Model, decay: float) -> None:
     for mean, now in zip(average.parameters(), model.parameters(), strict=True):
         mean.lerp_(now, 1 - decay)

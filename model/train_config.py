@@ -171,6 +171,9 @@ class TrainConfig(_Settings):
                              "against the label.")
     activity: float = _number(0.0, 0, _HUGE, "at least 0", "Added to the loss per spike of a hidden neuron, mean over "
                               "the samples: fewer spikes, fewer cycles.")
+    sparsity: float = _fraction(0.0, "Share of the weights of hidden dense layers that become 0, those nearest to it, "
+                                "in the first half of the epochs: for a fold with sparse rows.")
+    sparsity_lanes: int = _integer(1, 1, 1 << 16, "Lanes of that fold: of each input, each lane keeps as many weights.")
     epochs: int = _integer(30, 0, 1_000_000, "Times that all images are shown. With 0 what the training starts from is "
                            "exported as it is, but for the readout and the scales.",
                            f"30, or as many as make {LEAST_STEPS:,} steps")

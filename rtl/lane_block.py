@@ -55,6 +55,8 @@ class LaneBlockConfig:
         Bits of an accumulator.
     groups : int
         Groups of lanes that take turns here, each with sums of its own.
+    scattered : bool
+        Each lane has a group of its own in a cycle; else they have the same.
     holds : bool
         Sums stay where they are handed over until the next ones come; ``lanes <= units`` then.
     """
@@ -67,6 +69,7 @@ class LaneBlockConfig:
     weight_bits: int
     accumulator_bits: int
     groups: int = 1
+    scattered: bool = False
     holds: bool = False
     offset: bool = False
     products: int = 0
@@ -77,6 +80,8 @@ class LaneBlockConfig:
             raise ValueError(f"products must be in 0..{most}, not {self.products}")
         if self.offset and not self.weighed:
             raise ValueError("offset takes weighed planes")
+        if self.scattered and self.groups == 1:
+            raise ValueError("scattered takes several groups")
         if self.holds and self.lanes > self.units:
             raise ValueError(f"lanes must be at most units={self.units} in a block that holds, not {self.lanes}")
 
@@ -89,6 +94,12 @@ class LaneBlockConfig:
     def beats(self) -> int:
         """Times that it hands lanes over."""
         return -(-self.lanes // self.units)
+
+    @property
+    def group_layout(self) -> Any:
+        """Of the groups that the lanes add to."""
+        index = index_shape(self.groups)
+        return FlatArray(index, self.lanes) if self.scattered else index
 
     @property
     def lane_layout(self) -> FlatArray:
@@ -127,7 +138,8 @@ class LaneBlock(wiring.Component):
     over, and the ``o`` of several blocks may meet in an OR. A block that ``holds`` keeps ``D``.
 
     With several ``groups`` there is an ``S`` for each, in LUT RAM. That of ``group`` is read, added to and written back
-    in one cycle; with ``first`` what is read counts as 0, and nobody clears it with ``end``.
+    in one cycle; with ``first`` what is read counts as 0, and nobody clears it with ``end``. If they are ``scattered``,
+    each lane has a ``group``.
 
     Weights come a cycle later than the masks and the end that belong to them: these reach all lanes, and are
     registered here, next to them. There is a register behind every second adder, and behind each multiplier.
@@ -140,7 +152,7 @@ class LaneBlock(wiring.Component):
     -------
     mask : In(banks x planes)
     end : In(1)
-    group, first : In(groups), In(1), only with several groups: as ``mask``
+    group, first : In(group_layout), In(1), only with several groups: as ``mask``
     weight : In(banks x lanes x weight_bits), of the masks of the cycle before
     o : Out(lane_layout x min(units, lanes))
     """
@@ -150,7 +162,7 @@ class LaneBlock(wiring.Component):
         super().__init__({
             "mask": In(FlatArray(config.planes, config.banks)),
             "end": In(1),
-            **({"group": In(index_shape(config.groups)), "first": In(1)} if config.groups > 1 else {}),
+            **({"group": In(config.group_layout), "first": In(1)} if config.groups > 1 else {}),
             "weight": In(FlatArray(FlatArray(config.weight_bits, config.lanes), config.banks)),
             "o": Out(FlatArray(config.lane_layout, min(config.units, config.lanes))),
         })
@@ -184,7 +196,8 @@ class LaneBlock(wiring.Component):
                 if memory is None:
                     m.d.sync += accumulator.eq(Mux(end_q, 0, sums[-1]))
             if memory is not None:  # what no mask selects adds 0 to whichever sum
-                m.d.comb += [read.addr.eq(group_q), write.addr.eq(group_q), write.en.eq(1), write.data.eq(Cat(sums))]
+                group = group_q[n] if cfg.scattered else group_q
+                m.d.comb += [read.addr.eq(group), write.addr.eq(group), write.en.eq(1), write.data.eq(Cat(sums))]
             follows: Any = drain[n + cfg.units] if n + cfg.units < cfg.lanes else Const(0)
             if cfg.holds:
                 follows = drain[n]

@@ -16,6 +16,7 @@ from .fifo import Queue
 from .layer_inputs import LayerInputs, SourceConfig
 from .neuron_array import NeuronArray, NeuronArrayConfig
 from .replay import Replay, ReplayConfig
+from .sparse_rows import SparseRows, SparseRowsConfig
 from .spiking_neurons import SpikingNeurons
 from .synapse import SynapseArray, SynapseConfig
 from .weight_fetch import WeightFetch, WeightFetchConfig, axi4_read, fetch_slot_layout
@@ -28,13 +29,14 @@ __all__ = ["LayerConfig", "SpikingLayer"]
 @dataclass(frozen=True, kw_only=True)
 class LayerConfig:
     """Shapes of the parts; ``fetch`` stands between the queue and the synapses where the weights are in external
-    memory, ``replay`` between synapses and neurons where a static input lasts for several windows. With ``loads_last``
-    no words of a set of weights come behind its own."""
+    memory, ``sparse`` where their rows are lists; ``replay`` between synapses and neurons where a static input lasts
+    for several windows. With ``loads_last`` no words of a set of weights come behind its own."""
 
     sources: tuple[SourceConfig, ...]
     synapse: SynapseConfig
     neurons: NeuronArrayConfig
     fetch: WeightFetchConfig | None = None
+    sparse: SparseRowsConfig | None = None
     replay: ReplayConfig | None = None
     loads_last: bool = False
 
@@ -56,7 +58,8 @@ class SpikingLayer(wiring.Component):
     ----------
     config : LayerConfig
     weights, constants, limits
-        Memory contents: see :class:`.SynapseArray`, :class:`.NeuronArray` and :class:`.SpikingNeurons`.
+        Memory contents: see :class:`.SynapseArray`, :class:`.NeuronArray` and :class:`.SpikingNeurons`; instead of
+        weights, the words and places of :class:`.SparseRows`.
 
     Members
     -------
@@ -108,7 +111,16 @@ class SpikingLayer(wiring.Component):
             sums = replay.o
         wiring.connect(m, sums, neurons.i)
         wiring.connect(m, neurons.o, wiring.flipped(self.o))
-        if self.config.fetch is None:
+        if self.config.sparse is not None:
+            m.submodules.rows = rows = SparseRows(self.config.sparse, *self.weights)
+            begun_q = Signal()  # this window has had a beat
+            taken = queue.i.valid & queue.i.ready
+            m.d.sync += begun_q.eq(taken | (begun_q & ~queue.o.end))
+            m.d.comb += [
+                rows.begins.eq(taken & (~begun_q | queue.o.end)),
+                rows.i.row.eq(queue.o.row[0]), rows.i.mask.eq(queue.o.mask[0]), rows.i.end.eq(queue.o.end),
+                queue.taken.eq(rows.taken), queue.room.eq(1), rows.room.eq(synapses.room), synapses.i.eq(rows.o)]
+        elif self.config.fetch is None:
             m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.room)]
         else:
             self._fetch(m, self.config.fetch, queue, synapses)

@@ -21,6 +21,7 @@ from .flat_array import FlatArray
 from .lane_block import LaneBlock, LaneBlockConfig
 from .masked_add import LEVELS_PER_REGISTER, MaskedSums, Term
 from .share import Relay, Rom, add_instance
+from .sparse_rows import scattered_layout
 from .weight_sets import LoadedMemory, connect_write, write_bus
 from .window_queue import WindowQueueConfig
 
@@ -54,6 +55,8 @@ class SynapseConfig:
         or more.
     external : bool
         Weights come with the events, from a weight fetch, and not from memories of the array.
+    scattered_groups : int
+        If not 0, weights come with the events, each lane's for one of so many groups: from sparse rows.
     queued : bool
         Sums wait for the neurons in a queue. Without one, which takes ``lanes == units``, they wait in the lanes, and
         the next pass does not end before they are taken.
@@ -67,6 +70,7 @@ class SynapseConfig:
     weight_bits: int
     accumulator_bits: int
     external: bool = False
+    scattered_groups: int = 0
     queued: bool = True
     weight_sets: int = 0
     multipliers: int = 0
@@ -74,6 +78,16 @@ class SynapseConfig:
     def __post_init__(self) -> None:
         if not self.queued and self.lanes != self.units:
             raise ValueError(f"units must be lanes={self.lanes} without a queue, not {self.units}")
+
+    @property
+    def fetched(self) -> bool:
+        """Whether weights come with the events."""
+        return self.external or self.scattered_groups > 0
+
+    @property
+    def groups(self) -> int:
+        """Groups that have sums side by side."""
+        return self.scattered_groups or self.queue.turns
 
     @property
     def group_beats(self) -> int:
@@ -89,9 +103,9 @@ class SynapseConfig:
     def blocks(self) -> list[range]:
         """The lanes of each lane block: about :data:`BLOCK_LANES`, part of one beat or several whole beats.
 
-        External weights come for all lanes at once, and go to one block.
+        Weights that come with the events come for all lanes at once, and go to one block.
         """
-        if self.external or self.lanes < 2 * BLOCK_LANES:
+        if self.fetched or self.lanes < 2 * BLOCK_LANES:
             return [range(self.lanes)]
         if self.units < BLOCK_LANES:
             beats = -(-BLOCK_LANES // self.units)
@@ -106,7 +120,7 @@ class SynapseConfig:
     @property
     def offset(self) -> int:
         """What is added to each weight where it is stored, so that it has no sign; 0 where it keeps that."""
-        large = self.lanes * self.queue.banks >= OFFSET_ADDITIONS
+        large = self.lanes * self.queue.banks >= OFFSET_ADDITIONS and not self.scattered_groups
         return 1 << self.weight_bits - 1 if self.static and self.weight_bits > 1 and (large or self.multipliers) else 0
 
     @cached_property
@@ -123,8 +137,9 @@ class SynapseConfig:
         """A block of so many lanes with so many multipliers each."""
         return LaneBlockConfig(lanes=lanes, units=self.units, banks=self.queue.banks, planes=self.queue.item_bits,
                                weighed=self.static, weight_bits=self.weight_bits,
-                               accumulator_bits=self.accumulator_bits, groups=self.queue.turns, holds=not self.queued,
-                               offset=self.offset > 0, products=products)
+                               accumulator_bits=self.accumulator_bits, groups=self.groups,
+                               scattered=self.scattered_groups > 0, holds=not self.queued, offset=self.offset > 0,
+                               products=products)
 
     @property
     def lane_cycles(self) -> int:
@@ -134,7 +149,7 @@ class SynapseConfig:
     @property
     def memories(self) -> dict[tuple[int, int], str]:
         """Names of the weight memories by (bank, block)."""
-        return {} if self.external else {(bank, block): f"{self.name}_weights{bank}_{block}"
+        return {} if self.fetched else {(bank, block): f"{self.name}_weights{bank}_{block}"
                 for block in range(len(self.blocks)) for bank in range(self.queue.banks)}
 
     @property
@@ -147,7 +162,7 @@ class SynapseConfig:
     @property
     def weight_cycles(self) -> int:
         """From a slot to its masks at the first block: to add a pass's first row, to get there, to read the weights."""
-        return 0 if self.external else (self.queue.passes > 1) + (len(self.blocks) > 1) + MEMORY_CYCLES - 1
+        return 0 if self.fetched else (self.queue.passes > 1) + (len(self.blocks) > 1) + MEMORY_CYCLES - 1
 
     @property
     def latency_cycles(self) -> int:
@@ -161,7 +176,9 @@ def sums_layout(config: SynapseConfig) -> FlatArray:
 
 
 def fetched_layout(config: SynapseConfig) -> data.StructLayout:
-    """Like a queue's slot of one event, with the weights in the place of their row's number."""
+    """Like a queue's slot of one event, with the weights in the place of their row's number; or of sparse rows."""
+    if config.scattered_groups:
+        return scattered_layout(config.lanes, config.weight_bits, config.queue.item_bits, config.scattered_groups)
     return data.StructLayout({
         "weight": config.lanes * config.weight_bits, "mask": FlatArray(config.queue.item_bits, 1), "end": 1})
 
@@ -195,7 +212,7 @@ class SynapseArray(wiring.Component):
 
     Members
     -------
-    i : In(slot_layout), or with external weights In(fetched_layout)
+    i : In(slot_layout), or where weights come with the events In(fetched_layout)
     o : Out(stream of sums_layout)
     room : Out(1), the next end of a pass may be given: the queue has room for all beats of the passes that have ended
         and one more, and the last end was seen ``group_beats - 1`` cycles ago. Without a queue: the sums of all ended
@@ -207,7 +224,7 @@ class SynapseArray(wiring.Component):
         self.config = config
         self.weights = weights
         super().__init__({
-            "i": In(fetched_layout(config) if config.external else slot_layout(config.queue)),
+            "i": In(fetched_layout(config) if config.fetched else slot_layout(config.queue)),
             "o": Out(stream.Signature(sums_layout(config))),
             "room": Out(1),
             **({"load": In(write_bus(len(config.loaded), config.loaded[0][0]))} if config.loaded else {}),
@@ -222,9 +239,9 @@ class SynapseArray(wiring.Component):
         # Row -> address: each pass has its own rows.
         mask: Any = self.i.mask
         end: Any = self.i.end
-        turn: Any = Cat(self.i.group, self.i.first) if queue.turns > 1 else Const(0, 0)
-        address: Any = Const(0) if cfg.external else Cat(self.i.row)
-        if queue.passes > 1 and not cfg.external:
+        turn: Any = Cat(self.i.group, self.i.first) if cfg.groups > 1 else Const(0, 0)
+        address: Any = Const(0) if cfg.fetched else Cat(self.i.row)
+        if queue.passes > 1 and not cfg.fetched:
             base = self._base(m)
             address_q = Signal(FlatArray(base.shape(), queue.banks), reset_less=True)
             m.d.sync += [address_q[j].eq(base + self.i.row[j]) for j in range(queue.banks)]
@@ -235,7 +252,7 @@ class SynapseArray(wiring.Component):
             mask, mask_before = Signal.like(self.i.mask, name=f"mask{k}_q"), mask
             end, end_before = Signal(name=f"end{k}_q"), end
             m.d.sync += [mask.eq(mask_before), end.eq(end_before)]
-            if queue.turns > 1:
+            if cfg.groups > 1:
                 turn, turn_before = Signal(len(turn), name=f"turn{k}_q"), turn
                 m.d.sync += turn.eq(turn_before)
 
@@ -257,7 +274,7 @@ class SynapseArray(wiring.Component):
                 m.d.comb += relay.i.eq(source)
                 mine = slot = relay.o
             self._weights(m, index, mine[:len(address)], block)
-            turns = [block.group, block.first] if queue.turns > 1 else []
+            turns = [Value.cast(block.group), block.first] if cfg.groups > 1 else []
             m.d.comb += Cat(block.end, *turns, block.mask.as_value()).eq(mine[len(address):])
             for lane, kept in zip(range(lanes.start % cfg.units, cfg.units), block.o, strict=False):
                 sums[lane].append(kept.as_value())
@@ -332,7 +349,7 @@ class SynapseArray(wiring.Component):
         """The weights of a block's lanes."""
         cfg = self.config
         lanes, banks = cfg.blocks[index], cfg.queue.banks
-        if cfg.external:
+        if cfg.fetched:
             weight_q = Signal.like(self.i.weight, reset_less=True)
             m.d.sync += weight_q.eq(self.i.weight)
             m.d.comb += block.weight.as_value().eq(weight_q)

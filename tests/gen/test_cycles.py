@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,8 +69,17 @@ def test_events_are_active_channels(seed: int) -> None:
             signal = signal.reshape(3, plan.windows, plan.window_steps, -1).any(axis=2)
         events = signal.reshape(3, -1).sum(axis=1)
         np.testing.assert_array_equal(counts.events[:, index], events)
-        np.testing.assert_array_equal(counts.additions[:, index],
-                                      events * layer.synapse.queue.passes * layer.synapse.lanes)
+        cycles = events * layer.synapse.queue.passes
+        if layer.sparse is not None:
+            cycles = (_nonzero_of_a_lane(network, index, layer.synapse.lanes) * signal.reshape(3, -1, len(
+                network.layers[index].connection.weight[0]))).sum(axis=(1, 2))
+        np.testing.assert_array_equal(counts.additions[:, index], cycles * layer.synapse.lanes)
+
+
+def _nonzero_of_a_lane(network: Network, index: int, lanes: int) -> npt.NDArray[np.int64]:
+    """Of each input of a layer: the weights that are not 0 of the lane that has most of them, and 1 at least."""
+    weight = network.layers[index].connection.weight
+    return np.max([np.count_nonzero(weight[lane::lanes], axis=0) for lane in range(lanes)], axis=0).clip(1)
 
 
 def test_an_event_costs_a_cycle_a_pass(network: Network) -> None:

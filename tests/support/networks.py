@@ -355,7 +355,16 @@ def random_fold(rng: Rng, network: Network) -> Fold:
     windows = [w for w in range(1, network.steps + 1) if network.steps % w == 0]
     windows = [1] if network.recurrent or network.marked or by_step else windows
     fold = Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)))
-    return spiking_updates(network, fold) if rng.random() < 0.5 else fold
+    fold = spiking_updates(network, fold) if rng.random() < 0.5 else fold
+    return sparse_rows(network, fold) if rng.random() < 0.5 else fold
+
+
+def sparse_rows(network: Network, fold: Fold) -> Fold:
+    """The fold with sparse rows, wherever that can be."""
+    return replace(fold, layers=tuple(
+        replace(lf, sparse=True, inputs_per_cycle=1, multipliers=0)
+        if lf.outer == "events" and lf.lanes < layer.outputs and layer.connection.weight_bits > 1 else lf
+        for layer, lf in zip(network.layers, fold.layers, strict=True)))
 
 
 def spiking_updates(network: Network, fold: Fold) -> Fold:
@@ -376,8 +385,9 @@ def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:
     if network.readout.kind == "raster" or network.readout.early_exit or network.marked:
         return fold
     layers = tuple(
-        replace(layer, inputs_per_cycle=1, outer="groups", multipliers=0, external_bus_bits=int(rng.choice([32, 64])),
-                prefetch_rows=int(rng.integers(2, 9))) if rng.random() < 0.6 else layer for layer in fold.layers)
+        replace(layer, inputs_per_cycle=1, outer="groups", multipliers=0, sparse=False,
+                external_bus_bits=int(rng.choice([32, 64])), prefetch_rows=int(rng.integers(2, 9)))
+        if rng.random() < 0.6 else layer for layer in fold.layers)
     return replace(fold, layers=layers)
 
 
