@@ -23,7 +23,7 @@ from spikeloom.rtl.layer_inputs import LayerInputs
 from spikeloom.rtl.neuron import constants_layout
 from spikeloom.rtl.neuron_array import NeuronArray, NeuronArrayConfig
 from spikeloom.rtl.replay import Replay
-from spikeloom.rtl.share import MaskedAdd, Relay, Rom, RomPart
+from spikeloom.rtl.share import MaskedAdd, Relay, Rom, RomPart, ThreeAdd
 from spikeloom.rtl.sparse_rows import SparseRows, SparseRowsConfig
 from spikeloom.rtl.spiking_neurons import SpikingNeurons, limit_bits, place_bits
 from spikeloom.rtl.synapse import SynapseArray, SynapseConfig
@@ -162,6 +162,10 @@ class _Counting:
             bits = (reduce(or_, part.rows) ^ reduce(and_, part.rows)).bit_count()
         if bits:
             self.total.memories[MemoryShape(len(part.rows), bits, clocked=True, written=False)] += 1
+        return Module()
+
+    def three_add(self, adder: ThreeAdd) -> Elaboratable:
+        self.total.counts["masked_adder"] += len(adder.a) + len(adder.b)
         return Module()
 
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:

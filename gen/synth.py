@@ -38,7 +38,7 @@ from spikeloom.model.system.cache import cached
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, Manifest, read_build
 from .output_registers import absorb_output_registers
-from .own_cells import OWN_CELLS, masked_add
+from .own_cells import OWN_CELLS, own_cells
 from .tools import Tool, log_tail
 
 __all__ = ["DoesNotFitError", "Shell", "SynthResult", "count_cells", "synthesize", "synthesize_netlist"]
@@ -201,7 +201,7 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
     if shell is not None:
         sources[_SHELL] = shell.text.encode()
     if target.family in OWN_CELLS:
-        sources[_CELLS] = masked_add(f"{manifest.top}_masked_add", target.family).encode()
+        sources[_CELLS] = own_cells(manifest.top, target.family).encode()
     version = _YOSYS.version()
     command = _commands(target, manifest, shell)
     keeps = netlist or target.family == "ecp5"

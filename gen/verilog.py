@@ -23,9 +23,9 @@ from spikeloom.model.network import Network
 from spikeloom.model.neurons.wording import equations
 from spikeloom.model.system.arguments import an, short
 from spikeloom.rtl.accelerator import SPIKES
-from spikeloom.rtl.share import MaskedAdd, RomPart
+from spikeloom.rtl.share import MaskedAdd, RomPart, ThreeAdd
 
-from .own_cells import masked_add
+from .own_cells import OWN_MODULES, own_module
 from .plan import Plan
 from .rtlil import NetlistModule, read_rtlil
 from .verilog_module import Interface, ModuleWriter, legal_name
@@ -145,6 +145,11 @@ class _Platform:
                         p_LATENCY=part.latency_cycles, p_FILE=file, i_clk=ClockSignal(), i_address=part.address,
                         i_chosen=part.chosen, o_data=part.data, **write)
 
+    def three_add(self, adder: ThreeAdd) -> Elaboratable:
+        self.used |= {"masked_add", "three_add"}
+        return Instance(f"{self.top}_three_add", p_WIDTH=len(adder.a), p_PART=len(adder.b), i_a=adder.a, i_b=adder.b,
+                        i_c=adder.c, i_c_mask=adder.c_mask, o_total=adder.total)
+
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:
         self.used.add("masked_add")
         return Instance(f"{self.top}_masked_add", p_WIDTH=adder.width, p_COUNT=adder.count, i_a=adder.a,
@@ -217,8 +222,7 @@ def _emit(component: wiring.Component, platform: _Platform, progress: Callable[[
     own = [_filled(_MEMORY_VERILOG, {**values, "name": f"{platform.top}_{name}",
                                      "PATH": f"{platform.top.upper()}_MEMORY_PATH"})
            for name, values in _MEMORIES.items() if name in platform.used]
-    if "masked_add" in platform.used:
-        own.append(masked_add(f"{platform.top}_masked_add"))
+    own += [own_module(kind, platform.top) for kind in OWN_MODULES if kind in platform.used]
     return [*_modules(texts, platform), *own]
 
 
@@ -253,7 +257,7 @@ def _modules(rtlil_texts: list[str], platform: _Platform) -> list[str]:
                for name, module in modules.items()}
     names = {f"\\{platform.top}_{name}": Interface(f"{platform.top}_{name}") for name in platform.used}
     outputs |= {f"\\{platform.top}_{name}": frozenset({given}) for name, given in
-                (("rom", "data"), ("ram", "data"), ("masked_add", "total"))}
+                (("rom", "data"), ("ram", "data"), *((kind, "total") for kind in OWN_MODULES))}
     names |= {f"\\{name}": Interface(name) for name in platform.around}
     outputs |= {f"\\{name}": ports for name, ports in platform.around.items()}
     texts: list[str] = []

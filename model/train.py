@@ -546,6 +546,7 @@ def _prune(model: _Model, average: _Model, done: float) -> None:
             mean.kept = layer.kept.clone()
 
 
+@torch.no_grad()
 def _follow(average: _Model, model: _Model, decay: float) -> None:
     for mean, now in zip(average.parameters(), model.parameters(), strict=True):
         mean.lerp_(now, 1 - decay)

@@ -49,6 +49,8 @@ class LaneBlockConfig:
     offset : bool
         Weights are stored without a sign, ``2**(weight_bits - 1)`` larger than they are, and are added so; ``weighed``
         only.
+    ends_alone : bool
+        No events come with an end.
     products : int
         Multipliers of a lane, each for two of the events; with ``offset`` only.
     accumulator_bits : int
@@ -71,6 +73,7 @@ class LaneBlockConfig:
     groups: int = 1
     scattered: bool = False
     holds: bool = False
+    ends_alone: bool = False
     offset: bool = False
     products: int = 0
 
@@ -107,6 +110,11 @@ class LaneBlockConfig:
         return FlatArray(signed(self.accumulator_bits), self.sums)
 
     @property
+    def adds_three(self) -> bool:
+        """Whether the third of three events goes to the accumulator with the sum of the others, in one adder."""
+        return self.banks == 3 and not self.weighed and self.groups == 1 and self.ends_alone
+
+    @property
     def levels(self) -> int:
         """Adders one behind the other: over events, over the bits of a number, and the accumulator's.
 
@@ -133,16 +141,17 @@ class LaneBlock(wiring.Component):
         S[n]    <- S[n] + sum_b 2**b * x[n, b]           if ``weighed``
 
     modulo ``2**accumulator_bits``; with an ``offset`` weights are added as they are stored. And with ``end``, which may
-    come with the last events, the new sums go to the register ``D`` instead, and ``S <- 0``. In all other cycles
-    ``D[n] <- D[n + units]``, and 0 for the last lanes: so ``o``, the first lanes of ``D``, is 0 when nothing is handed
-    over, and the ``o`` of several blocks may meet in an OR. A block that ``holds`` keeps ``D``.
+    come with the last events (but where it comes alone), the new sums go to the register ``D`` instead, and ``S <- 0``.
+    In all other cycles ``D[n] <- D[n + units]``, and 0 for the last lanes: so ``o``, the first lanes of ``D``, is 0
+    when nothing is handed over, and the ``o`` of several blocks may meet in an OR. A block that ``holds`` keeps ``D``.
 
     With several ``groups`` there is an ``S`` for each, in LUT RAM. That of ``group`` is read, added to and written back
     in one cycle; with ``first`` what is read counts as 0, and nobody clears it with ``end``. If they are ``scattered``,
     each lane has a ``group``.
 
     Weights come a cycle later than the masks and the end that belong to them: these reach all lanes, and are
-    registered here, next to them. There is a register behind every second adder, and behind each multiplier.
+    registered here, next to them. There is a register behind every second adder, and behind each multiplier. Of three
+    events without a number the third meets the sum of the others in the accumulator's adder, behind a register.
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle, ends ``beats`` cycles or more apart;
     ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``, or half of them and ``groups`` times as many
@@ -189,12 +198,16 @@ class LaneBlock(wiring.Component):
                 write, read = memory.write_port(), memory.read_port(domain="comb")
                 before = data.View(cfg.lane_layout, read.data)
             adders = MaskedSums(m, platform, f"new{n}", is_signed=not cfg.offset)
+            thirds = self._thirds(m, n, mask_q) if cfg.adds_three else None
             for plane, total in enumerate(self._totals(m, platform, n, mask_q)):
                 accumulator = Signal(adders.shape(cfg.accumulator_bits), name=f"sum{n}_{plane}_q")
                 old = Term(accumulator) if memory is None else Term(before[plane], keep_q)
-                sums += adders.add([(old, total)], cfg.accumulator_bits)
+                new = (adders.add([(old, total)], cfg.accumulator_bits)[0] if thirds is None
+                       else adders.add_three(accumulator, total, thirds[plane]))
+                # Where nothing comes with the end, the sum is there.
+                sums.append(accumulator if cfg.ends_alone and memory is None else new)
                 if memory is None:
-                    m.d.sync += accumulator.eq(Mux(end_q, 0, sums[-1]))
+                    m.d.sync += accumulator.eq(Mux(end_q, 0, new))
             if memory is not None:  # what no mask selects adds 0 to whichever sum
                 group = group_q[n] if cfg.scattered else group_q
                 m.d.comb += [read.addr.eq(group), write.addr.eq(group), write.en.eq(1), write.data.eq(Cat(sums))]
@@ -215,7 +228,10 @@ class LaneBlock(wiring.Component):
     def _totals(self, m: Module, platform: Any, n: int, mask_q: Any) -> list[Term]:
         """What lane ``n`` adds to each of its accumulators."""
         cfg = self.config
-        sums = MaskedSums(m, platform, f"lane{n}", is_signed=not cfg.offset)
+        sums = MaskedSums(m, platform, f"lane{n}", level=cfg.adds_three, is_signed=not cfg.offset)
+        if cfg.adds_three:
+            return sums.trees([[Term(self._weight(j, n), mask_q[j][plane]) for j in range(2)]
+                               for plane in range(cfg.planes)])
         multiplied, added = range(2 * cfg.products), range(2 * cfg.products, cfg.banks)
         totals: list[tuple[Term, int]] = []
         if added:
@@ -230,6 +246,13 @@ class LaneBlock(wiring.Component):
             totals.append((products.tree(terms), products.level))
         both = MaskedSums(m, platform, f"lane{n}_both", max(level for _, level in totals), is_signed=not cfg.offset)
         return [both.tree([both.later(total, level) for total, level in totals])]
+
+    def _thirds(self, m: Module, n: int, mask_q: Any) -> list[Term]:
+        """The third event of lane ``n`` for each of its accumulators, when the sum of the others comes."""
+        weight_q = Signal(len(self._weight(2, n)), name=f"third{n}_q")
+        mask_qq = Signal(self.config.planes, name=f"third_mask{n}_q")
+        m.d.sync += [weight_q.eq(self._weight(2, n)), mask_qq.eq(mask_q[2])]
+        return [Term(weight_q.as_signed(), mask_qq[plane]) for plane in range(self.config.planes)]
 
     def _weight(self, j: int, n: int) -> Any:
         """Of event ``j`` and lane ``n``, as it is added."""

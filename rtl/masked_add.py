@@ -9,7 +9,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
 
-from .share import EmitPlatform, MaskedAdd
+from .share import EmitPlatform, MaskedAdd, ThreeAdd
 
 __all__ = ["MaskedSums", "Term", "tree_depth"]
 
@@ -101,6 +101,17 @@ class MaskedSums:
                 added = self._adder([pairs[place] for place in some], width)
                 totals |= {place: self._as_term(added.word_select(k, width)) for k, place in enumerate(some)}
         return [totals[place] for place in range(len(pairs))]
+
+    def add_three(self, a: Any, b: Term, c: Term) -> Any:
+        """``a + b + c`` of signed values in as many bits as ``a`` has, of which ``c`` may have a mask."""
+        total = Signal(len(a), name=f"{self.name}_add{self._adders}")
+        self._adders += 1
+        width = max(len(b.value), len(c.value)) + 1
+        mask = Const(1, 1) if c.mask is None else c.mask
+        adder = ThreeAdd(a, self._extended(b.masked, width), self._extended(c.value, width), mask, total)
+        self.m.submodules[f"{total.name}er"] = (
+            self.platform.three_add(adder) if isinstance(self.platform, EmitPlatform) else adder.simulated())
+        return self._as_term(total)
 
     def _adder(self, pairs: Sequence[tuple[Term, Term]], width: int) -> Signal:
         total = Signal(len(pairs) * width, name=f"{self.name}_add{self._adders}")

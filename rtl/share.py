@@ -35,8 +35,8 @@ from .balanced import balanced
 from .beat import index_shape
 from .weight_sets import LOAD_WORD_BITS, row_words, write_bus
 
-__all__ = ["EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "RomWrite", "add_instance", "add_resettable",
-           "run_domain"]
+__all__ = ["EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "RomWrite", "ThreeAdd", "add_instance",
+           "add_resettable", "run_domain"]
 
 # Rows of a ROM's part: block RAMs of 16 or 18 Kbit can give a bit each of so many.
 PART_ADDRESS_BITS = 14
@@ -54,6 +54,9 @@ class EmitPlatform(Protocol):
 
     def masked_add(self, adder: MaskedAdd) -> Elaboratable:
         """A :class:`.MaskedAdd` as a module that synthesis knows."""
+
+    def three_add(self, adder: ThreeAdd) -> Elaboratable:
+        """The same of a :class:`.ThreeAdd`."""
 
 
 def add_instance(m: Module, platform: Any, name: str, kind: type[wiring.Component], config: Any,
@@ -182,6 +185,24 @@ class MaskedAdd:
         for k in range(self.count):
             a, b, total = (value.word_select(k, self.width) for value in (self.a, self.b, self.total))
             m.d.comb += total.eq(Mux(self.a_mask.bit_select(k, 1), a, 0) + Mux(self.b_mask.bit_select(k, 1), b, 0))
+        return m
+
+
+@dataclass(frozen=True)
+class ThreeAdd:
+    """``total = a + b + (c if c_mask else 0)``, modulo two to its bits: as many as ``a`` has. ``b`` and ``c`` are
+    signed, and so narrow that their own sum fits into as many bits as each of them has."""
+
+    a: Value
+    b: Value
+    c: Value
+    c_mask: Value
+    total: Value
+
+    def simulated(self) -> Module:
+        """For Amaranth's simulator."""
+        m = Module()
+        m.d.comb += self.total.eq(self.a + self.b.as_signed() + Mux(self.c_mask, self.c.as_signed(), 0))
         return m
 
 

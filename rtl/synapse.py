@@ -138,7 +138,8 @@ class SynapseConfig:
         return LaneBlockConfig(lanes=lanes, units=self.units, banks=self.queue.banks, planes=self.queue.item_bits,
                                weighed=self.static, weight_bits=self.weight_bits,
                                accumulator_bits=self.accumulator_bits, groups=self.groups,
-                               scattered=self.scattered_groups > 0, holds=not self.queued, offset=self.offset > 0,
+                               scattered=self.scattered_groups > 0, holds=not self.queued,
+                               ends_alone=isinstance(self.queue, EventQueueConfig), offset=self.offset > 0,
                                products=products)
 
     @property

@@ -63,6 +63,11 @@ def test_presets_are_what_they_say(network: Network) -> None:
     (1, {"inputs_per_cycle": 0}, r"layer layer1: inputs_per_cycle must be in 1\.\.20, not 0"),
     (2, {"pipelined": 1}, r"layer layer2: pipelined must be true or false, not 1"),
     (1, {"lanes": 4, "inputs_per_cycle": 4, "multipliers": 1}, r"layer layer1: multipliers must be in 0\.\.0, not 1"),
+    (1, {"sparse": 1}, r"layer layer1: sparse must be false or true, not 1"),
+    (1, {"sparse": True}, r"layer layer1: sparse must be false with outer 'groups', not True"),
+    (1, {"sparse": True, "outer": "events", "inputs_per_cycle": 2},
+     r"layer layer1: sparse must be false with several inputs_per_cycle, not True"),
+    (1, {"sparse": True, "outer": "events", "lanes": 4, "multipliers": 1}, r"multipliers must be in 0\.\.0, not 1"),
     (0, {"updates": "some"}, r"layer layer0: updates must be 'all' or 'spiking', not 'some'"),
     (1, {"updates": "spiking"}, r"layer layer1: updates must be 'all' where no static input drives the layer, not 's"),
     (0, {"updates": "spiking", "pipelined": False}, r"layer layer0: updates must be 'all' with stepping units, not 's"),
@@ -97,6 +102,21 @@ def test_updates_of_neurons_that_spike(network: Network, fields: dict[str, Any],
     check_fold(network, Fold(layers=layers))
     with pytest.raises(SpikeloomError, match=message):
         check_fold(network, Fold(layers=layers, **fields))
+
+
+def test_sparse_rows_take_turns_and_fixed_weights_with_zeros(network: Network) -> None:
+    sparse = LayerFold(outer="events", sparse=True)
+    check_fold(network, Fold(layers=(sparse, LayerFold(), LayerFold())))
+    all_lanes = replace(sparse, lanes=network.layers[0].outputs)
+    for layers, fields, why in [((all_lanes,), {}, "where no lanes take turns"),
+                                ((sparse,), {"weight_sets": 1}, "with weight_sets")]:
+        with pytest.raises(SpikeloomError, match=f"layer layer0: sparse must be false {why}, not True"):
+            check_fold(network, Fold(layers=(*layers, LayerFold(), LayerFold()), **fields))
+    one_bit = replace(network, projections=tuple(
+        replace(each, connection=Dense(weight=np.where(each.connection.weight > 0, 1, -1).astype(np.int8),
+                                       weight_bits=1)) for each in network.projections))
+    with pytest.raises(SpikeloomError, match="sparse must be false where weights have one bit, and none is 0"):
+        check_fold(one_bit, Fold(layers=(sparse, LayerFold(), LayerFold())))
 
 
 @pytest.mark.parametrize(("weight_bits", "most"), [(4, 8), (1, 0), (16, 0)])

@@ -53,6 +53,7 @@ def exported(config, model, shape):
     {"ties": "membrane"},
     {"ties": "membrane", "hidden": "3C3-P2-4C2-7", "mean": 0.0, "input_bits": 2},
     {"weight_bits": 1, "input_bits": 8},
+    {"sparsity": 0.8, "sparsity_lanes": 5},
     {"weight_bits": 2, "symmetric": True},
     {"weight_bits": 2, "fraction_bits": 3, "tau_s": 4.0, "tau_m": 8.0, "steps": 12},
     {"weight_bits": 8, "tau_m": 5.0, "tau_s": 3.0, "mean": 0.5},
@@ -101,6 +102,7 @@ def test_float_training_exports_what_it_evaluates(data, tmp_path):
 @pytest.mark.parametrize("changes", [
     {}, {"loss": "softmax"}, {"loss": "kernel"}, {"loss": "count", "wanted": 4.0},
     {"gradient": "surrogate"},
+    {"sparsity": 0.7, "sparsity_lanes": 4},
     {"granularity": "layer", "weight_bits": 2}, {"schedule": "constant", "ema": 0.0},
 ], ids=str)
 def test_it_learns_and_writes_the_network(data, tmp_path, changes):
@@ -124,7 +126,7 @@ def test_same_seed_same_network(data, tmp_path):
 
 
 @pytest.mark.parametrize(("every_s", "again"), [(0.0, [3]), (1e9, [2, 3])])
-@pytest.mark.parametrize("changes", [{}, {"weight_bits": None, "dropout": 0.0}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"weight_bits": None, "dropout": 0.0}, {"sparsity": 0.8}], ids=str)
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(data, tmp_path, monkeypatch, changes, every_s, again):
     monkeypatch.setattr(training_files, "SAVE_EVERY_S", every_s)
     config = replace(SMALL, **changes)
@@ -215,6 +217,22 @@ def test_a_training_starts_where_another_ended(changes, data, tmp_path):
 def test_ternary_weights(data, tmp_path):
     network = train.train(replace(SMALL, weight_bits=2, symmetric=True), *data, tmp_path).network
     assert {int(w) for layer in network.layers for w in np.unique(layer.connection.weight)} == {-1, 0, 1}
+
+
+@pytest.mark.parametrize(("weight_bits", "hidden"), [(4, "24-10"), (None, "24"), (4, "3C3-20")])
+def test_each_lane_keeps_as_many_weights_of_an_input(data, tmp_path, weight_bits, hidden):
+    config = replace(SMALL, epochs=4, hidden=hidden, weight_bits=weight_bits, sparsity=0.75, sparsity_lanes=5)
+    network = train.train(config, *data, tmp_path).network
+    for layer in network.layers:
+        weight = layer.connection.weight if weight_bits else layer.weight
+        if weight.ndim > 2 or layer.name == "output":
+            assert np.count_nonzero(weight) > 0.6 * weight.size
+            continue
+        for lane in range(5):
+            kept = max(1, round(0.25 * len(weight[lane::5])))
+            counts = np.count_nonzero(weight[lane::5], axis=0)
+            assert counts.max() == kept
+            assert counts.mean() > 0.7 * kept
 
 
 def test_fewer_bits_start_with_scales_of_their_own(data, tmp_path):

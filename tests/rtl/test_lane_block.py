@@ -101,6 +101,10 @@ def test_sums(planes: int, weighed: bool, banks: int, weight_bits: int) -> None:
     want = [(s @ (1 << np.arange(planes))[:, None] if weighed else s).tolist() for s in sums]
     assert run(config, passes) == want
     assert run(config, passes, joined=True) == want
+    alone = replace(config, ends_alone=True)
+    assert run(alone, passes) == want
+    assert alone.adds_three == (banks == 3 and not weighed)
+    assert alone.latency_cycles == config.latency_cycles
 
 
 @pytest.mark.parametrize(("banks", "products"), [
