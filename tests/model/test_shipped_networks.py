@@ -21,7 +21,8 @@ def demo():
 
 
 @pytest.mark.parametrize(("name", "topology"), [
-    ("fashion-mnist-400-400", "784-400-400-10"), ("fashion-mnist-128", "784-128-10"),
+    ("fashion-mnist-400-400", "784-400-400-10"), ("fashion-mnist-400-400-sparse", "784-400-400-10"),
+    ("fashion-mnist-128", "784-128-10"),
     ("fashion-mnist-15c5-40c5-300", "1x28x28-15C5-P2-40C5-P2-300-10"),
     ("fashion-mnist-32c5-64c5-1024", "1x28x28-32C5p2-P2-64C5p2-P2-1024-10")])
 def test_shipped_network(demo, name, topology):
