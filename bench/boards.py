@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from results import save
@@ -18,41 +18,32 @@ import spikeloom
 from spikeloom.cosim.serial_run import run_on_line
 from spikeloom.gen.build import build
 from spikeloom.gen.bus_top import Serial
-from spikeloom.gen.fold import Fold, load_fold
+from spikeloom.gen.fold import load_fold
 from spikeloom.gen.place_route import place_and_route
 from spikeloom.gen.plan import make_plan
-from spikeloom.model.network import Network
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 SEEDS = (1,)
 IMAGES = 100
 
 
 @dataclass(frozen=True)
 class Run:
-    """What goes onto a board. Weights of ``in_ram`` lie in a RAM that the host fills, lanes are as many as its words
-    hold."""
+    """What goes onto a board; external weights lie in a RAM that the host fills."""
 
     board: str
     network: str
     fold: str
     clock_hz: int
     baud: int
-    in_ram: int | None = None
 
 
 RUNS = (
-    Run("icebreaker", "fashion-mnist-128", "small", 24_000_000, 1_000_000, in_ram=0),
+    Run("icebreaker", "fashion-mnist-128", str(EXAMPLES / "icebreaker-fold.json"), 39_000_000, 1_000_000),
     Run("tang-nano-20k", "fashion-mnist-128", "balanced", 108_000_000, 2_000_000),
     Run("ulx3s-25f", "fashion-mnist-128", "balanced", 75_000_000, 2_500_000),
     Run("ulx3s-85f", "fashion-mnist-400-400", "balanced", 50_000_000, 2_000_000),
 )
-
-
-def fold_of(run: Run, network: Network) -> Fold:
-    fold = load_fold(run.fold, network)
-    layers = [replace(layer, lanes=8, external_bus_bits=32, prefetch_rows=4) if k == run.in_ram else layer
-              for k, layer in enumerate(fold.layers)]
-    return replace(fold, layers=tuple(layers))
 
 
 def main() -> None:
@@ -67,7 +58,7 @@ def main() -> None:
         if chosen and run.board not in chosen:
             continue
         network = spikeloom.load(run.network)
-        fold = fold_of(run, network)
+        fold = load_fold(run.fold, network)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "build"
             build(make_plan(network, fold), folder, interface="uart",
@@ -76,7 +67,7 @@ def main() -> None:
             said = run_on_line(folder, data.images, data.labels)
         bits = placed.bitstream
         assert bits is not None
-        rows.append([run.board, network.topology, f"{run.fold}{', weights in RAM' if run.in_ram is not None else ''}",
+        rows.append([run.board, network.topology, Path(run.fold).name,
                      f"{placed.lut:,}", f"{placed.ff:,}", str(placed.bram), f"{bits.clock_mhz:g}",
                      f"{bits.fmax_mhz:.1f}", f"{said.cycles_mean:,.1f}", f"{said.core_per_s:,.0f}",
                      f"{said.line_per_s:,.0f}", f"{said.samples}; {said.wrong}"])

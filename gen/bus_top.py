@@ -171,7 +171,7 @@ def packet_config(plan: Plan, interface: Interface, *, filled: bool = False) -> 
                             steps=network.steps if marked else None)
     result_bits = (out.units * plan.window_steps if plan.readout is None
                    else max(1, (max(2, network.classes) - 1).bit_length()))
-    serial: dict[str, Any] = {"has_bases": False, "results_under_way": 2, "ends_packets": False}
+    serial: dict[str, Any] = {"has_bases": False, "results_under_way": 1, "ends_packets": False}
     options = serial if interface in SERIAL else {}
     return PacketCoreConfig(
         **options, gate=gate, result_bits=result_bits,

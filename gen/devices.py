@@ -80,7 +80,7 @@ class Device:
         if self.family == "ecp5":
             return "synth_ecp5"
         if self.family == "ice40":
-            return "synth_ice40 -device u -dsp -spram -dffe_min_ce_use 16" if self.dsp else "synth_ice40 -device hx"
+            return "synth_ice40 -device u -dsp -spram -dffe_min_ce_use 8" if self.dsp else "synth_ice40 -device hx"
         if self.family == "gowin":
             # Pads would be put around every module that is kept; they belong around the whole.
             return f"synth_gowin -noiopads -family {'gw2a' if self.name.startswith('gw2') else 'gw1n'}"

@@ -98,6 +98,9 @@ class Fold:
     headroom_bits : int
         With sets: how many bits larger than this network's the sums and constants of another one may be, as far as
         weights of that many bits can make them.
+    lut_ram : bool
+        The device has memories of LUTs, which are read within a cycle. Without them, as on iCE40, queues of few rows
+        lie in block RAM. Cycles are the same.
     name : str
     """
 
@@ -109,6 +112,7 @@ class Fold:
     external_bytes: int = 1 << 32
     weight_sets: int = 0
     headroom_bits: int = 1
+    lut_ram: bool = True
     name: str = "custom"
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,6 +159,7 @@ def check_fold(network: Network, fold: Fold) -> None:
     _in_range(f"fold {fold.name}: external_bytes", fold.external_bytes, 1 << 64)
     _in_range(f"fold {fold.name}: weight_sets", fold.weight_sets, 2, 0)
     _in_range(f"fold {fold.name}: headroom_bits", fold.headroom_bits, 16, 0)
+    choice(fold.lut_ram, f"fold {fold.name}: lut_ram", (True, False))
     for index, (layer, lf) in enumerate(zip(network.layers, fold.layers, strict=True)):
         where = f"fold {fold.name}: layer {layer.name}:"
         _in_range(f"{where} lanes", lf.lanes, layer.outputs)

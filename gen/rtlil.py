@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 __all__ = ["Body", "Case", "Cell", "Chunk", "Memory", "NetlistModule", "Signal", "Switch", "Wire", "joined", "part",
            "read_rtlil", "width_of"]
 
+MEMORY_ATTRIBUTES = ("ram_style", "no_rw_check")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]|\[\d+(?::\d+)?\]|\d+\'[01xz-]*|[^\s{}]+')
 
 
@@ -48,9 +49,12 @@ class Wire:
 
 @dataclass
 class Memory:
+    """``attributes`` as Verilog has them."""
+
     name: str
     width: int
     depth: int
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -135,18 +139,22 @@ def read_rtlil(text: str) -> list[NetlistModule]:
 
 def _module(name: str, lines: Iterator[list[str]]) -> NetlistModule:
     module, init = NetlistModule(name), None
+    attributes: dict[str, str] = {}
     for tokens in lines:
         match tokens:
             case ["attribute", "\\init", value]:
                 init = value.split("'")[1]
                 continue
-            case ["attribute", *_]:
+            case ["attribute", attribute, value]:
+                attributes[attribute.removeprefix("\\")] = value
                 continue
             case ["wire", "width", width, *rest, wire]:
                 port = [token for token in rest if token != "signed"]  # (its readers say that too)
                 module.wires[wire] = Wire(wire, int(width), port[0] if port else "", int(port[1]) if port else 0, init)
             case ["memory", "width", width, "size", depth, memory]:
-                module.memories[memory] = Memory(memory, int(width), int(depth))
+                kept = {key: value for key, value in attributes.items() if key in MEMORY_ATTRIBUTES}
+                module.memories[memory] = Memory(memory, int(width), int(depth), kept)
+                attributes = {}
             case ["cell", kind, cell]:
                 module.cells.append(_cell(module, Cell(kind, cell), lines))
             case ["process", _]:

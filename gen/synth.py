@@ -253,7 +253,8 @@ def _commands(target: Device, manifest: Manifest, shell: Shell | None) -> str:
         f"hierarchy -top {top}", "proc", "opt_clean -purge",
         # Shared modules are synthesised once, and each instance keeps its own copy of the registers that feed many
         # lanes: merged across instances, they would drive thousands of loads from one place.
-        "setattr -mod -set keep_hierarchy 1 A:shared",
+        # iCE40 designs are small, and gain from what is seen across modules.
+        *(["setattr -mod -set keep_hierarchy 1 A:shared"] if target.family != "ice40" else []),
         # Yosys expands its template of a block RAM once for each different content: minutes. Counts and timing do
         # not depend on it, so from here on the weights are zeros, but for a bitstream.
         *([f"{synth}"] if shell is not None and shell.has_contents else

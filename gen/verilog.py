@@ -119,6 +119,7 @@ class _Platform:
     memory_bits: dict[str, int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     around: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    lut_ram: bool = True
 
     def instance(self, kind: type[wiring.Component], config: Any, module_name: str) -> tuple[Any, Elaboratable]:
         name = f"{self.top}_{module_name}"
@@ -186,7 +187,7 @@ def emit(plan: Plan, top: str = TOP, progress: Callable[[str], None] | None = No
     ``shows_scores`` it has ports for the scores as they are compared.
     """
     check_top(top)
-    platform = _Platform(top)
+    platform = _Platform(top, lut_ram=plan.fold.lut_ram)
     network = plan.network
     head = _HEAD.format(name=network.name, topology=network.topology, duration=network.duration, fold=plan.fold.name,
                         hash=network.hash, equations=_equations(network))

@@ -470,6 +470,9 @@ class ModuleWriter:
                              f"{self.names[wire.name]};")
         for memory in self.module.memories.values():
             if memory.name in self.memories:
+                if memory.attributes:
+                    said = ", ".join(f"{name} = {value}" for name, value in memory.attributes.items())
+                    lines.append(f"  (* {said} *)")
                 lines.append(f"  reg {_range(memory.width)}{self.names[f'memory {memory.name}']} "
                              f"[0:{memory.depth - 1}];")
         lines += self._initial()

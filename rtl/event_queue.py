@@ -14,6 +14,7 @@ from amaranth.utils import ceil_log2
 
 from .beat import beat_stream, index_shape, memory_depth
 from .flat_array import FlatArray
+from .share import has_lut_ram
 
 __all__ = ["EventQueue", "EventQueueConfig", "EventSource", "credit_port", "slot_credit", "slot_layout"]
 
@@ -260,7 +261,7 @@ class EventQueue(wiring.Component):
         again = replay_q | complete if cfg.passes > 1 and not cfg.in_turn else Const(0)
         for bank in range(cfg.banks):
             mine = turn_q == bank // cfg.items if cfg.interleave > 1 else Const(1)
-            self._bank(m, bank, take & mine, base_q, again, last, end, idle[bank], go, given[bank])
+            self._bank(m, platform, bank, take & mine, base_q, again, last, end, idle[bank], go, given[bank])
         return m
 
     def _turn(self, m: Module, given: Any, end: Signal, pass_q: Signal) -> Signal:
@@ -307,8 +308,8 @@ class EventQueue(wiring.Component):
                 with m.Else():
                     m.d.sync += base_q.eq(row_base_q)
 
-    def _bank(self, m: Module, bank: int, take: Any, base: Signal, again: Any, last: Any, end: Signal, idle: Any,
-              go: Any, given: Any) -> None:
+    def _bank(self, m: Module, platform: Any, bank: int, take: Any, base: Signal, again: Any, last: Any, end: Signal,
+              idle: Any, go: Any, given: Any) -> None:
         cfg = self.config
         # A lone position of an entry is never silent, so it needs no mark.
         alone = cfg.positions == 1
@@ -316,7 +317,10 @@ class EventQueue(wiring.Component):
         if not alone:
             fields["some"] = cfg.positions
         entry = data.StructLayout(fields)
-        m.submodules[f"bank{bank}"] = memory = Memory(shape=entry, depth=memory_depth(cfg.depth), init=[])
+        m.submodules[f"bank{bank}"] = memory = Memory(
+            shape=entry, depth=memory_depth(cfg.depth), init=[],
+            # No entry is read as it is written.
+            attrs={} if has_lut_ram(platform) else {"no_rw_check": 1})
         write, read = memory.write_port(), memory.read_port()
 
         write_q = Signal(index_shape(cfg.depth + 1), name=f"write{bank}_q")

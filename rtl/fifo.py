@@ -10,10 +10,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape, memory_depth
+from .share import BLOCK_RAM, has_lut_ram
 
 __all__ = ["Queue", "occupancy"]
 
 PART_BITS = 512
+BLOCK_RAM_BITS = 128  # fewer are not worth one
 
 
 def occupancy(m: Module, name: str, depth: int, put: Any, take: Any) -> tuple[Any, Any]:
@@ -45,8 +47,11 @@ def occupancy(m: Module, name: str, depth: int, put: Any, take: Any) -> tuple[An
 class Queue(wiring.Component):
     """A queue of ``depth`` payloads of any shape.
 
-    Latency 1 cycle, throughput 1 per cycle, ``depth * bits(shape)`` bits of LUT RAM. ``i.ready`` and ``o.valid`` are
-    flip-flops (the one inverted).
+    Latency 1 cycle, throughput 1 per cycle, ``depth * bits(shape)`` bits of LUT RAM; a queue of one payload is of
+    flip-flops, throughput 1 every other cycle. ``i.ready`` and ``o.valid`` are flip-flops (the one inverted).
+
+    Without LUT RAM they are bits of block RAM, read a cycle ahead. A payload that is the first one as it comes is kept
+    beside it for that cycle.
 
     Members
     -------
@@ -66,13 +71,22 @@ class Queue(wiring.Component):
         some, full = occupancy(m, "inside", self.depth, put, take)
         m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(some),
                      put.eq(self.i.valid & ~full), take.eq(some & self.o.ready)]
+        sent, received = Value.cast(self.i.payload), Value.cast(self.o.payload)
+        if self.depth == 1:
+            kept_q = Signal(len(sent), reset_less=True)
+            m.d.comb += received.eq(kept_q)
+            with m.If(put):
+                m.d.sync += kept_q.eq(sent)
+            return m
         first_q = Signal(index_shape(self.depth))
         next_q = Signal(index_shape(self.depth))
         for index_q, moves in ((first_q, take), (next_q, put)):
             with m.If(moves):
                 m.d.sync += index_q.eq(Mux(index_q == self.depth - 1, 0, index_q + 1))
 
-        sent, received = Value.cast(self.i.payload), Value.cast(self.o.payload)
+        if not has_lut_ram(platform) and self.depth * len(sent) >= BLOCK_RAM_BITS:
+            self._block_ram(m, sent, received, put, take, first_q, next_q)
+            return m
         # Amaranth's simulator takes no memory much wider than this.
         for first in range(0, len(sent), PART_BITS):
             part = slice(first, min(first + PART_BITS, len(sent)))
@@ -82,3 +96,17 @@ class Queue(wiring.Component):
             m.d.comb += [write.addr.eq(next_q), write.data.eq(sent[part]), write.en.eq(put),
                          read.addr.eq(first_q), received[part].eq(read.data)]
         return m
+
+    def _block_ram(self, m: Module, sent: Value, received: Value, put: Signal, take: Signal, first_q: Signal,
+                   next_q: Signal) -> None:
+        m.submodules.rows = memory = Memory(shape=len(sent), depth=memory_depth(self.depth), init=[], attrs=BLOCK_RAM)
+        write, read = memory.write_port(), memory.read_port()
+        first = Signal.like(first_q, name="first")
+        comes_q = Signal()
+        kept_q = Signal(len(sent), reset_less=True)
+        m.d.comb += [
+            first.eq(Mux(take, Mux(first_q == self.depth - 1, 0, first_q + 1), first_q)), read.addr.eq(first),
+            write.addr.eq(next_q), write.data.eq(sent), write.en.eq(put),
+            received.eq(Mux(comes_q, kept_q, read.data)),
+        ]
+        m.d.sync += [comes_q.eq(put & (next_q == first)), kept_q.eq(sent)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -46,24 +46,26 @@ class FrameBuffer(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(shape=buffered_byte(), depth=self.depth, init=[])
+        m.submodules.memory = memory = Memory(shape=buffered_byte(), depth=self.depth, init=[],
+                                               attrs={"no_rw_check": 1})  # no byte is read as it is written
         write, read = memory.write_port(), memory.read_port()
         places = range(2 * self.depth)  # twice around: full and empty differ
         written_q = Signal(places)
         committed_q = Signal(places)
         read_q = Signal(places)
         shown_q = Signal()  # the memory's output is the queue's first byte
-        after = Signal(places)
         m.d.comb += [
             # A byte that is shown may be overwritten: it stays in the memory's output.
-            self.i.ready.eq((written_q - read_q)[:len(written_q)] != self.depth),
+            self.i.ready.eq(written_q ^ self.depth != read_q),
             write.addr.eq(written_q), write.data.eq(self.i.payload), write.en.eq(self.i.valid & self.i.ready),
-            after.eq(written_q + write.en),
             read.addr.eq(read_q), read.en.eq((read_q != committed_q) & (~shown_q | self.o.ready)),
             self.o.valid.eq(shown_q), self.o.payload.eq(read.data),
         ]
-        m.d.sync += [written_q.eq(Mux(self.drop, committed_q, after)),
-                     read_q.eq(read_q + read.en), shown_q.eq(read.en | (shown_q & ~self.o.ready))]
+        with m.If(self.drop):
+            m.d.sync += written_q.eq(committed_q)
+        with m.Elif(write.en):
+            m.d.sync += written_q.eq(written_q + 1)
+        m.d.sync += [read_q.eq(read_q + read.en), shown_q.eq(read.en | (shown_q & ~self.o.ready))]
         with m.If(self.commit):
             m.d.sync += committed_q.eq(written_q)
         with m.If(self.flush):

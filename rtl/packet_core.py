@@ -186,7 +186,7 @@ class PacketCore(wiring.Component):
         start_q = Signal(WORD_BITS, reset_less=True)
         start = Signal(WORD_BITS)
         m.d.sync += now_q.eq(now_q + 1)
-        m.d.comb += start.eq(Mux(gate.begins, now_q, start_q))
+        m.d.comb += start.eq(Mux(gate.busy, start_q, now_q))
         m.d.sync += start_q.eq(start)
         m.d.comb += [ended.i.valid.eq(gate.done.valid), gate.done.ready.eq(ended.i.ready),
                      ended.i.payload.error.eq(gate.done.payload.error), ended.i.payload.start.eq(start)]
@@ -232,7 +232,8 @@ class PacketCore(wiring.Component):
                 m.d.sync += file.result__class_index.eq(given)
         if cfg.scores is not None:
             self._scores(m, cfg.scores, file, done)
-        m.d.sync += file.malformed__value.eq(file.malformed__value + malformed)
+        malformed_q = Signal()  # counted a cycle later: what finds it out is slow enough
+        m.d.sync += [malformed_q.eq(malformed), file.malformed__value.eq(file.malformed__value + malformed_q)]
         memory_error = core.status.any() if cfg.tables else 0
         holds: Any = 0
         refused: Any = 0
@@ -244,7 +245,9 @@ class PacketCore(wiring.Component):
             m.d.sync += written_q.eq(written_q | file.weights__written)
             failed = self.fill_failed & ~written_q
             m.d.comb += [file.weights__loading.eq(self.filling), file.weights__failed.eq(failed)]
-            holds = holds | self.filling | failed
+            waits_q = Signal(init=1)
+            m.d.sync += waits_q.eq(self.filling | failed)
+            holds = holds | waits_q
         m.d.comb += [
             gate.enable.eq(file.control__enable & ~holds), file.status__busy.eq(gate.busy | ended.o.valid | cut_q),
             file.events__done.eq(done), file.events__early.eq(gate.early), file.events__late.eq(gate.late),

@@ -65,9 +65,8 @@ class PacketGate(wiring.Component):
     o : Out(stream of struct {data, mark}); ``mark`` with the last beat of a run
     done : Out(stream of struct {error}); ``valid`` only while it is taken
     enable, abort : In(1)
-    begins : Out(1), a first beat goes through
     early, late : Out(1), a packet was found to be too short, too long
-    busy : Out(1), a packet is under way
+    busy : Out(1), a packet is under way: from the cycle after its first beat on
     """
 
     def __init__(self, config: PacketGateConfig) -> None:
@@ -76,7 +75,7 @@ class PacketGate(wiring.Component):
             "i": In(stream.Signature(packet_layout(config.bits))),
             "o": Out(stream.Signature(data.StructLayout({"data": config.bits, "mark": 1}))),
             "done": Out(stream.Signature(data.StructLayout({"error": 1}))),
-            "enable": In(1), "abort": In(1), "begins": Out(1), "early": Out(1), "late": Out(1), "busy": Out(1),
+            "enable": In(1), "abort": In(1), "early": Out(1), "late": Out(1), "busy": Out(1),
         })
 
     def elaborate(self, platform: Any) -> Module:
@@ -87,34 +86,34 @@ class PacketGate(wiring.Component):
         inside_q = Signal()  # a packet has begun
         fill_q = Signal()
         drop_q = Signal()
-        last_beat = Signal()
+        last_beat_q = Signal(init=cfg.beats == 1)  # known a cycle ahead
         ends = Signal()  # the beat on ``o`` is the run's last
         room = Signal()
         goes = Signal()  # a beat of the packet may go through
         take = Signal()
         m.d.comb += [
-            last_beat.eq(beat_q == cfg.beats - 1),
-            room.eq(~last_beat | self.done.ready),
+            room.eq(~last_beat_q | self.done.ready),
             goes.eq(room & ~fill_q & ~drop_q & Mux(inside_q, ~self.abort, self.enable & ~self.abort)),
             self.o.valid.eq(Mux(fill_q, room, self.i.valid & goes)),
             self.o.payload.data.eq(Mux(fill_q, 0, self.i.payload.data)),
             self.o.payload.mark.eq(ends),
             self.i.ready.eq(drop_q | (goes & self.o.ready)),
             take.eq(self.o.valid & self.o.ready),
-            self.begins.eq(take & ~inside_q),
-            self.early.eq(take & ~fill_q & self.i.payload.last & ~last_beat),
+            self.early.eq(take & ~fill_q & self.i.payload.last & ~last_beat_q),
             self.late.eq(take & ~fill_q & ends & ~self.i.payload.last),
             self.done.valid.eq(take & ends),
             self.done.payload.error.eq(fill_q | self.late),
             self.busy.eq(inside_q | drop_q),
         ]
         if cfg.steps is None:
-            m.d.comb += ends.eq(last_beat)
+            m.d.comb += ends.eq(last_beat_q)
         else:
-            m.d.comb += ends.eq(last_beat & (fill_q | self.i.payload.last | (step_q == cfg.steps - 1)))
+            m.d.comb += ends.eq(last_beat_q & (fill_q | self.i.payload.last | (step_q == cfg.steps - 1)))
         with m.If(take):
-            m.d.sync += [beat_q.eq(Mux(last_beat, 0, beat_q + 1)), inside_q.eq(~ends)]
-            with m.If(last_beat):
+            m.d.sync += [beat_q.eq(Mux(last_beat_q, 0, beat_q + 1)), inside_q.eq(~ends)]
+            if cfg.beats > 1:
+                m.d.sync += last_beat_q.eq(beat_q == cfg.beats - 2)
+            with m.If(last_beat_q):
                 m.d.sync += step_q.eq(Mux(ends, 0, step_q + 1))
         with m.If(take & ends):
             m.d.sync += [fill_q.eq(0), drop_q.eq(self.late)]

@@ -172,13 +172,14 @@ class Readout(wiring.Component):
         elif cfg.kind == "first":
             m.d.comb += gained.eq(self._first(m, mask, window_ends, run_ends, read))
 
-        read_q = Signal()
-        real_q = Signal()
+        # What a comparison waits for is known a cycle before it.
+        counts_q = Signal()  # a neuron was read, no padding
+        starts_q = Signal()  # class 0
         class_read_q = Signal.like(class_q)
         run_ends_q = Signal()
         gained_q = Signal.like(gained)
-        m.d.sync += [read_q.eq(read), real_q.eq(real), class_read_q.eq(class_q), run_ends_q.eq(read & run_ends),
-                     gained_q.eq(gained)]
+        m.d.sync += [counts_q.eq(read & real), starts_q.eq(class_q == 0), class_read_q.eq(class_q),
+                     run_ends_q.eq(read & run_ends), gained_q.eq(gained)]
         score = Signal(max(1, cfg.score_bits))
         if windows > 1 and cfg.score_bits:
             m.submodules.scores = scores = Memory(shape=cfg.score_bits, depth=memory_depth(cfg.classes), init=[])
@@ -188,7 +189,7 @@ class Readout(wiring.Component):
             before = Mux(first_q, 0, kept.data)
             total = gained_q + before if cfg.kind == "weighted" else Mux(before == 0, gained_q, before)
             m.d.comb += [kept.addr.eq(class_read_q), score.eq(total),
-                         write.addr.eq(class_read_q), write.data.eq(score), write.en.eq(read_q & real_q)]
+                         write.addr.eq(class_read_q), write.data.eq(score), write.en.eq(counts_q)]
         else:
             m.d.comb += score.eq(gained_q)
 
@@ -199,13 +200,13 @@ class Readout(wiring.Component):
             key = Cat(potential_q[:-1], ~potential_q[-1], *([score] if cfg.score_bits else []))
 
         if cfg.shows_scores:
-            m.d.comb += [self.scores.valid.eq(read_q & real_q), self.scores.class_index.eq(class_read_q),
+            m.d.comb += [self.scores.valid.eq(counts_q), self.scores.class_index.eq(class_read_q),
                          self.scores.value.eq(potential_q if cfg.kind == "potential" else score)]
 
         # The best so far; class 0 starts anew, in every window.
-        best_q = Signal(len(key))
-        best_class_q = Signal.like(self.o.payload)
-        with m.If(read_q & real_q & ((class_read_q == 0) | (key > best_q))):
+        best_q = Signal(len(key), reset_less=True)
+        best_class_q = Signal(self.o.payload.shape(), reset_less=True)
+        with m.If(counts_q & (starts_q | (key > best_q))):
             m.d.sync += [best_q.eq(key), best_class_q.eq(class_read_q)]
         valid_q = Signal()
         with m.If(run_ends_q):

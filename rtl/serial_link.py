@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .byte_beats import BeatsToBytes, BytesToBeats
 from .checksum import ChecksumAdder, ChecksumChecker, checked_byte
+from .fifo import Queue
 from .frame_buffer import FrameBuffer, buffered_byte
 from .frames import ADDRESS_BYTES, NUMBERS, RESULT_NUMBERS, Kind, Reason
 from .packet_core import result_packet_layout
@@ -61,7 +62,8 @@ class CommandReader(wiring.Component):
 
     1. Data of a piece, or of weights, with the right number go to ``pieces`` as they come; at its end it is committed
        if its checksum was right and there was room for it, else dropped.
-    2. A read or write of a register is done in the cycle after its frame's end, and answered by ``answered``.
+    2. A read or write of a register is done two cycles after its frame's end, and answered by ``answered``. No frame
+       ends sooner after another one.
     3. Whatever is not done is refused, with the first of these reasons that holds: the checksum is wrong; the frame has
        no known kind or not its length; there is no such register; not the right number; no room.
 
@@ -72,7 +74,7 @@ class CommandReader(wiring.Component):
     commit, drop : Out(1), for the buffer
     bus : Out(register_bus)
     answered, refused : Out(1)
-    kind, address, value : Out, of what is answered
+    reads, address, value : Out, of what is answered: a read, not a write; of which register
     reason : Out(8)
     expected : Out(8), number of the next piece
     clear : In(1), numbers begin anew
@@ -83,7 +85,7 @@ class CommandReader(wiring.Component):
         super().__init__({
             "i": In(checked_byte()), "pieces": Out(stream.Signature(buffered_byte())),
             "commit": Out(1), "drop": Out(1), "bus": Out(register_bus(address_bits)),
-            "answered": Out(1), "refused": Out(1), "kind": Out(8), "address": Out(ADDRESS_BITS),
+            "answered": Out(1), "refused": Out(1), "reads": Out(1), "address": Out(address_bits),
             "value": Out(WORD_BITS), "reason": Out(8), "expected": Out(range(NUMBERS)), "clear": In(1)})
 
     def elaborate(self, platform: Any) -> Module:
@@ -100,9 +102,9 @@ class CommandReader(wiring.Component):
         weights = (kind_q == Kind.WEIGHTS) if self.takes_weights else Const(0, 1)
         piece = (kind_q == Kind.PART) | (kind_q == Kind.LAST) | weights
         byte = self.i.payload
-        m.d.sync += [ends_q.eq(self.i.valid & byte.last), good_q.eq(byte.good), length_q.eq(index_q + 1)]
+        m.d.sync += [ends_q.eq(self.i.valid & byte.last), good_q.eq(byte.good)]
         with m.If(self.i.valid):
-            m.d.sync += [last_q.eq(Cat(last_q[8:], byte.data)),
+            m.d.sync += [length_q.eq(index_q + 1), last_q.eq(Cat(last_q[8:], byte.data)),
                          index_q.eq(Mux(byte.last, 0, Mux(index_q == WRITE_BYTES, index_q, index_q + 1)))]
             with m.If(index_q == 0):
                 m.d.sync += [kind_q.eq(byte.data), full_q.eq(0)]
@@ -120,13 +122,14 @@ class CommandReader(wiring.Component):
         reads = (kind_q == Kind.READ) & (length_q == READ_BYTES)
         writes = (kind_q == Kind.WRITE) & (length_q == WRITE_BYTES)
         reason = Signal(range(max(Reason) + 1))  # 0: none
+        address = Signal(ADDRESS_BITS)  # a READ's or a WRITE's; their kinds differ in the lowest bit
         m.d.comb += [
-            self.address.eq(Mux(reads, last_q[-ADDRESS_BITS:], last_q[:ADDRESS_BITS])),
-            bus.read_address.eq(self.address), bus.write_address.eq(self.address),
+            address.eq(Mux(kind_q[0], last_q[-ADDRESS_BITS:], last_q[:ADDRESS_BITS])), self.address.eq(address),
+            bus.read_address.eq(address), bus.write_address.eq(address),
             bus.write_data.eq(last_q[ADDRESS_BITS:]), bus.strobes.eq(~0),
-            self.value.eq(bus.read_data), self.kind.eq(Mux(reads, Kind.VALUE, Kind.WRITTEN)),
+            self.value.eq(bus.read_data), self.reads.eq(reads),
         ]
-        outside = self.address[len(bus.read_address):].any()
+        outside = address[len(bus.read_address):].any()
         with m.If(~good_q):
             m.d.comb += reason.eq(Reason.CHECKSUM)
         with m.Elif(reads | writes):
@@ -137,12 +140,14 @@ class CommandReader(wiring.Component):
             m.d.comb += reason.eq(Reason.NUMBER)
         with m.Elif(full_q):
             m.d.comb += reason.eq(Reason.ROOM)
-        done = ends_q & (reason == 0)
-        m.d.comb += [
-            bus.write.eq(done & writes), self.answered.eq(done & (reads | writes)),
-            self.commit.eq(done & ~reads & ~writes), self.drop.eq(ends_q & ~self.commit),
+        good = ends_q & (reason == 0)
+        writes_q = Signal()
+        m.d.sync += [
+            writes_q.eq(good & writes), self.answered.eq(good & (reads | writes)),
+            self.commit.eq(good & ~reads & ~writes & ~self.clear), self.drop.eq(ends_q & ~(good & ~reads & ~writes)),
             self.refused.eq(ends_q & (reason != 0)), self.reason.eq(reason),
         ]
+        m.d.comb += bus.write.eq(writes_q)
         with m.If(self.commit):
             m.d.sync += self.expected.eq(self.expected + 1)
         with m.If(self.clear):
@@ -156,14 +161,15 @@ class Replies(wiring.Component):
     Members
     -------
     answered, refused, taken : In(1)
-    kind, address, value, reason, expected, leaves : In, what they say
+    reads, address, value, reason, expected, leaves : In, what they say
     clear : In(1), forgets what was taken
     o : Out(byte_packet)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address_bits: int) -> None:
+        self.address_bits = address_bits
         super().__init__({
-            "answered": In(1), "refused": In(1), "taken": In(1), "kind": In(8), "address": In(ADDRESS_BITS),
+            "answered": In(1), "refused": In(1), "taken": In(1), "reads": In(1), "address": In(address_bits),
             "value": In(WORD_BITS), "reason": In(8), "expected": In(range(NUMBERS)), "leaves": In(range(NUMBERS)),
             "clear": In(1), "o": Out(byte_packet())})
 
@@ -172,8 +178,8 @@ class Replies(wiring.Component):
         answer_q = Signal()
         refusal_q = Signal()
         taken_q = Signal()
-        kind_q = Signal(8)
-        address_q = Signal(ADDRESS_BITS)
+        reads_q = Signal()
+        address_q = Signal(self.address_bits)
         value_q = Signal(WORD_BITS)
         reason_q = Signal(8)
         bytes_q = Signal(8 * WRITE_BYTES)
@@ -183,15 +189,16 @@ class Replies(wiring.Component):
         with m.If(left_q != 0), m.If(self.o.ready):
             m.d.sync += [left_q.eq(left_q - 1), bytes_q.eq(bytes_q >> 8)]
         with m.Elif(answer_q):
-            m.d.sync += [answer_q.eq(0), bytes_q.eq(Cat(kind_q, address_q, value_q)),
-                         left_q.eq(Mux(kind_q == Kind.VALUE, WRITE_BYTES, READ_BYTES))]
+            m.d.sync += [answer_q.eq(0), left_q.eq(Mux(reads_q, WRITE_BYTES, READ_BYTES)),
+                         bytes_q.eq(Cat(Mux(reads_q, Const(Kind.VALUE, 8), Const(Kind.WRITTEN, 8)),
+                                        address_q | Const(0, ADDRESS_BITS), value_q))]
         with m.Elif(refusal_q):
             m.d.sync += [refusal_q.eq(0), left_q.eq(3),
                          bytes_q.eq(Cat(Const(Kind.REFUSED, 8), reason_q, self.expected))]
         with m.Elif(taken_q):
             m.d.sync += [taken_q.eq(0), bytes_q.eq(Cat(Const(Kind.TAKEN, 8), self.leaves)), left_q.eq(2)]
         with m.If(self.answered):
-            m.d.sync += [answer_q.eq(1), kind_q.eq(self.kind), address_q.eq(self.address), value_q.eq(self.value)]
+            m.d.sync += [answer_q.eq(1), reads_q.eq(self.reads), address_q.eq(self.address), value_q.eq(self.value)]
         with m.If(self.refused):
             m.d.sync += [refusal_q.eq(1), reason_q.eq(self.reason)]
         with m.If(self.taken):
@@ -240,9 +247,11 @@ class SerialLink(wiring.Component):
         m.submodules.reader = reader = CommandReader(cfg.address_bits, takes_weights=bool(cfg.word_bytes))
         m.submodules.buffer = buffer = FrameBuffer(cfg.buffer_bytes)
         m.submodules.beats = beats = BytesToBeats(cfg.beat_bits)
-        m.submodules.replies = replies = Replies()
+        m.submodules.replies = replies = Replies(cfg.address_bits)
         wiring.connect(m, wiring.flipped(self.i), slip.i)
-        wiring.connect(m, slip.o, checker.i)
+        # Bytes are far apart on a line: what one does may take a cycle more.
+        checker_i: Any = checker.i
+        m.d.sync += [checker_i.valid.eq(slip.o.valid), checker_i.payload.eq(slip.o.payload)]
         wiring.connect(m, checker.o, reader.i)
         wiring.connect(m, reader.pieces, buffer.i)
         wiring.connect(m, reader.bus, wiring.flipped(self.bus))
@@ -263,14 +272,18 @@ class SerialLink(wiring.Component):
                 m.d.comb += [beats.i.valid.eq(0), self.weights.valid.eq(buffer.o.valid),
                              buffer.o.ready.eq(self.weights.ready)]
         m.d.comb += [part.clear.eq(self.clear) for part in (reader, beats, replies)] + [buffer.flush.eq(self.clear)]
-        for name in ("answered", "refused", "kind", "address", "value", "reason", "expected"):
+        for name in ("answered", "refused", "reads", "address", "value", "reason", "expected"):
             m.d.comb += getattr(replies, name).eq(getattr(reader, name))
         m.d.sync += leaves_q.eq(Mux(self.clear, 0, leaves_q + leaves))
 
         m.submodules.result_frames = frames = ResultFrames(cfg.result_bits)
         m.submodules.adder = adder = ChecksumAdder()
         m.submodules.encoder = encoder = SlipEncoder()
-        wiring.connect(m, wiring.flipped(self.results), frames.i)
+        # Lines are slow: a beat waits here, and a byte below, so that no path leads from the line to the accelerator.
+        beat = Queue(result_packet_layout(cfg.result_bits), 1)
+        m.submodules.beat = ResetInserter(self.clear)(beat)
+        wiring.connect(m, wiring.flipped(self.results), beat.i)
+        wiring.connect(m, beat.o, frames.i)
         m.d.comb += frames.clear.eq(self.clear)
         result_q = Signal()  # a result's frame is under way
         reply_q = Signal()
@@ -283,7 +296,9 @@ class SerialLink(wiring.Component):
         with m.If(adder.i.valid):
             ends = adder.i.ready & adder.i.payload.last
             m.d.sync += [result_q.eq(chooses & ~ends), reply_q.eq(~chooses & ~ends)]
-        wiring.connect(m, adder.o, encoder.i)
+        m.submodules.byte = byte = Queue(adder.o.payload.shape(), 1)
+        wiring.connect(m, adder.o, byte.i)
+        wiring.connect(m, byte.o, encoder.i)
         wiring.connect(m, encoder.o, wiring.flipped(self.o))
         return m
 

@@ -35,8 +35,8 @@ from .balanced import balanced
 from .beat import index_shape
 from .weight_sets import LOAD_WORD_BITS, row_words, write_bus
 
-__all__ = ["EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "RomWrite", "ThreeAdd", "add_instance",
-           "add_resettable", "run_domain"]
+__all__ = ["BLOCK_RAM", "EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "RomWrite", "ThreeAdd", "add_instance",
+           "add_resettable", "has_lut_ram", "run_domain"]
 
 # Rows of a ROM's part: block RAMs of 16 or 18 Kbit can give a bit each of so many.
 PART_ADDRESS_BITS = 14
@@ -57,6 +57,17 @@ class EmitPlatform(Protocol):
 
     def three_add(self, adder: ThreeAdd) -> Elaboratable:
         """The same of a :class:`.ThreeAdd`."""
+
+
+def has_lut_ram(platform: Any) -> bool:
+    """Whether there are memories that are read within a cycle. Where there are none, as on iCE40, each bit of such a
+    memory is a flip-flop, and its rows stand behind multiplexers."""
+    return bool(getattr(platform, "lut_ram", True))
+
+
+#: Attributes of a memory that is to be block RAM, however small. What it gives where the row is read that is being
+#: written must not matter.
+BLOCK_RAM = {"ram_style": "block", "no_rw_check": 1}
 
 
 def add_instance(m: Module, platform: Any, name: str, kind: type[wiring.Component], config: Any,

@@ -28,7 +28,7 @@ class UartReceiver(wiring.Component):
     Each bit is looked at once, in its middle. A start bit that is over by its middle was noise. A stop bit that is not
     there makes the byte bad, and the line must be idle again before the next one.
 
-    A byte comes ``bit_cycles // 2 + 9 * bit_cycles + 2`` cycles after the line fell. Throughput: the line's.
+    A byte comes ``bit_cycles // 2 + 9 * bit_cycles + 3`` cycles after the line fell. Throughput: the line's.
 
     Parameters
     ----------
@@ -55,7 +55,8 @@ class UartReceiver(wiring.Component):
         left_q = Signal(range(FRAME_BITS + 1))  # bits to look at
         bits_q = Signal(8, reset_less=True)
         broken_q = Signal()  # until the line is idle
-        m.d.comb += [self.o.payload.data.eq(bits_q), self.o.payload.bad.eq(~rx)]
+        m.d.comb += self.o.payload.data.eq(bits_q)
+        m.d.sync += [self.o.valid.eq(0), self.o.payload.bad.eq(~rx)]
         with m.If(left_q == 0):
             m.d.sync += count_q.eq(self.bit_cycles // 2 - 1)
             with m.If(rx):
@@ -69,8 +70,7 @@ class UartReceiver(wiring.Component):
             with m.If((left_q == FRAME_BITS) & rx):
                 m.d.sync += left_q.eq(0)
             with m.Elif(left_q == 1):
-                m.d.comb += self.o.valid.eq(1)
-                m.d.sync += broken_q.eq(~rx)
+                m.d.sync += [self.o.valid.eq(1), broken_q.eq(~rx)]
             with m.Else():
                 m.d.sync += bits_q.eq(Cat(bits_q[1:], rx))
         return m

@@ -14,6 +14,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from .beat import index_shape, memory_depth
 from .fifo import Queue
+from .share import BLOCK_RAM, has_lut_ram
 
 __all__ = ["WeightFetch", "WeightFetchConfig", "axi4_read", "fetch_slot_layout", "weight_row_layout", "weight_table"]
 
@@ -186,7 +187,7 @@ class WeightFetch(wiring.Component):
     exact recurrence is :mod:`spikeloom.gen.fetch_cycles`. Throughput: a row per ``row_beats`` cycles, if the memory
     sustains it and ``prefetch_rows >= sustaining_rows(latency)``.
 
-    Memory: ``prefetch_rows * (row_bits + 1 + mask_bits + 1)`` bits of LUT RAM.
+    Memory: ``prefetch_rows * (row_bits + 1 + mask_bits + 1)`` bits of LUT RAM; without that, of block RAM.
 
     The component's reset is the bus's ``ARESETn``: a burst once begun cannot be taken back, so whatever stands between
     the component and the memory has to be reset together with it.
@@ -267,13 +268,15 @@ class WeightFetch(wiring.Component):
             m.d.sync += [word_q.eq(word_q + 1), bad_q.eq(bad)]
         with m.If(filled):
             m.d.sync += [word_q.eq(0), bad_q.eq(0), fill_q.eq(Mux(fill_q == cfg.prefetch_rows - 1, 0, fill_q + 1))]
+        in_luts = has_lut_ram(platform)
         words = []
         for k in range(cfg.row_beats):
             last = k == cfg.row_beats - 1
             bits = cfg.row_bits - k * cfg.bus_bits if last else cfg.bus_bits
-            memory = Memory(shape=bits + last, depth=memory_depth(cfg.prefetch_rows), init=[])
+            memory = Memory(shape=bits + last, depth=memory_depth(cfg.prefetch_rows), init=[],
+                            attrs={} if in_luts else BLOCK_RAM)
             m.submodules[f"word{k}"] = memory
-            write, read = memory.write_port(), memory.read_port(domain="comb")
+            write, read = memory.write_port(), memory.read_port(domain="comb" if in_luts else "sync")
             m.d.comb += [write.addr.eq(fill_q), write.en.eq(axi.rvalid & (word_q == k)), read.addr.eq(take_q),
                          # Whether the row is good is known with its last word.
                          write.data.eq(Cat(axi.rdata[:bits], bad) if last else axi.rdata)]
@@ -297,12 +300,19 @@ class WeightFetch(wiring.Component):
             complete_q.eq(complete_q + filled - give_event),
             self.o.end.eq(give_end),
             self.o.mask.eq(Mux(give_event, slots.o.payload.mask, 0)),
-            self.o.weight.eq(row[:cfg.row_bits]),
         ]
         with m.If(give_event):
             m.d.sync += take_q.eq(Mux(take_q == cfg.prefetch_rows - 1, 0, take_q + 1))
-        with m.If(give_event & row[cfg.row_bits]):
-            m.d.sync += self.error.eq(1)
-        with m.Elif(self.clear):
-            m.d.sync += self.error.eq(0)
+        # A block RAM has the register behind it, and the word on the row comes with the row.
+        if in_luts:
+            m.d.sync += self.o.weight.eq(row[:cfg.row_bits])
+            with m.If(give_event & row[cfg.row_bits]):
+                m.d.sync += self.error.eq(1)
+            with m.Elif(self.clear):
+                m.d.sync += self.error.eq(0)
+        else:
+            given_q = Signal()
+            error_q = Signal()
+            m.d.sync += [given_q.eq(give_event), error_q.eq(self.error & ~self.clear)]
+            m.d.comb += [self.o.weight.eq(row[:cfg.row_bits]), self.error.eq(error_q | (given_q & row[cfg.row_bits]))]
         return m

@@ -44,7 +44,8 @@ class WeightLoader(wiring.Component):
         m = Module()
         most = max(self.bus_bytes)
         head_q = Signal(range(HEAD_BYTES + 1))  # bytes of the head that have come
-        table_q = Signal(8)
+        tables_q = [Signal(name=f"table{n}_q") for n in range(len(self.bus_bytes))]  # whose words these are
+        writes_q = [Signal(name=f"write{n}_q") for n in range(len(self.bus_bytes))]
         number_q = Signal(8 * WORD_NUMBER_BYTES)
         bytes_q = [Signal(8, name=f"byte{n}_q", reset_less=True) for n in range(most)]
         next_q = Signal(index_shape(most))
@@ -52,21 +53,22 @@ class WeightLoader(wiring.Component):
         full = Signal()  # this byte is its word's last
         m.d.comb += [self.i.ready.eq(1), self.word.eq(number_q), self.data.eq(Cat(bytes_q))]
         for n, size in enumerate(self.bus_bytes):
-            with m.If(table_q == n):
+            with m.If(tables_q[n]):
                 m.d.comb += full.eq(next_q == size - 1)
-        writes_q = Signal()
-        m.d.sync += writes_q.eq(0)
-        for n in range(len(self.bus_bytes)):
-            m.d.comb += getattr(self, f"write{n}").eq(writes_q & (table_q == n))
-        with m.If(writes_q):
+            m.d.comb += getattr(self, f"write{n}").eq(writes_q[n])
+            m.d.sync += writes_q[n].eq(0)
+        with m.If(Cat(writes_q).any()):
             m.d.sync += number_q.eq(number_q + 1)
         with m.If(self.i.valid):
             with m.If(head_q == 0):
-                m.d.sync += [table_q.eq(byte), next_q.eq(0), head_q.eq(1)]
+                m.d.sync += [next_q.eq(0), head_q.eq(1), *(here.eq(byte == n) for n, here in enumerate(tables_q))]
             with m.Elif(head_q != HEAD_BYTES):
-                m.d.sync += [number_q.eq(Cat(number_q[8:], byte)), head_q.eq(head_q + 1)]
+                m.d.sync += head_q.eq(head_q + 1)
+                for k in range(WORD_NUMBER_BYTES):
+                    with m.If(head_q == 1 + k):
+                        m.d.sync += number_q.word_select(k, 8).eq(byte)
             with m.Else():
-                m.d.sync += [next_q.eq(next_q + 1), writes_q.eq(full)]
+                m.d.sync += [next_q.eq(next_q + 1), *(w.eq(full & h) for w, h in zip(writes_q, tables_q, strict=True))]
                 for n, byte_q in enumerate(bytes_q):
                     with m.If(next_q == n):
                         m.d.sync += byte_q.eq(byte)

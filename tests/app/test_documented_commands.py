@@ -105,7 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spikeloom.write(spikeloom.compile(mine, loadable), folder / "build" / "loadable", interface="uart")
     shutil.copytree(HOUSE / "examples", folder / "examples")
     few = spikeloom.compile(spikeloom.load("fashion-mnist-128"), folder / "examples" / "icebreaker-fold.json")
-    spikeloom.write(few, folder / "build" / "icebreaker", interface="uart", serial=Serial(clock_hz=24_000_000))
+    spikeloom.write(few, folder / "build" / "icebreaker", interface="uart", serial=Serial(clock_hz=39_000_000))
     for run in ("a", "b", "float"):
         place = folder / "runs" / run
         place.mkdir(parents=True)

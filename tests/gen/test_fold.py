@@ -85,6 +85,7 @@ def test_bad_layer(network: Network, index: int, layer: dict[str, Any], message:
     ({"window_steps": 3}, r"window_steps must divide the network's 4 steps, not 3"),
     ({"layers": (LayerFold(),)}, r"fold bad: has 1 layers, network random has 3"),
     ({"name": "a\nmodule b;"}, "name must be one line of text"),
+    ({"lut_ram": 1}, "lut_ram must be"), ({"lut_ram": "no"}, "lut_ram must be"),
     ({"name": 3}, "name must be one line of text, not 3"),
 ], ids=str)
 def test_bad_fold(network: Network, fields: dict[str, Any], message: str) -> None:

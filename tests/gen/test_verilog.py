@@ -117,6 +117,17 @@ def test_deep_memories_are_files_of_parts(network: Network, monkeypatch: pytest.
     lint(tmp_path / "build")
 
 
+def test_without_lut_ram_memories_are_block_ram() -> None:
+    """As Yosys takes it; queues and weights that are read ahead are all there is of small memories."""
+    network = random_network(np.random.default_rng(1), sizes=(12, 20, 4), static=True, steps=4)
+    outside = Fold(layers=(LayerFold(lanes=4, external_bus_bits=32, prefetch_rows=4), LayerFold()))
+    with_lut_ram, without = (emit(make_plan(network, replace(outside, lut_ram=lut_ram))).verilog
+                             for lut_ram in (True, False))
+    attributes = '(* ram_style = "block", no_rw_check = 1 *)'
+    assert attributes not in with_lut_ram
+    assert re.search(re.escape(f"  {attributes}\n") + r"  reg \[\d+:0\] \w+ \[0:3\];", without)
+
+
 def test_head(network: Network) -> None:
     verilog = emit(make_plan(network, FOLD)).verilog
     assert "Network random: 12-20-9-4, 4 time steps. Fold: mixed." in verilog

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.block_ram import without_lut_ram
 from support.simulation import memory_bits, simulate
 
 from spikeloom.rtl.event_queue import EventQueue, EventQueueConfig
@@ -36,10 +37,10 @@ class Trace:
 
 
 def run(config: EventQueueConfig, windows: list[list[list[int]]], *, gap: float = 0.0, withheld: float = 0.0,
-        seed: int = 0) -> Trace:
+        seed: int = 0, lut_ram: bool = True) -> Trace:
     rng = np.random.default_rng(seed)
     trace = Trace(windows)
-    dut = EventQueue(config)
+    dut = EventQueue(config) if lut_ram else without_lut_ram(EventQueue(config))
     beats = [beat for window in windows for beat in window]
 
     async def bench(ctx: Any) -> None:
@@ -215,7 +216,9 @@ def test_every_window(items: int, banks: int, beats: int, gap: float, withheld: 
     np.random.default_rng(beats).shuffle(windows)
     for passes in (1, 2, 3):
         config = config_of(items, banks, beats=beats, passes=passes, item_bits=1)
-        check(config, run(config, windows, gap=gap, withheld=withheld))
+        trace = run(config, windows, gap=gap, withheld=withheld)
+        check(config, trace)
+        assert run(config, windows, gap=gap, withheld=withheld, lut_ram=False) == trace
 
 
 @pytest.mark.parametrize("beats", [1, 2, 6])
@@ -225,7 +228,7 @@ def test_groups_take_turns(items: int, banks: int, beats: int) -> None:
         config = config_of(items, banks, beats=beats, passes=groups, in_turn=True)
         for seed in range(2):
             windows = random_windows(config, seed)
-            check_in_turn(config, run(config, windows, gap=gap, withheld=withheld, seed=seed))
+            check_in_turn(config, run(config, windows, gap=gap, withheld=withheld, seed=seed, lut_ram=seed == 0))
 
 
 def test_turns_are_for_several_groups_and_a_consumer_that_does_not_wait() -> None:

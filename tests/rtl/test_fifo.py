@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.block_ram import without_lut_ram
 from support.simulation import memory_bits, simulate
 from support.stream_bench import run_streams
 
@@ -19,6 +20,23 @@ def test_order(depth: int, gap: float, stall: float) -> None:
     payloads = np.random.default_rng(depth).integers(0, 64, 60).tolist()
     _, received, _ = run_streams(Queue(beat_layout(2, 3), depth), payloads, 60, gap=gap, stall=stall, seed=depth)
     assert [value for _, value in received] == payloads
+
+
+@pytest.mark.parametrize("depth", [2, 3, 8])
+@pytest.mark.parametrize(("gap", "stall"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.6)])
+def test_block_ram(depth: int, gap: float, stall: float) -> None:
+    """Without LUT RAM every cycle is the same."""
+    payloads = np.random.default_rng(depth).integers(0, 1 << 62, 100).tolist()
+    wanted, given = (run_streams(queue, payloads, 100, gap=gap, stall=stall, seed=depth)
+                     for queue in (Queue(64, depth), without_lut_ram(Queue(64, depth))))
+    assert given == wanted
+    assert [value for _, value in given[1]] == payloads
+
+
+def test_one_payload_is_of_flip_flops() -> None:
+    sent, received, _ = run_streams(Queue(64, 1), list(range(9)), 9)
+    assert [cycle for cycle, _ in received] == [cycle + 1 for cycle in sent] == list(range(1, 19, 2))
+    assert memory_bits(Queue(64, 1)) == 0
 
 
 def test_latency_and_throughput() -> None:

@@ -61,7 +61,8 @@ class Bench:
                 ctx.set(link.i.valid, offers)
                 if offers:
                     ctx.set(link.i.payload, {"data": self.line[sent][0], "bad": self.line[sent][1]})
-                ctx.set(link.clear, sent in self.clears and not offers and since == 1)
+                # As if a frame had said it: no sooner than one does what it says.
+                ctx.set(link.clear, sent in self.clears and not offers and since == 4)
                 sent += offers
                 ctx.set(link.packets.ready, self.opened and rng.random() >= self.stall)
                 ctx.set(link.o.ready, rng.random() >= self.stall)
@@ -200,7 +201,7 @@ def test_results(stall: float) -> None:
                       + bytes([number % 128 | error << 7]))
     for _ in range(40):
         bench.send(kind(Kind.READ), le(rng.choice(REGISTERS), 2))
-    bench.run(extra_cycles=6000)
+    bench.run(extra_cycles=12000)
     assert [reply for reply in bench.replies if reply[:1] == kind(Kind.RESULT)] == wanted
     assert 1 < sum(reply[:1] == kind(Kind.VALUE) for reply in bench.replies) <= 40
 
