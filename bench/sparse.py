@@ -27,7 +27,8 @@ def main() -> None:
     network = spikeloom.load(NETWORK)
     data = spikeloom.dataset("fashion-mnist")
     sparse = spikeloom.compile(network, str(EXAMPLE)).fold
-    dense = replace(sparse, name="dense", layers=tuple(replace(layer, sparse=False) for layer in sparse.layers))
+    dense = replace(sparse, name="dense", layers=tuple(replace(layer, sparse=False, outer="groups")
+                                                       for layer in sparse.layers))
     rows, values = [], []
     for fold in (dense, sparse):
         with tempfile.TemporaryDirectory() as folder:

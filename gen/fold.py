@@ -329,15 +329,20 @@ def _fast(network: Network) -> Fold:
         elif after_map(layer) and layer.outputs >= 64:
             fold = LayerFold(lanes=-(-layer.outputs // 10), neuron_units=4, outer="events")
         else:
-            passes = max(5, -(-layer.outputs // 100))
-            fold = (LayerFold(lanes=-(-layer.outputs // passes), neuron_units=8, updates=best_updates(network, index))
+            # Behind the first layer a lane has an accumulator for each step: half the lanes, and more inputs a cycle.
+            passes = max(5, -(-layer.outputs // 100)) * (1 if index == 0 else 2)
+            lanes = -(-layer.outputs // passes)
+            fold = (LayerFold(lanes=lanes, neuron_units=min(8 if index == 0 else 6, lanes),
+                              updates=best_updates(network, index))
                     if layer.outputs >= 64 else LayerFold(lanes=layer.outputs))
         layers.append(fold)
     done = Fold(name="fast", layers=tuple(layers), input_per_beat=_input_per_beat(
         network, 16 if network.input.size >= 64 else 1))
 
     def banks(index: int, layer: Layer) -> int:
-        many = (8 if network.static else 4) if index == 0 else 4 if after_map(layer) else 2
+        many = 4 if after_map(layer) else 8 if layer.outputs >= 64 else 1
+        if index == 0:
+            many = 8 if network.static else 4
         if isinstance(layer.connection, Conv2d):
             copies = COPIES_BITS // (layer.connection.weight.size * layer.connection.weight_bits)
             return _banks(layer, _items(layer, done)[0], FIRST_INPUTS if index == 0 else max(1, min(16, copies)))

@@ -181,6 +181,22 @@ def test_moves_lead_everywhere_and_back(network: Network) -> None:
         assert sum(getattr(ahead, name) != getattr(fold, name) for name in names) == 1
 
 
+def test_sparse_rows_are_tried_where_half_of_the_weights_are_zero(network: Network) -> None:
+    def tried(network: Network) -> list[int]:
+        fold = Fold(layers=(LayerFold(lanes=4),) * len(network.layers))
+        return [k for each in moves(fold, network, None) for k, layer in enumerate(each.layers) if layer.sparse]
+
+    def with_share(share: float) -> Network:
+        """Of weights that are not 0, in the first layer."""
+        first, *others = network.projections
+        weight = (np.arange(first.connection.weight.size) % 10 < 10 * share).reshape(first.connection.weight.shape)
+        return dataclasses.replace(network, projections=(dataclasses.replace(first, connection=Dense(
+            weight=weight.astype(np.int8), weight_bits=4)), *others))
+
+    assert tried(with_share(0.9)) == []
+    assert tried(with_share(0.4)) == [0]
+
+
 def counted_in_full(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Inventory:
     """Without the shortcuts for lane blocks, and for arrays of many of them."""
     with monkeypatch.context() as patch:

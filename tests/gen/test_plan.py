@@ -65,6 +65,32 @@ def decode_weights(plan: Plan, index: int) -> np.ndarray:
     return weight
 
 
+def decode_sparse_weights(plan: Plan, index: int) -> np.ndarray:
+    """The same of sparse rows."""
+    config = plan.layers[index].sparse
+    assert config is not None
+    words, places = plan.weights(index)
+    outputs, inputs = plan.network.layers[index].connection.weight.shape
+    assert (len(words), len(places)) == (config.words, config.rows)
+    weight = np.zeros((outputs, inputs), int)
+    group_bits = max(1, (config.groups - 1).bit_length())
+    for beat, row in enumerate(plan.channels[index].index):
+        for item, channel in enumerate(row):
+            place = places[plan.layers[index].synapse.queue.locate(beat, item)[1]]
+            first = place & ((1 << config.place_layout["first"].width) - 1)
+            for word in words[first:first + (place >> config.place_layout["first"].width) + 1]:
+                for lane in range(config.lanes):
+                    stored = word >> lane * config.weight_bits & ((1 << config.weight_bits) - 1)
+                    group = word >> config.lanes * config.weight_bits + lane * group_bits & ((1 << group_bits) - 1)
+                    value = stored - (stored >> config.weight_bits - 1 << config.weight_bits)
+                    neuron = group * config.lanes + lane
+                    if value:
+                        assert channel >= 0
+                        assert weight[neuron, channel] == 0
+                        weight[neuron, channel] = value
+    return weight
+
+
 def decode_constants(plan: Plan, index: int) -> tuple[list[int], list[int]]:
     """Thresholds and biases out of the constants' memory, or those that all neurons share."""
     layer, neuron = plan.network.layers[index], plan.layers[index].neurons.neuron
@@ -104,7 +130,8 @@ def test_memories_decode_to_the_network(seed: int) -> None:
     network = random_network(rng)
     plan = make_plan(network, random_fold(rng, network))
     for index, layer in enumerate(network.layers):
-        np.testing.assert_array_equal(decode_weights(plan, index), layer.connection.weight)
+        decode = decode_weights if plan.layers[index].sparse is None else decode_sparse_weights
+        np.testing.assert_array_equal(decode(plan, index), layer.connection.weight)
         assert decode_constants(plan, index) == (thresholds(layer).tolist(), layer.biases.tolist())
 
 
