@@ -138,17 +138,28 @@ class EventSource(Protocol):
     def turns(self) -> int:
         """Groups to which each event is given in turn."""
 
+    @property
+    def passes(self) -> int:
+        """Groups that take every event."""
+
+    @property
+    def rows(self) -> int:
+        """Channels of one bank."""
+
 
 def slot_layout(config: EventSource) -> data.StructLayout:
     """What a queue says in one cycle: one event per bank (mask 0 is none), and whether a pass ends with it.
 
-    Where groups take turns, also whose turn it is, and whether the group's sum begins with this slot.
+    Where groups take turns, also whose turn it is, and whether the group's sum begins with this slot. Where events are
+    replayed for them, the number of a group's first row, as each has its own.
     """
+    replays = config.passes > 1 and config.turns == 1
     return data.StructLayout({
         "row": FlatArray(config.row_bits, config.banks),
         "mask": FlatArray(config.item_bits, config.banks),
         "end": 1,
         **({"group": index_shape(config.turns), "first": 1} if config.turns > 1 else {}),
+        **({"base": index_shape(config.passes * config.rows)} if replays else {}),
     })
 
 
@@ -192,7 +203,7 @@ class EventQueue(wiring.Component):
     Members
     -------
     i : In(beat stream)
-    o : Out(slot_layout), registered; it does not wait
+    o : Out(slot_layout), registered; it does not wait. ``base`` is that of the events, not of an end
     room : In(1), the end of a pass may be given; looked at from the second cycle after an end on
     taken : In(1), only with ``slot_credits``: the consumer has taken a slot, and another one may be given a cycle later
     """
@@ -241,7 +252,9 @@ class EventQueue(wiring.Component):
         idle = Signal(cfg.banks)
         given = Signal(cfg.banks)
         through_q = Signal()
-        pass_q = Signal(index_shape(cfg.passes))
+        # The pass, or the first row of its group.
+        counts_rows = cfg.passes > 1 and not cfg.in_turn
+        pass_q, step = (self.o.base, cfg.rows) if counts_rows else (Signal(index_shape(cfg.passes), name="pass_q"), 1)
         replay_q = Signal()  # the window is complete, and this pass is not its last
         go = (self._turn(m, given.any(), end, pass_q) if cfg.in_turn
               else slot_credit(m, cfg.slot_credits, given.any() | end, self))
@@ -250,9 +263,9 @@ class EventQueue(wiring.Component):
         with m.If(complete):
             m.d.sync += [full_q.eq(1), replay_q.eq(cfg.passes > 1)]
         with m.If(end):
-            m.d.sync += pass_q.eq(pass_q + 1)
+            m.d.sync += pass_q.eq(pass_q + step)
             if cfg.passes > 1:
-                with m.If(pass_q == cfg.passes - 2):
+                with m.If(pass_q == (cfg.passes - 2) * step):
                     m.d.sync += replay_q.eq(0)
             with m.If(~replay_q):
                 m.d.sync += [pass_q.eq(0), full_q.eq(0)]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .beat import beat_stream, index_shape
+from .beat import beat_stream
 from .event_queue import EventQueue
 from .fifo import Queue
 from .layer_inputs import LayerInputs, SourceConfig
@@ -151,10 +151,7 @@ class SpikingLayer(wiring.Component):
         m.submodules.fetch = fetch = WeightFetch(config)
         row: Any = queue.o.row[0]
         if source.passes > 1:  # each pass has its own rows
-            base_q = Signal(index_shape(source.passes * source.rows))
-            with m.If(queue.o.end):
-                m.d.sync += base_q.eq(Mux(base_q == (source.passes - 1) * source.rows, 0, base_q + source.rows))
-            row = base_q + row
+            row = queue.o.base + row
         wiring.connect(m, slots.o, fetch.i)
         wiring.connect(m, fetch.axi, wiring.flipped(self.axi))
         m.d.comb += [

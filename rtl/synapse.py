@@ -243,9 +243,11 @@ class SynapseArray(wiring.Component):
         turn: Any = Cat(self.i.group, self.i.first) if cfg.groups > 1 else Const(0, 0)
         address: Any = Const(0) if cfg.fetched else Cat(self.i.row)
         if queue.passes > 1 and not cfg.fetched:
-            base = self._base(m)
-            address_q = Signal(FlatArray(base.shape(), queue.banks), reset_less=True)
-            m.d.sync += [address_q[j].eq(base + self.i.row[j]) for j in range(queue.banks)]
+            base = self._base(m) if queue.turns > 1 else self.i.base
+            address_q = Signal(FlatArray(len(base), queue.banks), reset_less=True)
+            whole = (queue.rows & -queue.rows).bit_length() - 1  # bits that are 0 in each base
+            m.d.sync += [address_q[j].eq(Cat(row[:whole], base[whole:] + row[whole:]))
+                         for j, row in enumerate(self.i.row)]
             address = address_q.as_value()
 
         # Masks come to the lanes a cycle before the weights.
@@ -335,15 +337,8 @@ class SynapseArray(wiring.Component):
     def _base(self, m: Module) -> Signal:
         """Address of a group's first row."""
         queue = self.config.queue
-        bases = [group * queue.rows for group in range(queue.passes)]
-        base = Signal(index_shape(queue.passes * queue.rows), name="base" if queue.turns > 1 else "base_q")
-        if queue.turns > 1:
-            m.d.comb += base.eq(Array(bases)[self.i.group])
-            return base
-        with m.If(self.i.end):
-            m.d.sync += base.eq(base + queue.rows)
-            with m.If(base == bases[-1]):
-                m.d.sync += base.eq(0)
+        base = Signal(index_shape(queue.passes * queue.rows), name="base")
+        m.d.comb += base.eq(Array([group * queue.rows for group in range(queue.passes)])[self.i.group])
         return base
 
     def _weights(self, m: Module, index: int, address: Any, block: Any) -> None:

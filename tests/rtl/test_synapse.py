@@ -86,6 +86,8 @@ class Case:
                     ctx.set(dut.i.row[j], row)
                     ctx.set(dut.i.mask[j], mask)
                 ctx.set(dut.i.end, end)
+                if c.queue.passes > 1 and not c.queue.in_turn:
+                    ctx.set(dut.i.base, nth % c.queue.passes * c.queue.rows)
                 if c.queue.in_turn:
                     groups = c.queue.passes
                     ctx.set(dut.i.group, (nth - 1) % groups if end else (slot - 1) % groups if events else 0)
