@@ -268,7 +268,9 @@ class EventQueue(wiring.Component):
                 with m.If(pass_q == (cfg.passes - 2) * step):
                     m.d.sync += replay_q.eq(0)
             with m.If(~replay_q):
-                m.d.sync += [pass_q.eq(0), full_q.eq(0)]
+                m.d.sync += full_q.eq(0)
+        with m.If(~full_q):
+            m.d.sync += pass_q.eq(0)
 
         last = full_q if cfg.in_turn else full_q & ~replay_q
         again = replay_q | complete if cfg.passes > 1 and not cfg.in_turn else Const(0)

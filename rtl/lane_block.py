@@ -112,7 +112,8 @@ class LaneBlockConfig:
     @property
     def adds_three(self) -> bool:
         """Whether the third of three events goes to the accumulator with the sum of the others, in one adder."""
-        return self.banks == 3 and not self.weighed and self.groups == 1 and self.ends_alone
+        wide = self.accumulator_bits >= max(2, self.weight_bits) + 2  # as all three events together
+        return self.banks == 3 and wide and not self.weighed and self.groups == 1 and self.ends_alone
 
     @property
     def levels(self) -> int:

@@ -51,7 +51,7 @@ def test_hardware_becomes_that_of_another_network(kind: str, sets: int, tmp_path
     rng = np.random.default_rng(seed)
     while True:  # a network whose widths have no room is told so
         network = MAKERS[kind](rng)
-        fold = replace(random_fold(rng, network), weight_sets=sets, headroom_bits=2)
+        fold = replace(random_fold(rng, network, weight_sets=sets), headroom_bits=2)
         try:
             plan = make_plan(network, fold)
             break

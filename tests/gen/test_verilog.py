@@ -218,7 +218,7 @@ def test_a_second_reader_has_nothing_to_say(maker: Callable[[np.random.Generator
     for seed in range(4):
         rng = np.random.default_rng(seed)
         network = maker(rng)
-        fold = replace(random_fold(rng, network), weight_sets=seed % 3)
+        fold = random_fold(rng, network, weight_sets=seed % 3)
         (tmp_path / "snn_top.v").write_text(emit(make_plan(network, fold)).verilog)
         assert "0 errors, 0 warnings" in slang_on("snn_top", capfd, tmp_path / "snn_top.v"), f"seed {seed}"
 

@@ -38,7 +38,7 @@ def test_words_are_the_memories(maker: Any, seed: int) -> None:
     """Read back by the order and the sizes that the layers name, they are what the other plan's memories hold."""
     rng = np.random.default_rng(seed)
     network = maker(rng)
-    plan = make_plan(network, replace(random_fold(rng, network), weight_sets=1, headroom_bits=3))
+    plan = make_plan(network, replace(random_fold(rng, network, weight_sets=1), headroom_bits=3))
     other = relative(rng, network)
     loaded = weight_set(plan, other)
     assert len(loaded.words) == set_length(plan)

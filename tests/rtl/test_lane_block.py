@@ -105,6 +105,7 @@ def test_sums(planes: int, weighed: bool, banks: int, weight_bits: int) -> None:
     assert run(alone, passes) == want
     assert alone.adds_three == (banks == 3 and not weighed)
     assert alone.latency_cycles == config.latency_cycles
+    assert not replace(alone, accumulator_bits=max(2, weight_bits) + 1).adds_three
 
 
 @pytest.mark.parametrize(("banks", "products"), [

@@ -322,8 +322,8 @@ def _random_pool(rng: Rng, shape: Shape, sum_only: bool) -> Pool | None:
     return Pool("sum" if sum_only or rng.random() < 0.6 else "or", int(rng.choice(sizes)))
 
 
-def random_fold(rng: Rng, network: Network) -> Fold:
-    """Any fold that suits the network."""
+def random_fold(rng: Rng, network: Network, *, weight_sets: int = 0) -> Fold:
+    """Any fold that suits the network, with so many sets of weights."""
     channels = as_map(network.input.shape)[0] if network.reads_map else network.input.size
     per_beat = int(rng.choice([n for n in range(1, min(8, channels) + 1)
                                if not network.reads_map or channels % n == 0]))
@@ -354,9 +354,10 @@ def random_fold(rng: Rng, network: Network) -> Fold:
     by_step = network.readout.early_exit and network.readout.ties == "membrane"
     windows = [w for w in range(1, network.steps + 1) if network.steps % w == 0]
     windows = [1] if network.recurrent or network.marked or by_step else windows
-    fold = Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)))
+    fold = Fold(layers=tuple(layers), input_per_beat=per_beat, window_steps=int(rng.choice(windows)),
+                weight_sets=weight_sets)
     fold = spiking_updates(network, fold) if rng.random() < 0.5 else fold
-    return sparse_rows(network, fold) if rng.random() < 0.5 else fold
+    return sparse_rows(network, fold) if rng.random() < 0.5 and not weight_sets else fold
 
 
 def sparse_rows(network: Network, fold: Fold) -> Fold:
