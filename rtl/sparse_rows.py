@@ -99,7 +99,7 @@ class SparseRows(wiring.Component):
     """Gives the words of each event's row to the lanes, one a cycle, and all sums of the lanes at the end of a window.
 
     A row is a list of words; each has a weight for each lane, and the group that it is for. So an event takes as many
-    cycles as the lane with most weights in its row has (:func:`.sparse_words`), not one for each group.
+    cycles as the lane with most weights in its row has (``gen.sparse.row_counts``), not one for each group.
 
     Timing: with a ``begins`` in cycle ``b``, or from the cycle after the end of the window before on, come ``groups``
     cycles that clear the sums, the first one in ``b + 1`` (on ``o`` in ``b + 2``), and no slot is taken before they are

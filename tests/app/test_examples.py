@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
+import spikeloom
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize(("file", "network"), [
+    ("icebreaker-fold.json", "fashion-mnist-128"), ("lfe5u-85f-fold.json", "fashion-mnist-400-400"),
+    ("sparse-fold.json", "fashion-mnist-400-400-sparse")])
+def test_folds_suit_their_networks(file: str, network: str) -> None:
+    plan = spikeloom.compile(spikeloom.load(network), str(EXAMPLES / file))
+    assert plan.fold.to_dict()["layers"][0]["lanes"] > 1
+    assert len(list(EXAMPLES.glob("*.json"))) == 3
 
 
 def test_a_neuron_type_of_the_users_own(tmp_path: Path, capsys: pytest.CaptureFixture[str],
