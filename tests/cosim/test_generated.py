@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "wrong threshold": (r"layer0_neuron", r"447\b", r"407", {}),
     "dropped event": (r"layer0_queue", r"take & \(\|i__payload\)", "take & (|i__payload) & (base_q != 5'd7)", {}),
     "carry lost": (r"masked_add", r"\+ \(b\[", "^ (b[", {}),
-    "one pass too few": (r"layer0_queue", r"pass_q == 3'd3", "pass_q == 3'd2", {}),
+    "one pass too few": (r"layer0_queue", r"== 8'h5a", "== 8'h3c", {}),
     "one row too far": (r"layer0_queue", r"base_q \+ 5'h01", "base_q + 5'h02", {}),
     "sums survive a reset": (r"layer0_lanes4", r"if \(rst\)", "if (1'b0)", {"reset_cycles": range(97, 5000, 293)}),
     "queue overrun": (r"layer0_queue", r"i__ready = ~full_q", "i__ready = 1'b1", {"mode": "stream"}),
