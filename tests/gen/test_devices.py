@@ -14,7 +14,7 @@ def test_known_devices_by_name_in_any_case():
 
 def test_names_and_commands_go_together():
     assert all(name == device.name for name, device in DEVICES.items())
-    assert DEVICES["ice40-up5k"].synth_command == "synth_ice40 -device u -dsp -spram -dffe_min_ce_use 16"
+    assert DEVICES["ice40-up5k"].synth_command == "synth_ice40 -device u -dsp -spram -dffe_min_ce_use 8"
     assert DEVICES["ice40-hx8k"].synth_command == "synth_ice40 -device hx"
     assert DEVICES["xc7a35t"].synth_command == "synth_xilinx -family xc7 -flatten"
     assert DEVICES["lfe5u-25f"].synth_command == "synth_ecp5"
