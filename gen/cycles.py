@@ -29,7 +29,8 @@ from spikeloom.rtl.layer import LayerConfig
 from spikeloom.rtl.layer_inputs import SourceConfig
 from spikeloom.rtl.or_pool import OrPoolConfig
 from spikeloom.rtl.readout import ReadoutConfig
-from spikeloom.rtl.sparse_rows import MEMORY_CYCLES, SparseRowsConfig
+from spikeloom.rtl.share import MEMORY_CYCLES
+from spikeloom.rtl.sparse_rows import SparseRowsConfig
 from spikeloom.rtl.weight_fetch import WeightFetchConfig
 from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
 
@@ -338,7 +339,7 @@ class _SparseRows:
         at = max(earliest, int(self.issued[sample]) + 1) - 1
         for words in self.words[rows].tolist():
             at = max(at, taken[0]) + 1
-            free = max(free, at + 4)
+            free = max(free, at + MEMORY_CYCLES + 2)
             taken.append(free)
             free += words
         self.issued[sample] = at
@@ -349,7 +350,7 @@ class _SparseRows:
     def end(self, earliest: Cycles) -> Cycles:
         """Issue an end mark for every sample, and let the groups' sums leave; returns when it was issued."""
         self.issued = np.maximum(np.maximum(earliest, self.issued + 1), [taken[0] + 1 for taken in self.taken])
-        ended = np.maximum(np.maximum(self.free, self.issued + 4), self.read)
+        ended = np.maximum(np.maximum(self.free, self.issued + MEMORY_CYCLES + 2), self.read)
         for group in range(self.config.groups):
             ended = np.maximum(ended + 2 if group else ended, self.neurons.room_from)
             self.neurons.drain(ended + 1)

@@ -31,7 +31,7 @@ from .cycles import count_cycles, count_stream_cycles
 from .devices import Device, find_device
 from .energy_constants import constants_of
 from .energy_prediction import predict
-from .external import block_bits, weight_memory_bits
+from .external import block_bits, outside, weight_memory_bits
 from .fold import PRESETS, Fold, LayerFold, best_updates
 from .inventory import Inventory, Known, parts_of
 from .least_cycles import LeastCycles
@@ -362,8 +362,7 @@ def moves(fold: Fold, network: Network, bus_bits: int | None) -> Iterator[Fold]:
             changed += [replace(own, inputs_per_cycle=n) for n in _notches(own.inputs_per_cycle,
                                                                            layer.connection.inputs)]
             if bus_bits is not None:
-                changed.append(replace(own, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups",
-                                       sparse=False))
+                changed.append(outside(own, bus_bits))
         else:
             changed.append(replace(own, external_bus_bits=None))
         for new in changed:
@@ -390,5 +389,4 @@ def _lanes(now: int, channels: int, is_map: bool) -> list[int]:
 
 def _outside(fold: Fold, bus_bits: int) -> Fold:
     """All weights in external memory."""
-    return replace(fold, layers=tuple(replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups",
-                                              sparse=False) for layer in fold.layers))
+    return replace(fold, layers=tuple(outside(layer, bus_bits) for layer in fold.layers))

@@ -8,10 +8,10 @@ from spikeloom.model.network import Network
 from spikeloom.rtl.layer import LayerConfig
 
 from .devices import Device
-from .fold import Fold
+from .fold import Fold, LayerFold
 from .plan import make_plan
 
-__all__ = ["block_bits", "fit_to_device", "weight_memory_bits"]
+__all__ = ["block_bits", "fit_to_device", "outside", "weight_memory_bits"]
 
 USABLE = 0.8  # of a device's block RAM: memories do not fill their blocks, and others take some too
 
@@ -27,6 +27,11 @@ def weight_memory_bits(config: LayerConfig) -> int:
 def block_bits(device: Device) -> int:
     """Bits of a device's block RAM."""
     return (device.ram_bits or 0) - device.single_port_bits
+
+
+def outside(layer: LayerFold, bus_bits: int) -> LayerFold:
+    """The fold of a layer with its weights in external memory."""
+    return replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups", multipliers=0, sparse=False)
 
 
 def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 64) -> Fold:
@@ -48,7 +53,6 @@ def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 
     for index in sorted(range(len(sizes)), key=lambda k: -sizes[k]):
         if sum(sizes) <= room:
             break
-        layers[index] = replace(layers[index], inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups",
-                                multipliers=0, sparse=False)
+        layers[index] = outside(layers[index], bus_bits)
         sizes[index] = 0
     return replace(fold, layers=tuple(layers))

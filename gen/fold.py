@@ -171,8 +171,9 @@ def check_fold(network: Network, fold: Fold) -> None:
         choice(lf.outer, f"{where} outer", ("groups", "events"))
         if lf.outer == "events" and isinstance(layer.connection, Conv2d):
             raise SpikeloomError(f"{where} outer must be 'groups' in a convolution, not 'events'")
-        if lf.sparse is not False and (reason := _no_sparse_rows(fold, layer, lf)):
-            raise SpikeloomError(f"{where} sparse must be false {reason}, not {short(lf.sparse)}")
+        choice(lf.sparse, f"{where} sparse", (False, True))
+        if lf.sparse and (reason := _no_sparse_rows(fold, layer, lf)):
+            raise SpikeloomError(f"{where} sparse must be false {reason}, not True")
         _in_range(f"{where} multipliers", lf.multipliers, _most_multipliers(network, index, lf), 0)
         choice(lf.updates, f"{where} updates", ("all", "spiking"))
         if lf.updates == "spiking" and (reason := _no_spiking_updates(network, fold, layer, lf)):
@@ -217,8 +218,6 @@ def _no_spiking_updates(network: Network, fold: Fold, layer: Layer, lf: LayerFol
 
 def _no_sparse_rows(fold: Fold, layer: Layer, lf: LayerFold) -> str:
     """Why rows cannot be sparse; empty if they can."""
-    if lf.sparse is not True:
-        return "or true"
     if lf.outer != "events":
         return "with outer 'groups'"
     if lf.lanes == layer.outputs:

@@ -44,10 +44,16 @@ _OF_FAMILY = {("masked_add", "ecp5"), ("masked_add", "xc7"), ("three_add", "xc7"
 def own_module(kind: str, top: str, family: Family | None = None) -> str:
     """A :class:`.MaskedAdd` or :class:`.ThreeAdd` as a module of a build: for any device, or of a family's cells."""
     file = f"templates/{kind}" + ("" if family is None else f"_{family}") + ".v"
-    text = resources.files("spikeloom.gen").joinpath(file).read_text(encoding="utf-8")
-    for place, filled in (("ports", OWN_MODULES[kind]), ("name", f"{top}_{kind}"), ("masked_add", f"{top}_masked_add")):
+    text = _template(file)
+    fillings = {"ports": OWN_MODULES[kind], "carries": _template("templates/carries_xc7.v"), "name": f"{top}_{kind}",
+                "masked_add": f"{top}_masked_add"}
+    for place, filled in fillings.items():
         text = text.replace(f"{{{place}}}", filled)
     return text
+
+
+def _template(file: str) -> str:
+    return resources.files("spikeloom.gen").joinpath(file).read_text(encoding="utf-8")
 
 
 def own_cells(top: str, family: Family) -> str:

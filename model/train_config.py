@@ -201,6 +201,7 @@ class TrainConfig(_Settings):
     _RULES: ClassVar[tuple[tuple[str, Callable[[TrainConfig], bool], str], ...]] = (
         ("ties", lambda c: c.ties == "lowest_index" or c.weight_bits is not None,
          "'lowest_index' in a float network, whose potentials are real numbers"),
+        ("sparsity", lambda c: not c.sparsity or c.weight_bits != 1, "0 with weights of one bit, which cannot be 0"),
         ("distill", lambda c: not c.distill or c.loss in ("mse", "softmax"), "0 unless loss is 'mse' or 'softmax'"),
     )
 

@@ -229,7 +229,7 @@ class LaneBlock(wiring.Component):
     def _totals(self, m: Module, platform: Any, n: int, mask_q: Any) -> list[Term]:
         """What lane ``n`` adds to each of its accumulators."""
         cfg = self.config
-        sums = MaskedSums(m, platform, f"lane{n}", level=cfg.adds_three, is_signed=not cfg.offset)
+        sums = MaskedSums(m, platform, f"lane{n}", level=1 if cfg.adds_three else 0, is_signed=not cfg.offset)
         if cfg.adds_three:
             return sums.trees([[Term(self._weight(j, n), mask_q[j][plane]) for j in range(2)]
                                for plane in range(cfg.planes)])

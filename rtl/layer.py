@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -113,13 +113,10 @@ class SpikingLayer(wiring.Component):
         wiring.connect(m, neurons.o, wiring.flipped(self.o))
         if self.config.sparse is not None:
             m.submodules.rows = rows = SparseRows(self.config.sparse, *self.weights)
-            begun_q = Signal()  # this window has had a beat
-            taken = queue.i.valid & queue.i.ready
-            m.d.sync += begun_q.eq(taken | (begun_q & ~queue.o.end))
             m.d.comb += [
-                rows.begins.eq(taken & (~begun_q | queue.o.end)),
                 rows.i.row.eq(queue.o.row[0]), rows.i.mask.eq(queue.o.mask[0]), rows.i.end.eq(queue.o.end),
-                queue.taken.eq(rows.taken), queue.room.eq(1), rows.room.eq(synapses.room), synapses.i.eq(rows.o)]
+                rows.beat.eq(queue.i.valid & queue.i.ready), queue.taken.eq(rows.taken), queue.room.eq(1),
+                rows.room.eq(synapses.room), synapses.i.eq(rows.o)]
         elif self.config.fetch is None:
             m.d.comb += [synapses.i.eq(queue.o), queue.room.eq(synapses.room)]
         else:

@@ -35,11 +35,12 @@ from .balanced import balanced
 from .beat import index_shape
 from .weight_sets import LOAD_WORD_BITS, row_words, write_bus
 
-__all__ = ["BLOCK_RAM", "EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "RomWrite", "ThreeAdd", "add_instance",
-           "add_resettable", "has_lut_ram", "run_domain"]
+__all__ = ["BLOCK_RAM", "MEMORY_CYCLES", "EmitPlatform", "MaskedAdd", "Relay", "Rom", "RomPart", "RomWrite",
+           "ThreeAdd", "add_instance", "add_resettable", "has_lut_ram", "run_domain"]
 
 # Rows of a ROM's part: block RAMs of 16 or 18 Kbit can give a bit each of so many.
 PART_ADDRESS_BITS = 14
+MEMORY_CYCLES = 2  # of a weight memory, with the register behind it
 
 
 @runtime_checkable

@@ -13,11 +13,9 @@ from amaranth.lib.wiring import In, Out
 from .beat import index_shape
 from .fifo import Queue
 from .flat_array import FlatArray
-from .share import Rom
+from .share import MEMORY_CYCLES, Rom
 
 __all__ = ["SparseRows", "SparseRowsConfig", "scattered_layout", "sparse_slot_layout"]
-
-MEMORY_CYCLES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +99,12 @@ class SparseRows(wiring.Component):
     A row is a list of words; each has a weight for each lane, and the group that it is for. So an event takes as many
     cycles as the lane with most weights in its row has (``gen.sparse.row_counts``), not one for each group.
 
-    Timing: with a ``begins`` in cycle ``b``, or from the cycle after the end of the window before on, come ``groups``
-    cycles that clear the sums, the first one in ``b + 1`` (on ``o`` in ``b + 2``), and no slot is taken before they are
-    over. A slot on ``i`` in cycle ``c`` can be taken from ``c + 3`` on. A row of ``w`` words that is taken in ``p`` is
-    on ``o`` from ``p + 4`` to ``p + 3 + w``; the next one is taken in ``p + w`` or later, an end in ``p + w + 3``. Then
-    an end is given for each group, two cycles or more apart and each when ``room`` is set, on ``o`` a cycle later. With
-    the last one the slot is gone.
+    Timing: with a window's first ``beat`` in cycle ``b``, or from the cycle after the end of the window before on, come
+    ``groups`` cycles that clear the sums, the first one in ``b + 1`` (on ``o`` in ``b + 2``), and no slot is taken
+    before they are over. A slot on ``i`` in cycle ``c`` can be taken from ``c + 3`` on. A row of ``w`` words that is
+    taken in ``p`` is on ``o`` from ``p + 4`` to ``p + 3 + w``; the next one is taken in ``p + w`` or later, an end in
+    ``p + w + 3``. Then an end is given for each group, two cycles or more apart and each when ``room`` is set, on ``o``
+    a cycle later. With the last one the slot is gone.
 
     Latency :attr:`SparseRowsConfig.latency_cycles`, a word a cycle; ``words * lanes * (weight_bits + bits of a group) +
     rows * (bits of a word's number + bits of longest - 1)`` bits of block RAM, ``slots`` times a place and a mask of
@@ -121,7 +119,7 @@ class SparseRows(wiring.Component):
     Members
     -------
     i : In(sparse_slot_layout)
-    begins : In(1), a window begins: once, before its first slot, and after the last slot of the one before
+    beat : In(1), the queue takes a beat; of the next window from the end of the one before on
     taken : Out(1), a slot has been taken: a queue of ``slots`` credits may give another one
     o : Out(scattered_layout), registered; it does not wait
     room : In(1), the end of a group may be given; looked at from the second cycle after an end on
@@ -132,7 +130,7 @@ class SparseRows(wiring.Component):
         self.words, self.places = words, places
         super().__init__({
             "i": In(sparse_slot_layout(config.rows, config.mask_bits)),
-            "begins": In(1),
+            "beat": In(1),
             "taken": Out(1),
             "o": Out(scattered_layout(config.lanes, config.weight_bits, config.mask_bits, config.groups)),
             "room": In(1),
@@ -161,14 +159,14 @@ class SparseRows(wiring.Component):
         address_q = Signal(index_shape(cfg.words))
         more_q = Signal(index_shape(cfg.longest))  # words behind the one that is read
         reads_q = Signal()
-        begins = Signal()
-        m.d.comb += begins.eq(slots.o.valid & ~head.end & ~unclear_q & ~(reads_q & more_q.any()))
-        m.d.sync += [address_q.eq(Mux(begins, head.place.first, address_q + 1)),
-                     more_q.eq(Mux(begins, head.place.more, more_q - more_q.any())),
-                     reads_q.eq(begins | (reads_q & more_q.any()))]
+        starts = Signal()
+        m.d.comb += starts.eq(slots.o.valid & ~head.end & ~unclear_q & ~(reads_q & more_q.any()))
+        m.d.sync += [address_q.eq(Mux(starts, head.place.first, address_q + 1)),
+                     more_q.eq(Mux(starts, head.place.more, more_q - more_q.any())),
+                     reads_q.eq(starts | (reads_q & more_q.any()))]
         m.d.comb += words.address.eq(address_q)
         mask: Any = Signal(cfg.mask_bits, name="mask_q")
-        with m.If(begins):
+        with m.If(starts):
             m.d.sync += mask.eq(head.mask)
         mask = mask & reads_q.replicate(cfg.mask_bits)
         comes_later: Any = reads_q
@@ -180,14 +178,18 @@ class SparseRows(wiring.Component):
         # All groups in turn: to clear their sums, or to hand them over.
         group_q = Signal(index_shape(cfg.groups))
         last = group_q == cfg.groups - 1
+        inside_q = Signal()  # a window has begun, and its end has not come
+        begins = Signal()
         begun_q = Signal(index_shape(cfg.slots + 2))  # windows whose sums have not been cleared
+        m.d.comb += begins.eq(self.beat & (~inside_q | self.i.end))
+        m.d.sync += inside_q.eq(self.beat | (inside_q & ~self.i.end))
         clears = Signal()
         ends = Signal()
         ended_q = Signal()
         m.d.comb += [clears.eq(unclear_q & begun_q.any()),
                      ends.eq(slots.o.valid & head.end & ~unclear_q & ~comes_later & self.room & ~ended_q),
-                     slots.o.ready.eq(begins | (ends & last)), self.taken.eq(slots.o.valid & slots.o.ready)]
-        m.d.sync += [ended_q.eq(ends), begun_q.eq(begun_q + self.begins - (clears & last))]
+                     slots.o.ready.eq(starts | (ends & last)), self.taken.eq(slots.o.valid & slots.o.ready)]
+        m.d.sync += [ended_q.eq(ends), begun_q.eq(begun_q + begins - (clears & last))]
         with m.If(clears | ends):
             m.d.sync += group_q.eq(Mux(last, 0, group_q + 1))
             with m.If(last):

@@ -20,7 +20,7 @@ from .fifo import Queue
 from .flat_array import FlatArray
 from .lane_block import LaneBlock, LaneBlockConfig
 from .masked_add import LEVELS_PER_REGISTER, MaskedSums, Term
-from .share import Relay, Rom, add_instance
+from .share import MEMORY_CYCLES, Relay, Rom, add_instance
 from .sparse_rows import scattered_layout
 from .weight_sets import LoadedMemory, connect_write, write_bus
 from .window_queue import WindowQueueConfig
@@ -30,7 +30,6 @@ __all__ = ["BLOCK_LANES", "SynapseArray", "SynapseConfig", "sums_layout"]
 LUT_RAM_ROWS = 16
 BLOCK_LANES = 8  # their weights of 4 bits are a row of a block RAM, in most families
 OFFSET_ADDITIONS = 256  # in a cycle, from which on it pays to add weights without their sign
-MEMORY_CYCLES = 2
 
 
 @dataclass(frozen=True, kw_only=True)

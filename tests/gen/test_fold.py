@@ -63,7 +63,7 @@ def test_presets_are_what_they_say(network: Network) -> None:
     (1, {"inputs_per_cycle": 0}, r"layer layer1: inputs_per_cycle must be in 1\.\.20, not 0"),
     (2, {"pipelined": 1}, r"layer layer2: pipelined must be true or false, not 1"),
     (1, {"lanes": 4, "inputs_per_cycle": 4, "multipliers": 1}, r"layer layer1: multipliers must be in 0\.\.0, not 1"),
-    (1, {"sparse": 1}, r"layer layer1: sparse must be false or true, not 1"),
+    (1, {"sparse": 1}, r"layer layer1: sparse must be False or True, not 1"),
     (1, {"sparse": True}, r"layer layer1: sparse must be false with outer 'groups', not True"),
     (1, {"sparse": True, "outer": "events", "inputs_per_cycle": 2},
      r"layer layer1: sparse must be false with several inputs_per_cycle, not True"),

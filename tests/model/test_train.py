@@ -293,6 +293,7 @@ def test_progress_counts_batches(data, tmp_path):
     ({"schedule": "step"}, "schedule must be"),
     ({"dropout": 1.0}, "dropout must be"),
     ({"distill": 2.0}, "distill must be"),
+    ({"sparsity": 0.5, "weight_bits": 1}, "sparsity must be 0 with weights of one bit, which cannot be 0"),
     ({"distill": 0.5, "loss": "kernel"}, "distill must be 0 unless loss is 'mse' or 'softmax'"),
     ({"hidden": 400}, "hidden must be a topology"),
     ({"lr": -1.0}, "lr must be a number above 0"),

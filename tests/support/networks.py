@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spikeloom.gen.external import outside
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold, check_fold
 from spikeloom.gen.limits import spiking_limits
@@ -386,8 +387,7 @@ def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:
     if network.readout.kind == "raster" or network.readout.early_exit or network.marked:
         return fold
     layers = tuple(
-        replace(layer, inputs_per_cycle=1, outer="groups", multipliers=0, sparse=False,
-                external_bus_bits=int(rng.choice([32, 64])), prefetch_rows=int(rng.integers(2, 9)))
+        replace(outside(layer, int(rng.choice([32, 64]))), prefetch_rows=int(rng.integers(2, 9)))
         if rng.random() < 0.6 else layer for layer in fold.layers)
     return replace(fold, layers=layers)
 
