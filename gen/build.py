@@ -421,7 +421,7 @@ def _layer_of(plan: Plan, index: int, top: str) -> LayerDescription:
         input_shape=tuple(plan.orders[index].shape), output_shape=tuple(channels.shape),
         inputs=int(np.prod(plan.orders[index].shape)), neurons=channels.size, tile=channels.tile,
         event_memory_bits=config.synapse.queue.memory_bits,
-        weights="external" if config.fetch is not None else "on chip",
+        weights="on chip" if config.fetch is None else "both" if config.synapse.has_memories else "external",
         lanes=channels.lanes, units=channels.units, pipelined=config.neurons.pipelined,
         updates="spiking" if config.neurons.spiking_only else "all", multipliers=sum(
             own * len(lanes) for own, lanes in zip(config.synapse.products, config.synapse.blocks, strict=True)),

@@ -364,7 +364,12 @@ def moves(fold: Fold, network: Network, bus_bits: int | None) -> Iterator[Fold]:
             if bus_bits is not None:
                 changed.append(outside(own, bus_bits))
         else:
-            changed.append(replace(own, external_bus_bits=None))
+            changed.append(replace(own, external_bus_bits=None, on_chip_lanes=0))
+            # More lanes than the bus feeds, and more or fewer of those that it does.
+            changed += [replace(own, lanes=lanes, on_chip_lanes=lanes - own.bus_lanes)
+                        for lanes in _lanes(own.lanes, channels, len(layer.shape) == 3) if lanes > own.bus_lanes]
+            changed += [replace(own, on_chip_lanes=max(0, own.lanes - beats * own.neuron_units))
+                        for beats in _notches(-(-own.bus_lanes // own.neuron_units), own.lanes)]
         for new in changed:
             if new.lanes * new.inputs_per_cycle <= _LANES_TIMES_INPUTS:
                 yield replace(fold, layers=(*fold.layers[:index], new, *fold.layers[index + 1:]))

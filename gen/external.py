@@ -21,7 +21,8 @@ def weight_memory_bits(config: LayerConfig) -> int:
     synapse, queue = config.synapse, config.synapse.queue
     if config.sparse is not None:
         return sum(bits * rows for bits, rows in config.sparse.memories.values())
-    return 0 if synapse.external else queue.banks * queue.passes * queue.rows * synapse.lanes * synapse.weight_bits
+    own_lanes = synapse.lanes - synapse.fetched_lanes
+    return queue.banks * queue.passes * queue.rows * own_lanes * synapse.weight_bits
 
 
 def block_bits(device: Device) -> int:
@@ -30,8 +31,9 @@ def block_bits(device: Device) -> int:
 
 
 def outside(layer: LayerFold, bus_bits: int) -> LayerFold:
-    """The fold of a layer with its weights in external memory."""
-    return replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits, outer="groups", multipliers=0, sparse=False)
+    """The fold of a layer with all its weights in external memory."""
+    return replace(layer, inputs_per_cycle=1, external_bus_bits=bus_bits, on_chip_lanes=0, outer="groups",
+                   multipliers=0, sparse=False)
 
 
 def fit_to_device(network: Network, fold: Fold, device: Device, bus_bits: int = 64) -> Fold:

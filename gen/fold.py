@@ -47,6 +47,9 @@ class LayerFold:
         Takes one input per cycle at most.
     prefetch_rows : int
         Weight rows that are read ahead of their use, at least 2; for external weights only.
+    on_chip_lanes : int
+        With external weights: so many lanes, the last ones, have theirs on chip nonetheless, so that there can be more
+        lanes than a bus feeds. All others are a multiple of ``neuron_units``.
     outer : "groups" or "events"
         The outer loop of a dense layer, where it has fewer lanes than neurons. ``groups``: a group of lanes works off
         all events of a window, then they are replayed for the next group. ``events``: each event is added to all
@@ -71,10 +74,16 @@ class LayerFold:
     pipelined: bool = True
     external_bus_bits: int | None = None
     prefetch_rows: int = 32
+    on_chip_lanes: int = 0
     outer: Literal["groups", "events"] = "groups"
     updates: Literal["all", "spiking"] = "all"
     multipliers: int = 0
     sparse: bool = False
+
+    @property
+    def bus_lanes(self) -> int:
+        """Lanes whose weights are read from external memory."""
+        return 0 if self.external_bus_bits is None else self.lanes - self.on_chip_lanes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +176,7 @@ def check_fold(network: Network, fold: Fold) -> None:
         _in_range(f"{where} inputs_per_cycle", lf.inputs_per_cycle, layer.connection.inputs)
         if not isinstance(lf.pipelined, bool):
             raise SpikeloomError(f"{where} pipelined must be true or false, not {short(lf.pipelined)}")
-        _check_external(where, lf)
+        _check_external(where, fold, lf)
         choice(lf.outer, f"{where} outer", ("groups", "events"))
         if lf.outer == "events" and isinstance(layer.connection, Conv2d):
             raise SpikeloomError(f"{where} outer must be 'groups' in a convolution, not 'events'")
@@ -249,8 +258,14 @@ def _items(layer: Layer, fold: Fold) -> tuple[int, str]:
     return max((units[source.index], source.name) for source in layer.sources)
 
 
-def _check_external(where: str, lf: LayerFold) -> None:
+def _check_external(where: str, fold: Fold, lf: LayerFold) -> None:
     _in_range(f"{where} prefetch_rows", lf.prefetch_rows, 4096, 2)
+    _in_range(f"{where} on_chip_lanes", lf.on_chip_lanes, lf.lanes - 1, 0)
+    if lf.on_chip_lanes and (reason := _all_lanes_alike(fold, lf)):
+        raise SpikeloomError(f"{where} on_chip_lanes must be 0 {reason}, not {lf.on_chip_lanes}")
+    if lf.on_chip_lanes and lf.bus_lanes % lf.neuron_units:
+        raise SpikeloomError(f"{where} on_chip_lanes must leave a multiple of neuron_units={lf.neuron_units} of "
+                             f"lanes={lf.lanes}, not {lf.on_chip_lanes}")
     if lf.external_bus_bits is None:
         return
     choice(lf.external_bus_bits, f"{where} external_bus_bits", (32, 64, 128, 256, 512))
@@ -258,6 +273,15 @@ def _check_external(where: str, lf: LayerFold) -> None:
         raise SpikeloomError(f"{where} outer must be 'groups' with external weights, not {short(lf.outer)}")
     if lf.inputs_per_cycle != 1:
         raise SpikeloomError(f"{where} inputs_per_cycle must be 1 with external weights, not {lf.inputs_per_cycle}")
+
+
+def _all_lanes_alike(fold: Fold, lf: LayerFold) -> str:
+    """Why the weights of all lanes must be in the same place; empty if they need not be."""
+    if lf.external_bus_bits is None:
+        return "without external_bus_bits"
+    if fold.weight_sets:
+        return "with weight_sets"
+    return ""
 
 
 def _check_map(where: str, shape: Shape, lf: LayerFold) -> None:

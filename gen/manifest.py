@@ -75,7 +75,7 @@ class LayerDescription(Record):
     neurons: Count
     tile: Count
     event_memory_bits: Size
-    weights: Literal["external", "on chip"]
+    weights: Literal["external", "on chip", "both"]
     lanes: Count
     units: Count
     pipelined: bool

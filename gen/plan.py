@@ -163,7 +163,8 @@ class Plan:
 
     def table_bytes(self) -> dict[str, bytes]:
         """Contents of each layer's weight table in external memory."""
-        return {layer.synapse.name: weight_table(layer.fetch, self.weights(index)[0])
+        return {layer.synapse.name: weight_table(layer.fetch, [row & (1 << layer.fetch.row_bits) - 1
+                                                               for row in self.weights(index)[0]])
                 for index, layer in enumerate(self.layers) if layer.fetch is not None}
 
     def weights(self, index: int) -> list[list[int]]:
@@ -302,7 +303,7 @@ def make_plan(network: Network, fold: Fold, widths_of: Network | None = None) ->
         sparse = _sparse_rows(layer, lf, queue, order, after)
         synapse = SynapseConfig(name=layer.name, queue=queue, lanes=lf.lanes, units=lf.neuron_units, static=static,
                                 weight_bits=_stored_bits(layer, after),
-                                accumulator_bits=bounds.accumulator_bits, external=lf.external_bus_bits is not None,
+                                accumulator_bits=bounds.accumulator_bits, bus_lanes=lf.bus_lanes,
                                 scattered_groups=0 if sparse is None else sparse.groups,
                                 queued=_queued(lf, after.beats * (1 if static else windows)),
                                 weight_sets=fold.weight_sets, multipliers=lf.multipliers)
@@ -438,8 +439,9 @@ def _fetch(synapse: SynapseConfig, lf: LayerFold) -> WeightFetchConfig | None:
     if lf.external_bus_bits is None:
         return None
     return WeightFetchConfig(
-        name=synapse.name, rows=synapse.queue.passes * synapse.queue.rows, row_bits=synapse.lanes * synapse.weight_bits,
-        mask_bits=synapse.queue.item_bits, bus_bits=lf.external_bus_bits, prefetch_rows=lf.prefetch_rows)
+        name=synapse.name, rows=synapse.queue.passes * synapse.queue.rows,
+        row_bits=synapse.bus_lanes * synapse.weight_bits, mask_bits=synapse.queue.item_bits,
+        bus_bits=lf.external_bus_bits, prefetch_rows=lf.prefetch_rows, gives_row=synapse.has_memories)
 
 
 def _stored_bits(layer: Layer, after: Channels) -> int:

@@ -156,5 +156,6 @@ class SpikingLayer(wiring.Component):
             slots.i.valid.eq(queue.o.mask[0].any() | queue.o.end),
             queue.taken.eq(fetch.i.valid & fetch.i.ready), queue.room.eq(1), fetch.room.eq(synapses.room),
             synapses.i.weight.eq(fetch.o.weight), synapses.i.mask[0].eq(fetch.o.mask), synapses.i.end.eq(fetch.o.end),
+            *([synapses.i.row.eq(fetch.o.row)] if config.gives_row else []),
             fetch.base.eq(self.base), fetch.clear.eq(fetch.error), self.error.eq(fetch.error),
         ]

@@ -52,8 +52,9 @@ class SynapseConfig:
     multipliers : int
         Multipliers that the lanes may take, each for two events of a lane; of a static input, with weights of two bits
         or more.
-    external : bool
-        Weights come with the events, from a weight fetch, and not from memories of the array.
+    bus_lanes : int
+        Lanes, the first ones, whose weights come with the events, from a weight fetch, and not from memories of the
+        array: all, or a multiple of ``units``.
     scattered_groups : int
         If not 0, weights come with the events, each lane's for one of so many groups: from sparse rows.
     queued : bool
@@ -68,7 +69,7 @@ class SynapseConfig:
     static: bool
     weight_bits: int
     accumulator_bits: int
-    external: bool = False
+    bus_lanes: int = 0
     scattered_groups: int = 0
     queued: bool = True
     weight_sets: int = 0
@@ -77,11 +78,26 @@ class SynapseConfig:
     def __post_init__(self) -> None:
         if not self.queued and self.lanes != self.units:
             raise ValueError(f"units must be lanes={self.lanes} without a queue, not {self.units}")
+        if self.bus_lanes not in {self.lanes, *range(0, self.lanes, self.units)}:
+            raise ValueError(f"bus_lanes must be lanes={self.lanes}, or a multiple of units={self.units} below, "
+                             f"not {self.bus_lanes}")
+        if self.weight_sets and 0 < self.bus_lanes < self.lanes:
+            raise ValueError(f"bus_lanes must be 0 or lanes={self.lanes} with weight_sets, not {self.bus_lanes}")
 
     @property
-    def fetched(self) -> bool:
-        """Whether weights come with the events."""
-        return self.external or self.scattered_groups > 0
+    def fetched_lanes(self) -> int:
+        """Lanes, the first ones, whose weights come with the events."""
+        return self.lanes if self.scattered_groups else self.bus_lanes
+
+    @property
+    def has_memories(self) -> bool:
+        """Whether there are lanes whose weights are in memories of the array."""
+        return self.fetched_lanes < self.lanes
+
+    @property
+    def adds_base(self) -> bool:
+        """Whether a slot's rows are counted from that of its pass on."""
+        return self.queue.passes > 1 and not self.fetched_lanes
 
     @property
     def groups(self) -> int:
@@ -102,18 +118,22 @@ class SynapseConfig:
     def blocks(self) -> list[range]:
         """The lanes of each lane block: about :data:`BLOCK_LANES`, part of one beat or several whole beats.
 
-        Weights that come with the events come for all lanes at once, and go to one block.
+        Weights that come with the events come for all their lanes at once, and go to one block.
         """
-        if self.fetched or self.lanes < 2 * BLOCK_LANES:
-            return [range(self.lanes)]
-        if self.units < BLOCK_LANES:
+        fetched = self.fetched_lanes
+        own = self.lanes - fetched
+        if own < 2 * BLOCK_LANES:
+            firsts = [fetched] if own else []
+        elif self.units < BLOCK_LANES:
             beats = -(-BLOCK_LANES // self.units)
-            beats = next((n for n in range(beats, 2 * beats) if self.group_beats % n == 0), beats)
-            firsts = [*range(0, self.lanes, beats * self.units)]
+            beats = next((n for n in range(beats, 2 * beats) if -(-own // self.units) % n == 0), beats)
+            firsts = [*range(fetched, self.lanes, beats * self.units)]
         else:
             size = -(-self.units // (self.units // BLOCK_LANES))
-            firsts = [first for beat in range(0, self.lanes, self.units)
+            firsts = [first for beat in range(fetched, self.lanes, self.units)
                       for first in range(beat, min(beat + self.units, self.lanes), size)]
+        if fetched:
+            firsts.insert(0, 0)
         return [range(first, end) for first, end in pairwise([*firsts, self.lanes])]
 
     @property
@@ -149,8 +169,8 @@ class SynapseConfig:
     @property
     def memories(self) -> dict[tuple[int, int], str]:
         """Names of the weight memories by (bank, block)."""
-        return {} if self.fetched else {(bank, block): f"{self.name}_weights{bank}_{block}"
-                for block in range(len(self.blocks)) for bank in range(self.queue.banks)}
+        return {(bank, block): f"{self.name}_weights{bank}_{block}" for block, lanes in enumerate(self.blocks)
+                if lanes.start >= self.fetched_lanes for bank in range(self.queue.banks)}
 
     @property
     def loaded(self) -> tuple[LoadedMemory, ...]:
@@ -162,7 +182,7 @@ class SynapseConfig:
     @property
     def weight_cycles(self) -> int:
         """From a slot to its masks at the first block: to add a pass's first row, to get there, to read the weights."""
-        return 0 if self.fetched else (self.queue.passes > 1) + (len(self.blocks) > 1) + MEMORY_CYCLES - 1
+        return self.adds_base + (len(self.blocks) > 1) + MEMORY_CYCLES - 1 if self.has_memories else 0
 
     @property
     def latency_cycles(self) -> int:
@@ -176,11 +196,14 @@ def sums_layout(config: SynapseConfig) -> FlatArray:
 
 
 def fetched_layout(config: SynapseConfig) -> data.StructLayout:
-    """Like a queue's slot of one event, with the weights in the place of their row's number; or of sparse rows."""
+    """Like a queue's slot of one event, with weights in the place of their row's number, or, where other lanes' are in
+    memories, beside the number in them; or of sparse rows."""
     if config.scattered_groups:
         return scattered_layout(config.lanes, config.weight_bits, config.queue.item_bits, config.scattered_groups)
+    rows = config.queue.passes * config.queue.rows
     return data.StructLayout({
-        "weight": config.lanes * config.weight_bits, "mask": FlatArray(config.queue.item_bits, 1), "end": 1})
+        "weight": config.bus_lanes * config.weight_bits, **({"row": index_shape(rows)} if config.has_memories else {}),
+        "mask": FlatArray(config.queue.item_bits, 1), "end": 1})
 
 
 class SynapseArray(wiring.Component):
@@ -200,8 +223,10 @@ class SynapseArray(wiring.Component):
 
     Where the groups take turns with every event, a slot says whose sums it is for, and all sums leave at the end.
 
-    Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * lanes *
-    weight_bits`` bits of block RAM, ``queue_beats * units * sums * accumulator_bits`` bits of LUT RAM if there is
+    Weights that come with the events wait for the masks, where other lanes' weights are read meanwhile.
+
+    Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * (lanes - fetched_lanes)
+    * weight_bits`` bits of block RAM, ``queue_beats * units * sums * accumulator_bits`` bits of LUT RAM if there is
     a queue.
 
     Parameters
@@ -224,7 +249,7 @@ class SynapseArray(wiring.Component):
         self.config = config
         self.weights = weights
         super().__init__({
-            "i": In(fetched_layout(config) if config.fetched else slot_layout(config.queue)),
+            "i": In(fetched_layout(config) if config.fetched_lanes else slot_layout(config.queue)),
             "o": Out(stream.Signature(sums_layout(config))),
             "room": Out(1),
             **({"load": In(write_bus(len(config.loaded), config.loaded[0][0]))} if config.loaded else {}),
@@ -240,8 +265,8 @@ class SynapseArray(wiring.Component):
         mask: Any = self.i.mask
         end: Any = self.i.end
         turn: Any = Cat(self.i.group, self.i.first) if cfg.groups > 1 else Const(0, 0)
-        address: Any = Const(0) if cfg.fetched else Cat(self.i.row)
-        if queue.passes > 1 and not cfg.fetched:
+        address: Any = Cat(self.i.row) if cfg.has_memories else Const(0)
+        if cfg.adds_base:
             base = self._base(m) if queue.turns > 1 else self.i.base
             address_q = Signal(FlatArray(len(base), queue.banks), reset_less=True)
             whole = (queue.rows & -queue.rows).bit_length() - 1  # bits that are 0 in each base
@@ -344,10 +369,12 @@ class SynapseArray(wiring.Component):
         """The weights of a block's lanes."""
         cfg = self.config
         lanes, banks = cfg.blocks[index], cfg.queue.banks
-        if cfg.fetched:
-            weight_q = Signal.like(self.i.weight, reset_less=True)
-            m.d.sync += weight_q.eq(self.i.weight)
-            m.d.comb += block.weight.as_value().eq(weight_q)
+        if lanes.start < cfg.fetched_lanes:
+            weight: Any = self.i.weight
+            for k in range(1 + cfg.weight_cycles):
+                weight, before = Signal.like(self.i.weight, name=f"weight{k}_q", reset_less=True), weight
+                m.d.sync += weight.eq(before)
+            m.d.comb += block.weight.as_value().eq(weight)
             return
         bits = len(lanes) * cfg.weight_bits
         for bank in range(banks):

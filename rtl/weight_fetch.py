@@ -48,6 +48,8 @@ class WeightFetchConfig:
         Width of the byte address, 1..64.
     prefetch_rows : int
         Rows that the data buffer holds, at least 2. :meth:`sustaining_rows` says how many a memory asks for.
+    gives_row : bool
+        The row's number is given with its weights.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class WeightFetchConfig:
     bus_bits: int
     address_bits: int = 32
     prefetch_rows: int = 2
+    gives_row: bool = False
 
     def __post_init__(self) -> None:
         for field, least in (("rows", 1), ("row_bits", 1), ("mask_bits", 1), ("prefetch_rows", 2)):
@@ -132,8 +135,12 @@ def fetch_slot_layout(config: WeightFetchConfig) -> data.StructLayout:
 
 
 def weight_row_layout(config: WeightFetchConfig) -> data.StructLayout:
-    """What the lanes get in a cycle: an event's weights and mask, the end of a pass, or nothing (all but weights 0)."""
-    return data.StructLayout({"weight": config.row_bits, "mask": config.mask_bits, "end": 1})
+    """What the lanes get in a cycle: an event's weights and mask, the end of a pass, or nothing (mask and end 0)."""
+    return data.StructLayout({"weight": config.row_bits, **_row(config), "mask": config.mask_bits, "end": 1})
+
+
+def _row(config: WeightFetchConfig) -> dict[str, Any]:
+    return {"row": index_shape(config.rows)} if config.gives_row else {}
 
 
 def axi4_read(address_bits: int, bus_bits: int) -> wiring.Signature:
@@ -187,7 +194,8 @@ class WeightFetch(wiring.Component):
     exact recurrence is :mod:`spikeloom.gen.fetch_cycles`. Throughput: a row per ``row_beats`` cycles, if the memory
     sustains it and ``prefetch_rows >= sustaining_rows(latency)``.
 
-    Memory: ``prefetch_rows * (row_bits + 1 + mask_bits + 1)`` bits of LUT RAM; without that, of block RAM.
+    Memory: ``prefetch_rows * (row_bits + 1 + mask_bits + 1)`` bits of LUT RAM, and a row's number more with
+    ``gives_row``; without that, of block RAM.
 
     The component's reset is the bus's ``ARESETn``: a burst once begun cannot be taken back, so whatever stands between
     the component and the memory has to be reset together with it.
@@ -222,7 +230,7 @@ class WeightFetch(wiring.Component):
         axi = self.axi
 
         # Slots that wait for their rows: the queue's depth is what reserves the data buffer.
-        slots = Queue(data.StructLayout({"mask": cfg.mask_bits, "end": 1}), cfg.prefetch_rows)
+        slots = Queue(data.StructLayout({**_row(cfg), "mask": cfg.mask_bits, "end": 1}), cfg.prefetch_rows)
         m.submodules.slots = slots
         accept = Signal()
         asked = Signal()
@@ -233,6 +241,10 @@ class WeightFetch(wiring.Component):
             slots.i.payload.mask.eq(self.i.payload.mask),
             slots.i.payload.end.eq(self.i.payload.end),
         ]
+
+        if cfg.gives_row:
+            m.d.comb += slots.i.payload.row.eq(self.i.payload.row)
+            m.d.sync += self.o.row.eq(slots.o.payload.row)
 
         # Addresses: the row, the burst within it, the bytes of the burst.
         row_shift = exact_log2(cfg.row_bytes)

@@ -73,7 +73,7 @@ def test_hardware_becomes_that_of_another_network(kind: str, sets: int, tmp_path
 def test_external_weights_come_from_their_table(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     network = random_network(rng, sizes=(12, 9, 5), static=True, steps=4)
-    fold = replace(make_external(rng, network, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=3)))), weight_sets=2)
+    fold = make_external(rng, network, Fold(layers=(LayerFold(lanes=4), LayerFold(lanes=3)), weight_sets=2))
     build(make_plan(network, fold), tmp_path / "build")
     samples = random_samples(rng, network, 12)
     result = simulate(tmp_path / "build", samples, jobs=1, network=relative(rng, network))

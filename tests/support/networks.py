@@ -52,7 +52,6 @@ from spikeloom.model.neurons.types import Integrator
 from spikeloom.model.numerics import Decay, Multiply, Shift, Shifts
 from spikeloom.model.samples import checked_samples, of_lengths, run_lengths
 from spikeloom.rtl.lane_block import pair_bits
-from spikeloom.rtl.weight_fetch import weight_table
 
 from .stream_bench import run_streams
 
@@ -383,13 +382,16 @@ def spiking_updates(network: Network, fold: Fold) -> Fold:
 
 
 def make_external(rng: Rng, network: Network, fold: Fold) -> Fold:
-    """The fold with the weights of some layers in external memory."""
+    """The fold with the weights of some layers in external memory, or those of some of their lanes."""
     if network.readout.kind == "raster" or network.readout.early_exit or network.marked:
         return fold
-    layers = tuple(
-        replace(outside(layer, int(rng.choice([32, 64]))), prefetch_rows=int(rng.integers(2, 9)))
-        if rng.random() < 0.6 else layer for layer in fold.layers)
-    return replace(fold, layers=layers)
+    def moved(layer: LayerFold) -> LayerFold:
+        bus_beats = int(rng.integers(1, 1 - (-layer.lanes // layer.neuron_units)))
+        on_chip = 0 if fold.weight_sets else max(0, layer.lanes - bus_beats * layer.neuron_units)
+        return replace(outside(layer, int(rng.choice([32, 64]))), prefetch_rows=int(rng.integers(2, 9)),
+                       on_chip_lanes=on_chip)
+
+    return replace(fold, layers=tuple(moved(layer) if rng.random() < 0.6 else layer for layer in fold.layers))
 
 
 def random_samples(rng: Rng, network: Network, count: int) -> npt.NDArray[np.uint8]:
@@ -441,8 +443,7 @@ MEMORY = MemoryTiming(latency_cycles=5, beat_interval_cycles=2)
 def _memory(dut: Any, plan: Plan, table: Table) -> Callable[[Any], Awaitable[None]]:
     """An AXI4 memory with a layer's weights, and the timing ``MEMORY``."""
     axi = getattr(dut, f"axi_{table.layer}")
-    index = [layer.synapse.name for layer in plan.layers].index(table.layer)
-    content = weight_table(table.config, plan.weights(index)[0])
+    content = plan.table_bytes()[table.layer]
     size = table.config.bus_bytes
 
     async def bench(ctx: Any) -> None:
