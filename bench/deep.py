@@ -1,13 +1,15 @@
 """TSSL-BP's largest networks at full size: generated, and co-simulated bit by bit.
 
     python bench/deep.py cifar10-cnn1 [--samples 1] [--lanes 64] [--bus-bits 256] [--rate 0.1] [--latency 32]
+    python bench/deep.py cifar10-cnn1 --on-chip 0 64 128
     python bench/deep.py cifar10-cnn2
     python bench/deep.py n-mnist --samples 4
 
 The weights are random (seeded) 4-bit numbers and each layer's threshold is such that the fraction `--rate` of its
 neurons spikes on the samples, as trained networks do. The data sets cannot be shipped: the samples are made up, written
 in the data set's real file format and read with its loader. CIFAR10's networks keep their weights in external memory,
-but for the first layer; N-MNIST's fits on chip, and runs its 30 steps in windows of `--window` steps.
+but for the first layer; N-MNIST's fits on chip, and runs its 30 steps in windows of `--window` steps. With `--on-chip`
+layers have so many lanes more, from the first layer on, whose weights are on chip beside those of the bus.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import spikeloom
 from spikeloom.gen.cycles import count_cycles
 from spikeloom.gen.fetch_cycles import MemoryTiming
 from spikeloom.gen.fold import Fold, LayerFold
+from spikeloom.gen.inventory import inventory_of
+from spikeloom.gen.resources import estimate
 from spikeloom.model import datasets, golden
 from spikeloom.model.network import Conv2d, Dense, Layer, Network, Neuron, Readout, SpikeInput, StaticInput
 from spikeloom.model.numerics import Shift
@@ -97,13 +101,15 @@ def random_network(name: str, samples: np.ndarray, steps: int, rate: float, rng:
                          readout=Readout.psc_sum(steps, Shift(1)))
 
 
-def fold_of(network: Network, lanes: int, bus_bits: int | None, window: int | None) -> Fold:
+def fold_of(network: Network, lanes: int, bus_bits: int | None, window: int | None, on_chip: list[int]) -> Fold:
     layers = []
     for index, layer in enumerate(network.layers):
         own = min(lanes, layer.connection.channels)
         external = bus_bits if index and isinstance(network.input, StaticInput) and own > 10 else None
         units = max(n for n in (1, 2, 4) if own % n == 0)
-        layers.append(LayerFold(lanes=own, neuron_units=units, external_bus_bits=external, prefetch_rows=64))
+        more = on_chip[index] if index < len(on_chip) else 0
+        layers.append(LayerFold(lanes=own + more, neuron_units=units, external_bus_bits=external, prefetch_rows=64,
+                                on_chip_lanes=more if external else 0))
     return Fold(layers=tuple(layers), input_per_beat=1, window_steps=window, name=f"{lanes} lanes")
 
 
@@ -113,6 +119,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--lanes", type=int, default=64)
     parser.add_argument("--bus-bits", type=int, default=256)
+    parser.add_argument("--on-chip", type=int, nargs="*", default=[], metavar="LANES", help="more lanes of each layer")
     parser.add_argument("--rate", type=float, default=0.1, help="fraction of a layer's neurons that spike")
     parser.add_argument("--latency", type=int, default=32, help="of the external memory, in cycles")
     parser.add_argument("--window", type=int, default=5, help="steps of a window (N-MNIST)")
@@ -134,7 +141,8 @@ def main() -> None:
         weights = sum(layer.connection.weight.size for layer in network.layers)
         active = [float(s.any(axis=1).mean()) for s in golden.run(network, samples).spikes]
         lap("network")
-        plan = spikeloom.compile(network, fold_of(network, args.lanes, args.bus_bits, args.window if spiking else None))
+        plan = spikeloom.compile(network, fold_of(network, args.lanes, args.bus_bits, args.window if spiking else None,
+                                                  args.on_chip))
         spikeloom.write(plan, Path(scratch) / "build")
         lap("generate")
         counts = count_cycles(plan, samples, memory)
@@ -144,14 +152,16 @@ def main() -> None:
     use = counts.utilisation(plan)
     for layer, rate, lanes_use, cycles in zip(network.layers, active, use, counts.busy.mean(axis=0), strict=True):
         print(f"{layer.name}: {rate:.1%} active, {cycles:,.0f} busy cycles, utilisation {lanes_use:.0%}")
-    save(args.name, {"network": network.topology, "weights": weights, "seed": args.seed, "rate": args.rate,
+    size = estimate(inventory_of(plan), "ecp5")
+    name = "-".join([args.name, *(["on-chip", *map(str, args.on_chip)] if args.on_chip else [])])
+    save(name, {"network": network.topology, "weights": weights, "seed": args.seed, "rate": args.rate,
                      "active": active, "fold": plan.fold.to_dict(), "memory_latency_cycles": args.latency,
-                     "seconds": times, "utilisation": use.tolist(), "sim": result.to_json()},
+                     "seconds": times, "estimate": vars(size), "utilisation": use.tolist(), "sim": result.to_json()},
          ["network", "weights", "samples", "mismatches", "cycles mispredicted", "cycles, mean",
-          "generate, s", "co-simulate, s"],
+          "generate, s", "co-simulate, s", "LUT4 and block RAMs (ECP5), estimated"],
          [[network.topology, f"{weights:,}", str(result.samples), str(result.mismatches),
            str(result.cycles_mispredicted), f"{result.cycles_mean:,.0f}", str(times["generate"]),
-           str(times["co-simulate"])]])
+           str(times["co-simulate"]), f"{size.lut:,}, {size.bram}"]])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.networks import random_fold, random_graph, random_network
+from support.networks import make_external, random_fold, random_graph, random_network
 
 from spikeloom.gen.cycles import count_cycles, count_stream_cycles
 from spikeloom.gen.devices import DEVICES
@@ -212,7 +212,8 @@ def counted_in_full(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Inventory:
 def test_lane_blocks_are_counted_as_if_they_were_made(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
     network = random_network(rng, sizes=(20, 60, 7))
-    plan = make_plan(network, random_fold(rng, network))
+    fold = random_fold(rng, network)
+    plan = make_plan(network, make_external(rng, network, fold) if seed % 3 == 0 else fold)
     assert inventory_of(plan) == counted_in_full(plan, monkeypatch)
     for part in parts_of(plan):
         assert part.least({}) - part.counted({}) == Inventory()

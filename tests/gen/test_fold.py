@@ -68,6 +68,11 @@ def test_presets_are_what_they_say(network: Network) -> None:
     (1, {"sparse": True, "outer": "events", "inputs_per_cycle": 2},
      r"layer layer1: sparse must be false with several inputs_per_cycle, not True"),
     (1, {"sparse": True, "outer": "events", "lanes": 4, "multipliers": 1}, r"multipliers must be in 0\.\.0, not 1"),
+    (1, {"on_chip_lanes": 1}, r"layer layer1: on_chip_lanes must be in 0\.\.0, not 1"),
+    (1, {"lanes": 4, "on_chip_lanes": 4, "external_bus_bits": 32}, r"on_chip_lanes must be in 0\.\.3, not 4"),
+    (1, {"lanes": 4, "on_chip_lanes": 2}, r"layer layer1: on_chip_lanes must be 0 without external_bus_bits, not 2"),
+    (1, {"lanes": 4, "on_chip_lanes": 1, "neuron_units": 2, "external_bus_bits": 32},
+     r"layer layer1: on_chip_lanes must leave a multiple of neuron_units=2 of lanes=4, not 1"),
     (0, {"updates": "some"}, r"layer layer0: updates must be 'all' or 'spiking', not 'some'"),
     (1, {"updates": "spiking"}, r"layer layer1: updates must be 'all' where no static input drives the layer, not 's"),
     (0, {"updates": "spiking", "pipelined": False}, r"layer layer0: updates must be 'all' with stepping units, not 's"),
@@ -103,6 +108,13 @@ def test_updates_of_neurons_that_spike(network: Network, fields: dict[str, Any],
     check_fold(network, Fold(layers=layers))
     with pytest.raises(SpikeloomError, match=message):
         check_fold(network, Fold(layers=layers, **fields))
+
+
+def test_lanes_on_chip_beside_a_bus(network: Network) -> None:
+    layers = (LayerFold(lanes=5, neuron_units=2, external_bus_bits=64, on_chip_lanes=3), LayerFold(), LayerFold())
+    check_fold(network, Fold(layers=layers))
+    with pytest.raises(SpikeloomError, match="layer layer0: on_chip_lanes must be 0 with weight_sets, not 3"):
+        check_fold(network, Fold(layers=layers, weight_sets=1))
 
 
 def test_sparse_rows_take_turns_and_fixed_weights_with_zeros(network: Network) -> None:

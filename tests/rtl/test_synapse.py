@@ -16,9 +16,9 @@ ACCUMULATOR_BITS = 16
 
 def config_of(lanes: int, units: int, *, banks: int = 1, passes: int = 1, weight_bits: int = 4,
               beats: int = 6, static: bool = False, queued: bool = True, in_turn: bool = False,
-              multipliers: int = 0) -> SynapseConfig:
+              multipliers: int = 0, bus_lanes: int = 0) -> SynapseConfig:
     return SynapseConfig(name="layer", lanes=lanes, units=units, static=static, weight_bits=weight_bits,
-                         accumulator_bits=ACCUMULATOR_BITS, queued=queued, multipliers=multipliers,
+                         accumulator_bits=ACCUMULATOR_BITS, queued=queued, multipliers=multipliers, bus_lanes=bus_lanes,
                          queue=EventQueueConfig(items=banks, item_bits=3, beats=beats, banks=banks, passes=passes,
                                                 in_turn=in_turn))
 
@@ -81,13 +81,17 @@ class Case:
                     elif had_room and (not at["end"] or cycle > at["end"][-1] + 1):
                         end, nth, slot = True, nth + 1, 0
                         at["end"].append(cycle)
+                base = nth % c.queue.passes * c.queue.rows
                 for j in range(c.queue.banks):
                     row, mask = events[j] if events else (int(rng.integers(c.queue.rows)), 0)
-                    ctx.set(dut.i.row[j], row)
+                    if c.has_memories:
+                        ctx.set(dut.i.row if c.bus_lanes else dut.i.row[j], row + base if c.bus_lanes else row)
+                    if c.bus_lanes:
+                        ctx.set(dut.i.weight, self.memories[j][row + base] & (1 << len(dut.i.weight)) - 1)
                     ctx.set(dut.i.mask[j], mask)
                 ctx.set(dut.i.end, end)
-                if c.queue.passes > 1 and not c.queue.in_turn:
-                    ctx.set(dut.i.base, nth % c.queue.passes * c.queue.rows)
+                if c.adds_base and not c.queue.in_turn:
+                    ctx.set(dut.i.base, base)
                 if c.queue.in_turn:
                     groups = c.queue.passes
                     ctx.set(dut.i.group, (nth - 1) % groups if end else (slot - 1) % groups if events else 0)
@@ -173,6 +177,30 @@ def test_stalls_hold_the_beat() -> None:
     begins = [end + case.config.latency_cycles for end in at["end"]]
     assert all(a >= b for a, b in zip(first, begins, strict=True))
     assert set(at["valid"]) == {c for begin, done in zip(begins, last, strict=True) for c in range(begin, done + 1)}
+
+
+@pytest.mark.parametrize(("lanes", "units", "bus_lanes"), [
+    (5, 2, 5), (5, 2, 4), (20, 4, 4), (40, 8, 8), (40, 1, 7), (37, 5, 20), (33, 11, 11), (40, 8, 40)])
+@pytest.mark.parametrize("passes", [1, 3])
+def test_weights_of_a_bus_meet_those_of_memories(lanes: int, units: int, bus_lanes: int, passes: int) -> None:
+    config = config_of(lanes, units, passes=passes, bus_lanes=bus_lanes)
+    own = lanes - bus_lanes
+    assert [n for block in config.blocks for n in block] == list(range(lanes))
+    assert config.blocks[0] == range(bus_lanes)
+    assert config.latency_cycles == (2 if own else 0) + config.block(1, 0).latency_cycles + 1
+    case = Case(config, seed=lanes, windows=4)
+    for stall in (0.0, 0.7):
+        got, at = case.run(stall)
+        assert got == case.sums(), stall
+        if not stall:
+            assert at["beat"][::config.group_beats] == [end + config.latency_cycles for end in at["end"]]
+    queued = config.queue_beats * units * config.queue.item_bits * ACCUMULATOR_BITS
+    assert memory_bits(SynapseArray(config, case.memories)) == passes * config.queue.rows * own * 4 + queued
+
+
+def test_lanes_of_a_bus_are_whole_beats() -> None:
+    with pytest.raises(ValueError, match="bus_lanes must be lanes=5, or a multiple of units=2 below, not 3"):
+        config_of(5, 2, bus_lanes=3)
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.6, 0.9])
