@@ -18,6 +18,19 @@ from spikeloom.model.system.writing import check_space
 __all__ = ["Tool", "ToolError", "log_tail"]
 
 _TAIL_LINES = 15
+
+# Some passes call themselves once for each gate of a path: the usual 512 KB of stack are too few for long paths. More
+# than 2 MB the runtime does not take.
+_STACK_BYTES = 1 << 21
+_DEEP = f"""\
+import sys, threading, wasmtime
+def deep(make=wasmtime.Config):
+    config = make()
+    config.max_wasm_stack = {_STACK_BYTES}
+    return config
+wasmtime.Config = deep
+threading.stack_size({8 * _STACK_BYTES})
+"""
 _VERSION_LIMIT_S = 60
 
 
@@ -113,7 +126,7 @@ class Tool:
         module = self.package.replace("-", "_")
         *path, function = f"{module}.{self.function}".split(".")
         call = f"{function}(sys.argv[1:])" if self.function.startswith("run_") else f"{function}()"
-        code = f"import sys\nfrom {'.'.join(path)} import {function}\nsys.exit({call})"
+        code = f"{_DEEP}from {'.'.join(path)} import {function}\nsys.exit({call})"
         command = [own] if own is not None else [sys.executable, "-c", code]
         if self.writes_log:
             command += ["-l", log.name]

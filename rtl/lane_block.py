@@ -154,6 +154,9 @@ class LaneBlock(wiring.Component):
     registered here, next to them. There is a register behind every second adder, and behind each multiplier. Of three
     events without a number the third meets the sum of the others in the accumulator's adder, behind a register.
 
+    No register has a reset, which would have to reach all of them at once. Two ends with ``first`` in two cycles, after
+    which masks are 0, leave all sums and all of ``D`` 0.
+
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle, ends ``beats`` cycles or more apart;
     ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``, or half of them and ``groups`` times as many
     bits of LUT RAM.
@@ -181,15 +184,14 @@ class LaneBlock(wiring.Component):
         m = Module()
         cfg = self.config
 
-        # After a reset nothing may be on its way to the accumulators.
-        mask_q = Signal.like(self.mask)
+        mask_q = Signal.like(self.mask, reset_less=True)
         m.d.sync += mask_q.eq(self.mask)
         end_q = self._delayed(m, "end", self.end)
         keep_q: Any = None
         if cfg.groups > 1:
             group_q, keep_q = self._delayed(m, "group", self.group), ~self._delayed(m, "first", self.first)
 
-        drain = [Signal(cfg.lane_layout, name=f"drain{n}_q") for n in range(cfg.lanes)]
+        drain = [Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in range(cfg.lanes)]
         for n in range(cfg.lanes):
             sums: list[Any] = []
             memory = None
@@ -201,7 +203,7 @@ class LaneBlock(wiring.Component):
             adders = MaskedSums(m, platform, f"new{n}", is_signed=not cfg.offset)
             thirds = self._thirds(m, n, mask_q) if cfg.adds_three else None
             for plane, total in enumerate(self._totals(m, platform, n, mask_q)):
-                accumulator = Signal(adders.shape(cfg.accumulator_bits), name=f"sum{n}_{plane}_q")
+                accumulator = Signal(adders.shape(cfg.accumulator_bits), name=f"sum{n}_{plane}_q", reset_less=True)
                 old = Term(accumulator) if memory is None else Term(before[plane], keep_q)
                 new = (adders.add([(old, total)], cfg.accumulator_bits)[0] if thirds is None
                        else adders.add_three(accumulator, total, thirds[plane]))
@@ -222,7 +224,7 @@ class LaneBlock(wiring.Component):
     def _delayed(self, m: Module, name: str, value: Any) -> Signal:
         """What comes with the masks, when their sums come to the accumulators."""
         for stage in range(self.config.latency_cycles - 1):
-            value, before = Signal.like(value, name=f"{name}{stage - 1 if stage else ''}_q"), value
+            value, before = Signal.like(value, name=f"{name}{stage - 1 if stage else ''}_q", reset_less=True), value
             m.d.sync += value.eq(before)
         return value
 
@@ -250,8 +252,8 @@ class LaneBlock(wiring.Component):
 
     def _thirds(self, m: Module, n: int, mask_q: Any) -> list[Term]:
         """The third event of lane ``n`` for each of its accumulators, when the sum of the others comes."""
-        weight_q = Signal(len(self._weight(2, n)), name=f"third{n}_q")
-        mask_qq = Signal(self.config.planes, name=f"third_mask{n}_q")
+        weight_q = Signal(len(self._weight(2, n)), name=f"third{n}_q", reset_less=True)
+        mask_qq = Signal(self.config.planes, name=f"third_mask{n}_q", reset_less=True)
         m.d.sync += [weight_q.eq(self._weight(2, n)), mask_qq.eq(mask_q[2])]
         return [Term(weight_q.as_signed(), mask_qq[plane]) for plane in range(self.config.planes)]
 
@@ -268,7 +270,7 @@ class LaneBlock(wiring.Component):
         bits = pair_bits(cfg.weight_bits, cfg.planes)
         weights = Signal(bits + cfg.weight_bits, name=f"weights{n}_{j}")
         masks = Signal(bits + cfg.planes, name=f"masks{n}_{j}")
-        product_q = Signal(bits, name=f"product{n}_{j}_q")
+        product_q = Signal(bits, name=f"product{n}_{j}_q", reset_less=True)
         m.d.comb += [weights.eq(Cat(self.weight[j][n], Const(0, bits - cfg.weight_bits), self.weight[j + 1][n])),
                      masks.eq(Cat(mask_q[j + 1], Const(0, bits - cfg.planes), mask_q[j]))]
         m.d.sync += product_q.eq((weights * masks)[bits:2 * bits])

@@ -56,10 +56,13 @@ class MaskedSums:
         Levels before the first terms.
     is_signed : bool
         Whether all terms are signed; else none is.
+    has_reset : bool
+        Whether registers are 0 after a reset.
     """
 
-    def __init__(self, m: Module, platform: Any, name: str, level: int = 0, *, is_signed: bool = True) -> None:
-        self.m, self.platform, self.name, self.level = m, platform, name, level
+    def __init__(self, m: Module, platform: Any, name: str, level: int = 0, *, is_signed: bool = True,
+                 has_reset: bool = False) -> None:
+        self.m, self.platform, self.name, self.level, self.has_reset = m, platform, name, level, has_reset
         self.shape = signed if is_signed else unsigned
         self._adders = 0
 
@@ -140,7 +143,8 @@ class MaskedSums:
         return value.as_signed() if self.shape is signed else value
 
     def _kept(self, value: Any) -> Signal:
-        kept = Signal(self.shape(len(value)), name=f"{self.name}_{self.level}_{self._adders}_q")
+        kept = Signal(self.shape(len(value)), name=f"{self.name}_{self.level}_{self._adders}_q",
+                      reset_less=not self.has_reset)
         self._adders += 1
         self.m.d.sync += kept.eq(value)
         return kept

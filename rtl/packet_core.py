@@ -129,8 +129,9 @@ class PacketCore(wiring.Component):
     Latency: what the accelerator has, and no cycle more. Memory: ``33 * results_under_way`` bits of LUT RAM, the
     registers, and ``scores.banks * 2**class_bits * scores.bits`` bits for scores.
 
-    A soft reset resets all of it but the registers. With external weights it first ends the packet under way and waits
-    for all results, which are thrown away: a transfer that has begun cannot be taken back.
+    A soft reset resets all of it but the registers, a cycle after it is asked for; no packet begins meanwhile. With
+    external weights it first ends the packet under way and waits for all results, which are thrown away: a transfer
+    that has begun cannot be taken back.
 
     Parameters
     ----------
@@ -168,9 +169,12 @@ class PacketCore(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg, core = self.config, self.core
-        reset = Signal(name="run_reset")
+        # From a register of its own: it has far to go.
+        reset = Signal(name="run_reset_q", init=1)
+        resets = Signal(name="run_resets")
         m.domains += ClockDomain("run")
-        m.d.comb += [ClockSignal("run").eq(ClockSignal()), ResetSignal("run").eq(ResetSignal() | reset)]
+        m.d.sync += reset.eq(resets)
+        m.d.comb += [ClockSignal("run").eq(ClockSignal()), ResetSignal("run").eq(reset)]
         m.submodules.core = DomainRenamer("run")(core)
         m.submodules.gate = gate = DomainRenamer("run")(PacketGate(cfg.gate))
         ended_layout = data.StructLayout({"error": 1, "start": WORD_BITS})
@@ -235,10 +239,11 @@ class PacketCore(wiring.Component):
         malformed_q = Signal()  # counted a cycle later: what finds it out is slow enough
         m.d.sync += [malformed_q.eq(malformed), file.malformed__value.eq(file.malformed__value + malformed_q)]
         memory_error = core.status.any() if cfg.tables else 0
-        holds: Any = 0
+        holds: Any = reset | resets
         refused: Any = 0
         if cfg.weight_sets:
-            holds, refused = self._weight_sets(m, file, ~gate.busy & ~ended.o.valid)
+            unusable, refused = self._weight_sets(m, file, ~gate.busy & ~ended.o.valid)
+            holds = holds | unusable
             m.d.comb += file.events__refused.eq(refused)
         if cfg.filled:
             written_q = Signal()
@@ -259,11 +264,11 @@ class PacketCore(wiring.Component):
         if cfg.gives_class:
             m.d.comb += self.class_index.eq(file.result__class_index)
         if not cfg.tables:
-            m.d.comb += reset.eq(file.control__soft_reset)
+            m.d.comb += resets.eq(file.control__soft_reset)
             return m
         aborts_q = Signal()
         m.d.comb += [gate.abort.eq(aborts_q), discards.eq(aborts_q),
-                     reset.eq(aborts_q & ~gate.busy & ~ended.o.valid),
+                     resets.eq(aborts_q & ~gate.busy & ~ended.o.valid & ~reset),
                      # Level and event: what the core keeps until it is cleared is an event here.
                      core.clear.eq(memory_error)]
         m.d.sync += aborts_q.eq(file.control__soft_reset | (aborts_q & ~reset))

@@ -29,6 +29,7 @@ __all__ = ["BLOCK_LANES", "SynapseArray", "SynapseConfig", "sums_layout"]
 
 LUT_RAM_ROWS = 16
 BLOCK_LANES = 8  # their weights of 4 bits are a row of a block RAM, in most families
+CLEAR_ENDS = 2
 OFFSET_ADDITIONS = 256  # in a cycle, from which on it pays to add weights without their sign
 
 
@@ -185,6 +186,11 @@ class SynapseConfig:
         return self.adds_base + (len(self.blocks) > 1) + MEMORY_CYCLES - 1 if self.has_memories else 0
 
     @property
+    def clear_cycles(self) -> int:
+        """After a reset no mask and no end may come in so many cycles: the lanes are cleared."""
+        return max(0, CLEAR_ENDS + 1 - self.weight_cycles)
+
+    @property
     def latency_cycles(self) -> int:
         """From a slot's end mark on ``i`` to the first sums on ``o``."""
         return self.weight_cycles + self.lane_cycles + self.queued
@@ -283,6 +289,10 @@ class SynapseArray(wiring.Component):
                 turn, turn_before = Signal(len(turn), name=f"turn{k}_q"), turn
                 m.d.sync += turn.eq(turn_before)
 
+        # Two ends of nothing, before anything can come, stand for the reset that blocks do not have.
+        clears_q = Signal(CLEAR_ENDS, init=(1 << CLEAR_ENDS) - 1)
+        m.d.sync += clears_q.eq(clears_q >> 1)
+
         # Blocks of equal size share one Verilog module. What each of them hands over is 0 but when it is its turn.
         sums: list[list[Any]] = [[] for _ in range(cfg.units)]
         slot = Cat(address, end, turn, mask)
@@ -301,8 +311,14 @@ class SynapseArray(wiring.Component):
                 m.d.comb += relay.i.eq(source)
                 mine = slot = relay.o
             self._weights(m, index, mine[:len(address)], block)
-            turns = [Value.cast(block.group), block.first] if cfg.groups > 1 else []
-            m.d.comb += Cat(block.end, *turns, block.mask.as_value()).eq(mine[len(address):])
+            ends = Signal(name=f"end_of{index}")
+            begins = Signal(name=f"first_of{index}")
+            clear = add_instance(m, platform, f"clear{index}", Relay, (1, 1), "clear")
+            turns = [Value.cast(block.group), begins] if cfg.groups > 1 else []
+            m.d.comb += [Cat(ends, *turns, block.mask.as_value()).eq(mine[len(address):]),
+                         clear.i.eq(clears_q[0]), block.end.eq(ends | clear.o)]
+            if cfg.groups > 1:
+                m.d.comb += block.first.eq(begins | clear.o)
             for lane, kept in zip(range(lanes.start % cfg.units, cfg.units), block.o, strict=False):
                 sums[lane].append(kept.as_value())
         soon: Any = end
@@ -338,7 +354,7 @@ class SynapseArray(wiring.Component):
     def _excess(self, m: Module, mask: Any, turn: Any, soon: Any) -> Value:
         """By how much the sums that are handed over are too large, since their weights have an offset."""
         cfg = self.config
-        counts = MaskedSums(m, None, "count", is_signed=False)
+        counts = MaskedSums(m, None, "count", is_signed=False, has_reset=True)
         count: Any = counts.tree([Term(each) for each in mask]).masked
         for k in range(self._cycles_to_sums - counts.level // LEVELS_PER_REGISTER):
             count, before = Signal(len(count), name=f"count{k}_q"), count

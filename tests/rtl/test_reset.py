@@ -31,7 +31,7 @@ def parts(plan: Plan) -> Iterator[tuple[Any, int, int]]:
 
 
 @pytest.mark.parametrize(("maker", "seed"), [
-    *((random_network, seed) for seed in range(5)), *((random_conv_network, seed) for seed in range(3))])
+    *((random_network, seed) for seed in range(5)), *((random_conv_network, seed) for seed in (0, 1, 2, 112))])
 def test_reset_leaves_no_trace(maker: Callable[[np.random.Generator], Network], seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = maker(rng)

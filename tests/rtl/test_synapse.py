@@ -74,7 +74,7 @@ class Case:
                 assert cycle < 5_000, f"watchdog: {len(got)} of {wanted} beats, seed {seed}"
                 events: list[tuple[int, int]] = []
                 end = False
-                if nth < len(passes):
+                if nth < len(passes) and cycle >= c.clear_cycles:
                     # An end needs room one cycle before, as in the event queue.
                     if slot < len(passes[nth]):
                         events, slot = passes[nth][slot], slot + 1
