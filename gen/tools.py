@@ -126,7 +126,8 @@ class Tool:
         module = self.package.replace("-", "_")
         *path, function = f"{module}.{self.function}".split(".")
         call = f"{function}(sys.argv[1:])" if self.function.startswith("run_") else f"{function}()"
-        code = f"{_DEEP}from {'.'.join(path)} import {function}\nsys.exit({call})"
+        deep = _DEEP if self.package.startswith("yowasp-") else "import sys\n"
+        code = f"{deep}from {'.'.join(path)} import {function}\nsys.exit({call})"
         command = [own] if own is not None else [sys.executable, "-c", code]
         if self.writes_log:
             command += ["-l", log.name]

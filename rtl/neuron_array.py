@@ -78,8 +78,8 @@ class NeuronArrayConfig:
 
     @cached_property
     def unit_cycles(self) -> int:
-        """From taking a beat of sums to the units' masks."""
-        return (pipeline_latency_cycles if self.pipelined else stepping_cycles)(self.neuron)
+        """From taking a beat of sums to the units' masks; those that go to one of many places do so from a register."""
+        return (pipeline_latency_cycles if self.pipelined else stepping_cycles)(self.neuron) + self.spiking_only
 
     @property
     def latency_cycles(self) -> int:

@@ -167,9 +167,11 @@ class SpikingNeurons(wiring.Component):
             token, before = Signal(len(token), name=f"token{k}_q"), token
             m.d.sync += token.eq(before)
         some, last, place = token[0], token[1], token[2:]
+        mask_q = Signal(steps, reset_less=True)
+        m.d.sync += mask_q.eq(mask)
         m.submodules.queue = queue = Queue(beat_layout(cfg.units, steps), cfg.queue_depth)
         wiring.connect(m, wiring.flipped(self.o), queue.o)
         kept_q = Signal(cfg.units * steps)
-        masks = Cat(Mux(some & (place == n), mask, kept_q.word_select(n, steps)) for n in range(cfg.units))
+        masks = Cat(Mux(some & (place == n), mask_q, kept_q.word_select(n, steps)) for n in range(cfg.units))
         m.d.comb += [queue.i.valid.eq(last), queue.i.payload.as_value().eq(masks)]
         m.d.sync += kept_q.eq(Mux(last, Const(0), masks))

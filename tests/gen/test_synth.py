@@ -6,12 +6,14 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from support.networks import random_network
 from support.stub_build import seal, small_network
 
 from spikeloom.gen.build import build
 from spikeloom.gen.devices import find_device
-from spikeloom.gen.fold import load_fold
+from spikeloom.gen.fold import Fold, LayerFold, load_fold
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.synth import count_cells, synthesize
 from spikeloom.model.errors import SpikeloomError
@@ -23,6 +25,14 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("build") / "small"
     build(make_plan(network, load_fold("small", network)), folder)
     return folder
+
+
+def test_long_paths(tmp_path, cache):
+    """Sums of 200 groups in LUT RAM: Yosys calls itself once for each gate of a path."""
+    network = random_network(np.random.default_rng(1), sizes=(6, 400), static=True, steps=5)
+    fold = Fold(layers=(LayerFold(lanes=2, neuron_units=2, outer="events", pipelined=False),))
+    build(make_plan(network, fold), tmp_path / "build")
+    assert synthesize(tmp_path / "build", "lfe5u-85f").lut > 500
 
 
 @pytest.fixture
