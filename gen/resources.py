@@ -62,14 +62,16 @@ def memory_use(memory: MemoryShape, family: Family) -> tuple[int, int, int]:
     A memory of more rows than a form has is as many lines of the form's rows, side by side, and a choice of their
     outputs. Lines share pieces: to the last bit if they are only read, else as far as parts of one are written alone.
     """
-    def cost(rows: int, bits: int, together: int, each: float) -> tuple[float, int]:
+    def cost(rows: int, bits: int, together: int, each: float) -> tuple[float, int, int]:
         lines = -(-memory.rows // rows)
         width = memory.bits if not memory.written else -(-memory.bits // together) * together
         pieces = -(-lines * width // bits)
-        return each * pieces + _CHOICE_COST * memory.bits * (lines - 1), pieces
+        return each * pieces + _CHOICE_COST * memory.bits * (lines - 1), lines, pieces
 
+    if memory.rows == 1 and not memory.written:
+        return 0, 0, 0
     block_cost, lut_ram_cost = _COSTS[family]
-    least, blocks = min(cost(*form, block_cost) for form in _BLOCKS[family])
+    least, _, blocks = min(cost(*form, block_cost) for form in _BLOCKS[family])
     if not memory.written:
         return 0, 0, blocks if memory.clocked else 0
     # Flip-flops, and a choice of rows; or LUT RAM, where there is some.
@@ -77,7 +79,7 @@ def memory_use(memory: MemoryShape, family: Family) -> tuple[int, int, int]:
     own, small = float(size), (size, size, 0)
     if family in LUT_RAM:
         rows, bits, luts = LUT_RAM[family]
-        lut_cost, pieces = cost(rows, bits, bits, lut_ram_cost)
+        lut_cost, _, pieces = cost(rows, bits, bits, lut_ram_cost)
         if lut_cost <= own:
             own, small = lut_cost, (luts * pieces, memory.bits if memory.clocked else 0, 0)
     return (0, 0, blocks) if memory.clocked and own >= least else small

@@ -239,10 +239,12 @@ def test_all_parts_of_networks_are_counted() -> None:
     (MemoryShape(16384, 24, clocked=True, written=False), "ecp5", (0, 0, 22)),
     (MemoryShape(1176, 44, clocked=True, written=False), "ecp5", (0, 0, 4)),
     (MemoryShape(5488, 48, clocked=True, written=False), "ecp5", (0, 0, 16)),
+    (MemoryShape(5376, 32, clocked=True, written=False), "ecp5", (0, 0, 11)),  # 10 of another form cost as much
     (MemoryShape(5488, 28, clocked=True, written=False), "ecp5", (0, 0, 9)),
     (MemoryShape(4608, 13, clocked=True, written=True), "ecp5", (0, 0, 5)),
     (MemoryShape(144, 9, clocked=True, written=True), "ecp5", (0, 0, 1)),
     (MemoryShape(10, 6, clocked=False, written=False), "ecp5", (0, 0, 0)),
+    (MemoryShape(1, 4, clocked=True, written=False), "ecp5", (0, 0, 0)),
     (MemoryShape(50, 32, clocked=True, written=True), "ecp5", (0, 0, 1)),
     (MemoryShape(16, 480, clocked=False, written=True), "ecp5", (720, 0, 0)),
     (MemoryShape(16, 5, clocked=False, written=True), "ice40", (80, 80, 0)),
