@@ -202,6 +202,7 @@ def fold_text(point: Point) -> str:
     """A fold in a line."""
     def layer(own: Any) -> str:
         where = "" if own.external_bus_bits is None else " external"
+        where += f" but {own.on_chip_lanes} lanes" if own.on_chip_lanes else ""
         how = " spiking" if own.updates == "spiking" else "" if own.pipelined else " stepping"
         return f"{own.lanes}x{own.inputs_per_cycle}/{own.neuron_units}{how}{where}"
 

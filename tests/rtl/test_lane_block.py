@@ -130,6 +130,40 @@ def test_weights_with_an_offset(banks: int, products: int, planes: int, weight_b
     assert run(config, passes, joined=True) == want
 
 
+@pytest.mark.parametrize(("lanes", "units", "banks", "groups", "weighed"), [
+    (3, 3, 1, 1, False), (8, 2, 4, 1, False), (9, 9, 3, 1, True), (6, 2, 2, 3, False), (5, 1, 2, 2, True)])
+def test_two_ends_clear_it(lanes: int, units: int, banks: int, groups: int, weighed: bool) -> None:
+    """Whatever was in its registers: after that ``o`` is 0, and the next end gives what came since."""
+    config = replace(config_of(lanes, banks, units=units, weighed=weighed), groups=groups)
+    dut, rng = LaneBlock(config), np.random.default_rng(lanes)
+    before, after = 12, 6  # cycles of events
+    weights = random_weights(rng, 4, (before + 2 + after + 1, banks, lanes))
+    masks = rng.integers(0, 2, (len(weights), banks, config.planes))
+    masks[before:before + 2] = masks[-1] = 0
+    total = np.einsum("tjn,tjb->nb", weights[before + 2:], masks[before + 2:])
+    want = (total @ (1 << np.arange(config.planes))[:, None] if weighed else total).tolist()
+    seen: list[list[list[int]]] = []
+
+    async def bench(ctx: Any) -> None:
+        for cycle in range(len(weights) + config.latency_cycles + config.beats):
+            clears = before <= cycle < before + 2
+            ctx.set(dut.end, clears or cycle == len(weights) - 1 or (cycle < before and rng.random() < 0.3))
+            if groups > 1:
+                ctx.set(dut.group, int(rng.integers(groups)) if cycle < before + 2 else 1)
+                ctx.set(dut.first, clears or cycle == before + 2)
+            for j in range(banks):
+                for n in range(lanes):
+                    ctx.set(dut.weight[j][n], int(stored(weights[min(max(cycle - 1, 0), len(weights) - 1), j, n], 4)))
+                ctx.set(dut.mask[j], int((masks[min(cycle, len(weights) - 1), j] << np.arange(config.planes)).sum()))
+            seen.append([[ctx.get(lane[b]) for b in range(config.sums)] for lane in dut.o])
+            await ctx.tick()
+
+    simulate(dut, bench)
+    given = len(weights) - 1 + config.latency_cycles
+    assert not np.any(seen[before + 1 + config.latency_cycles:given])
+    assert [lane for beat in seen[given:given + config.beats] for lane in beat][:lanes] == want
+
+
 def test_what_a_multiplier_can_hold() -> None:
     """Two fields of a factor, far enough apart that no product reaches into the next one."""
     assert pair_bits(4, 4) == 9
