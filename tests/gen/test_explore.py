@@ -227,7 +227,7 @@ def test_all_parts_of_networks_are_counted() -> None:
         inventory = inventory_of(plan)
         assert inventory.counts["register"] > 100
         assert all(count > 0 for count in inventory.memories.values())
-        assert estimate(inventory, "ecp5").lut > 50
+        assert all(estimate(inventory, family).lut > 50 for family in ("ecp5", "ice40", "gowin"))
 
 
 @pytest.mark.parametrize(("memory", "family", "use"), [
