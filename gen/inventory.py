@@ -131,7 +131,7 @@ class _Counting:
         return total + (block(3, 1) - block(2, 1)).times(following) if following else total
 
     def _synapse_array(self, config: SynapseConfig) -> Inventory:
-        """From an array of its first blocks: each one more takes itself, a relay, its memories and an OR."""
+        """From an array of its first blocks: each one more takes itself, two relays, its memories, and ORs."""
         queue, units = config.queue, config.units
         first = _Beginning(**{item.name: getattr(config, item.name) for item in fields(config)})
         total = Part(_synapses, first).counted(self.known)
@@ -146,7 +146,8 @@ class _Counting:
             handed_over = min(len(lanes), units - lanes.start % units) * Shape.cast(block.lane_layout).width
             total += Part(LaneBlock, block).counted(self.known) + Part(Relay, relay).counted(self.known)
             total += Part(_rom, (rows, len(lanes) * config.weight_bits)).counted(self.known).times(queue.banks)
-            total += Inventory(Counter(gate=handed_over))
+            total += Part(Relay, (1, 1)).counted(self.known)  # what clears it
+            total += Inventory(Counter(gate=handed_over + 1 + (config.groups > 1)))
         return total
 
     def instance(self, kind: Callable[[Any], wiring.Component], config: Any,
