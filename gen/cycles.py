@@ -322,6 +322,8 @@ class _Fetch:
 class _SparseRows:
     """:class:`.SparseRows`, with ``words`` of each row: slots from the queue, sample by sample."""
 
+    PLACE_CYCLES = MEMORY_CYCLES + 2  # from issuing a slot until its row's place is known
+
     def __init__(self, config: SparseRowsConfig, words: IntArray, neurons: _Neurons, samples: int) -> None:
         self.config, self.words, self.neurons = config, words, neurons
         self.taken = [deque([-1] * config.slots, maxlen=config.slots) for _ in range(samples)]
@@ -339,7 +341,7 @@ class _SparseRows:
         at = max(earliest, int(self.issued[sample]) + 1) - 1
         for words in self.words[rows].tolist():
             at = max(at, taken[0]) + 1
-            free = max(free, at + MEMORY_CYCLES + 2)
+            free = max(free, at + self.PLACE_CYCLES)
             taken.append(free)
             free += words
         self.issued[sample] = at
@@ -350,7 +352,7 @@ class _SparseRows:
     def end(self, earliest: Cycles) -> Cycles:
         """Issue an end mark for every sample, and let the groups' sums leave; returns when it was issued."""
         self.issued = np.maximum(np.maximum(earliest, self.issued + 1), [taken[0] + 1 for taken in self.taken])
-        ended = np.maximum(np.maximum(self.free, self.issued + MEMORY_CYCLES + 2), self.read)
+        ended = np.maximum(np.maximum(self.free, self.issued + self.PLACE_CYCLES), self.read)
         for group in range(self.config.groups):
             ended = np.maximum(ended + 2 if group else ended, self.neurons.room_from)
             self.neurons.drain(ended + 1)

@@ -154,8 +154,8 @@ class LaneBlock(wiring.Component):
     registered here, next to them. There is a register behind every second adder, and behind each multiplier. Of three
     events without a number the third meets the sum of the others in the accumulator's adder, behind a register.
 
-    No register has a reset, which would have to reach all of them at once. Two ends with ``first`` in two cycles, after
-    which masks are 0, leave all sums and all of ``D`` 0.
+    No register has a reset, which would have to reach all of them at once. Two ends with ``first``, one behind the
+    other and with masks of 0, leave all sums and all of ``D`` 0.
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle, ends ``beats`` cycles or more apart;
     ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``, or half of them and ``groups`` times as many

@@ -311,14 +311,15 @@ class SynapseArray(wiring.Component):
                 m.d.comb += relay.i.eq(source)
                 mine = slot = relay.o
             self._weights(m, index, mine[:len(address)], block)
-            ends = Signal(name=f"end_of{index}")
-            begins = Signal(name=f"first_of{index}")
             clear = add_instance(m, platform, f"clear{index}", Relay, (1, 1), "clear")
-            turns = [Value.cast(block.group), begins] if cfg.groups > 1 else []
+            ends = Signal(name=f"end_of{index}")
+            turns: list[Value] = []
+            if cfg.groups > 1:
+                begins = Signal(name=f"first_of{index}")
+                turns = [Value.cast(block.group), begins]
+                m.d.comb += block.first.eq(begins | clear.o)
             m.d.comb += [Cat(ends, *turns, block.mask.as_value()).eq(mine[len(address):]),
                          clear.i.eq(clears_q[0]), block.end.eq(ends | clear.o)]
-            if cfg.groups > 1:
-                m.d.comb += block.first.eq(begins | clear.o)
             for lane, kept in zip(range(lanes.start % cfg.units, cfg.units), block.o, strict=False):
                 sums[lane].append(kept.as_value())
         soon: Any = end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -256,7 +257,10 @@ def test_reset_with_the_memory(reset_at: int) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_memory_bits(shape: tuple[int, int, int]) -> None:
     config = config_of(*shape)
-    assert memory_bits(WeightFetch(config)) == config.prefetch_rows * (config.row_bits + 1 + config.mask_bits + 1)
+    bits = config.prefetch_rows * (config.row_bits + 1 + config.mask_bits + 1)
+    assert memory_bits(WeightFetch(config)) == bits
+    number_bits = len(WeightFetch(config).i.payload.row)
+    assert memory_bits(WeightFetch(replace(config, gives_row=True))) == bits + config.prefetch_rows * number_bits
 
 
 def test_addresses_and_sizes() -> None:
