@@ -124,11 +124,13 @@ class _Counting:
         def block(lanes: int, units: int) -> Inventory:
             return Part(LaneBlock, replace(config, lanes=lanes, units=units)).counted(self.known)
 
-        following = max(0, config.lanes - config.units)  # lanes whose drain takes over from another lane
-        first, second = block(1, 2), block(2, 2)
-        lone = second - first
-        total = first + lone.times(config.lanes - following - 1)
-        return total + (block(3, 1) - block(2, 1)).times(following) if following else total
+        first_beat = min(config.lanes, config.units)
+        second_beat = min(config.lanes - first_beat, config.units)
+        total = block(1, 2) + (block(2, 2) - block(1, 2)).times(first_beat - 1)
+        if second_beat:
+            total += (block(2, 1) - block(1, 1)).times(second_beat)
+            total += (block(3, 1) - block(2, 1)).times(config.lanes - first_beat - second_beat)
+        return total
 
     def _synapse_array(self, config: SynapseConfig) -> Inventory:
         """From an array of its first blocks: each one more takes itself, two relays, its memories, and ORs."""

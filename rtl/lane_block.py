@@ -1,4 +1,4 @@
-"""A few output lanes: masked sums of weights, accumulators, and the register that hands their sums over."""
+"""A few output lanes: masked sums of weights, accumulators, and the registers that hand their sums over."""
 
 from __future__ import annotations
 
@@ -128,9 +128,25 @@ class LaneBlockConfig:
         return max(levels, multiplied) + 2 if self.products else levels + 1
 
     @property
+    def hands_sums(self) -> bool:
+        """Whether the first lanes are handed over out of their accumulators: where nothing comes with the end, the sums
+        are there."""
+        return self.ends_alone and self.groups == 1 and not self.holds
+
+    @property
+    def drained(self) -> range:
+        """Lanes that wait until it is their turn, or for who takes them."""
+        return range(min(self.units, self.lanes) if self.hands_sums else 0, self.lanes)
+
+    @property
+    def sum_cycles(self) -> int:
+        """From ``mask`` and ``end`` to the accumulators."""
+        return 1 + (self.levels - 1) // LEVELS_PER_REGISTER
+
+    @property
     def latency_cycles(self) -> int:
         """From ``mask`` and ``end`` to ``o``."""
-        return 2 + (self.levels - 1) // LEVELS_PER_REGISTER
+        return self.sum_cycles + (not self.hands_sums)
 
 
 class LaneBlock(wiring.Component):
@@ -145,6 +161,8 @@ class LaneBlock(wiring.Component):
     come with the last events (but where it comes alone), the new sums go to the register ``D`` instead, and ``S <- 0``.
     In all other cycles ``D[n] <- D[n + units]``, and 0 for the last lanes: so ``o``, the first lanes of ``D``, is 0
     when nothing is handed over, and the ``o`` of several blocks may meet in an OR. A block that ``holds`` keeps ``D``.
+    Where the end comes alone, and so the sums are in ``S`` already, the first ``units`` lanes are handed over from
+    there, and only the others have a ``D``.
 
     With several ``groups`` there is an ``S`` for each, in LUT RAM. That of ``group`` is read, added to and written back
     in one cycle; with ``first`` what is read counts as 0, and nobody clears it with ``end``. If they are ``scattered``,
@@ -158,8 +176,8 @@ class LaneBlock(wiring.Component):
     other and with masks of 0, leave all sums and all of ``D`` 0.
 
     Latency :attr:`LaneBlockConfig.latency_cycles`, one set of events per cycle, ends ``beats`` cycles or more apart;
-    ``2 * lanes * sums * accumulator_bits`` flip-flops for ``S`` and ``D``, or half of them and ``groups`` times as many
-    bits of LUT RAM.
+    ``(lanes + len(drained)) * sums * accumulator_bits`` flip-flops for ``S`` and ``D``; with several groups
+    ``lanes * sums * accumulator_bits``, and ``groups`` times as many bits of LUT RAM.
 
     Members
     -------
@@ -191,7 +209,7 @@ class LaneBlock(wiring.Component):
         if cfg.groups > 1:
             group_q, keep_q = self._delayed(m, "group", self.group), ~self._delayed(m, "first", self.first)
 
-        drain = [Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in range(cfg.lanes)]
+        drain = {n: Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in cfg.drained}
         for n in range(cfg.lanes):
             sums: list[Any] = []
             memory = None
@@ -207,23 +225,23 @@ class LaneBlock(wiring.Component):
                 old = Term(accumulator) if memory is None else Term(before[plane], keep_q)
                 new = (adders.add([(old, total)], cfg.accumulator_bits)[0] if thirds is None
                        else adders.add_three(accumulator, total, thirds[plane]))
-                # Where nothing comes with the end, the sum is there.
                 sums.append(accumulator if cfg.ends_alone and memory is None else new)
                 if memory is None:
                     m.d.sync += accumulator.eq(Mux(end_q, 0, new))
             if memory is not None:  # what no mask selects adds 0 to whichever sum
                 group = group_q[n] if cfg.scattered else group_q
                 m.d.comb += [read.addr.eq(group), write.addr.eq(group), write.en.eq(1), write.data.eq(Cat(sums))]
-            follows: Any = drain[n + cfg.units] if n + cfg.units < cfg.lanes else Const(0)
-            if cfg.holds:
-                follows = drain[n]
-            m.d.sync += drain[n].as_value().eq(Mux(end_q, Cat(sums), Cat(follows)))
-        m.d.comb += [lane.eq(kept) for lane, kept in zip(self.o, drain, strict=False)]
+            follows = drain[n] if cfg.holds else drain.get(n + cfg.units, Const(0))
+            if n in drain:
+                m.d.sync += drain[n].as_value().eq(Mux(end_q, Cat(sums), Cat(follows)))
+            if n < cfg.units:
+                m.d.comb += self.o[n].as_value().eq(
+                    Mux(end_q, Cat(sums), 0) | Cat(follows) if cfg.hands_sums else Cat(drain[n]))
         return m
 
     def _delayed(self, m: Module, name: str, value: Any) -> Signal:
         """What comes with the masks, when their sums come to the accumulators."""
-        for stage in range(self.config.latency_cycles - 1):
+        for stage in range(self.config.sum_cycles):
             value, before = Signal.like(value, name=f"{name}{stage - 1 if stage else ''}_q", reset_less=True), value
             m.d.sync += value.eq(before)
         return value

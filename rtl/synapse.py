@@ -164,8 +164,9 @@ class SynapseConfig:
 
     @property
     def lane_cycles(self) -> int:
-        """From the masks at a block to its sums."""
-        return self.block(1, self.products[0]).latency_cycles
+        """From the masks at a block to its sums, where those of all blocks have met."""
+        block = self.block(1, self.products[0])
+        return block.latency_cycles + block.hands_sums
 
     @property
     def memories(self) -> dict[tuple[int, int], str]:
@@ -330,6 +331,11 @@ class SynapseArray(wiring.Component):
         if cfg.queued:
             m.d.sync += left_q.eq(Mux(soon, cfg.group_beats, left_q - left_q.any()))
         totals = [balanced(or_, lane) for lane in sums]
+        if cfg.block(1, cfg.products[0]).hands_sums:  # out of accumulators all over the array
+            for lane, total in enumerate(totals):
+                met_q = Signal(len(total), name=f"met{lane}_q", reset_less=True)
+                m.d.sync += met_q.eq(total)
+                totals[lane] = met_q
         if cfg.offset:
             excess = self._excess(m, mask, turn, soon)
             totals = [(total - excess)[:cfg.accumulator_bits] for total in totals]

@@ -152,7 +152,7 @@ def test_groups_take_turns(lanes: int, units: int) -> None:
 def test_latency_and_room(banks: int, passes: int, static: bool, lanes: int, units: int) -> None:
     config = config_of(lanes, units, banks=banks, passes=passes, static=static)
     assert (len(config.blocks) > 1) == (lanes >= 16)
-    assert config.latency_cycles == (passes > 1) + (lanes >= 16) + 1 + config.block(1, 0).latency_cycles + 1
+    assert config.latency_cycles == (passes > 1) + (lanes >= 16) + 1 + config.lane_cycles + 1
     _, at = Case(config, seed=1, windows=4).run()
     first, last = at["beat"][::config.group_beats], at["beat"][config.group_beats - 1::config.group_beats]
     assert first == [end + config.latency_cycles for end in at["end"]]
@@ -187,7 +187,7 @@ def test_weights_of_a_bus_meet_those_of_memories(lanes: int, units: int, bus_lan
     own = lanes - bus_lanes
     assert [n for block in config.blocks for n in block] == list(range(lanes))
     assert config.blocks[0] == range(bus_lanes)
-    assert config.latency_cycles == (2 if own else 0) + config.block(1, 0).latency_cycles + 1
+    assert config.latency_cycles == (2 if own else 0) + config.lane_cycles + 1
     case = Case(config, seed=lanes, windows=4)
     for stall in (0.0, 0.7):
         got, at = case.run(stall)
