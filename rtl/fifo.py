@@ -10,11 +10,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .beat import index_shape, memory_depth
-from .share import BLOCK_RAM, has_lut_ram
+from .share import BLOCK_RAM, add_instance, has_lut_ram
 
 __all__ = ["Queue", "occupancy"]
 
-PART_BITS = 512
+PART_BITS = 128  # of a row that one pair of addresses drives
 BLOCK_RAM_BITS = 128  # fewer are not worth one
 
 
@@ -44,11 +44,59 @@ def occupancy(m: Module, name: str, depth: int, put: Any, take: Any) -> tuple[An
     return inside_q[0], inside_q[-1]
 
 
+def _next(index: Any, depth: int) -> Any:
+    return Mux(index == depth - 1, 0, index + 1)
+
+
+def _addresses(m: Module, depth: int, put: Any, take: Any) -> tuple[Signal, Signal]:
+    """Of the first row that has come and not gone, and of the next one to come."""
+    first_q = Signal(index_shape(depth))
+    next_q = Signal(index_shape(depth))
+    for index_q, moves in ((first_q, take), (next_q, put)):
+        with m.If(moves):
+            m.d.sync += index_q.eq(_next(index_q, depth))
+    return first_q, next_q
+
+
+def _add_rows(m: Module, name: str, depth: int, sent: Any, put: Any, take: Any) -> Any:
+    """Rows of LUT RAM; returns the first one that has come and not gone."""
+    first_q, next_q = _addresses(m, depth, put, take)
+    m.submodules[name] = memory = Memory(shape=len(sent), depth=memory_depth(depth), init=[])
+    write, read = memory.write_port(), memory.read_port(domain="comb")
+    m.d.comb += [write.addr.eq(next_q), write.data.eq(sent), write.en.eq(put), read.addr.eq(first_q)]
+    return read.data
+
+
+class _Part(wiring.Component):
+    """Part of a queue's rows, with addresses of their own next to them.
+
+    Parameters
+    ----------
+    config : tuple of int
+        Width in bits, rows.
+
+    Members
+    -------
+    i, o : In, Out(width)
+    put, take : In(1), a row comes, a row goes
+    """
+
+    def __init__(self, config: tuple[int, int]) -> None:
+        self.config = config
+        super().__init__({"i": In(config[0]), "put": In(1), "take": In(1), "o": Out(config[0])})
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        m.d.comb += self.o.eq(_add_rows(m, "rows", self.config[1], self.i, self.put, self.take))
+        return m
+
+
 class Queue(wiring.Component):
     """A queue of ``depth`` payloads of any shape.
 
     Latency 1 cycle, throughput 1 per cycle, ``depth * bits(shape)`` bits of LUT RAM; a queue of one payload is of
-    flip-flops, throughput 1 every other cycle. ``i.ready`` and ``o.valid`` are flip-flops (the one inverted).
+    flip-flops, throughput 1 every other cycle. ``i.ready`` and ``o.valid`` are flip-flops (the one inverted). Each
+    :data:`PART_BITS` of LUT RAM have addresses of their own next to them.
 
     Without LUT RAM they are bits of block RAM, read a cycle ahead. A payload that is the first one as it comes is kept
     beside it for that cycle.
@@ -78,34 +126,29 @@ class Queue(wiring.Component):
             with m.If(put):
                 m.d.sync += kept_q.eq(sent)
             return m
-        first_q = Signal(index_shape(self.depth))
-        next_q = Signal(index_shape(self.depth))
-        for index_q, moves in ((first_q, take), (next_q, put)):
-            with m.If(moves):
-                m.d.sync += index_q.eq(Mux(index_q == self.depth - 1, 0, index_q + 1))
-
         if not has_lut_ram(platform) and self.depth * len(sent) >= BLOCK_RAM_BITS:
-            self._block_ram(m, sent, received, put, take, first_q, next_q)
+            self._block_ram(m, sent, received, put, take)
             return m
-        # Amaranth's simulator takes no memory much wider than this.
+        if len(sent) <= PART_BITS:
+            m.d.comb += received.eq(_add_rows(m, "part0", self.depth, sent, put, take))
+            return m
         for first in range(0, len(sent), PART_BITS):
-            part = slice(first, min(first + PART_BITS, len(sent)))
-            memory = Memory(shape=part.stop - first, depth=memory_depth(self.depth), init=[])
-            m.submodules[f"part{first // PART_BITS}"] = memory
-            write, read = memory.write_port(), memory.read_port(domain="comb")
-            m.d.comb += [write.addr.eq(next_q), write.data.eq(sent[part]), write.en.eq(put),
-                         read.addr.eq(first_q), received[part].eq(read.data)]
+            bits = min(PART_BITS, len(sent) - first)
+            part = add_instance(m, platform, f"part{first // PART_BITS}", _Part, (bits, self.depth),
+                                f"rows{self.depth}x{bits}")
+            m.d.comb += [part.i.eq(sent[first:first + bits]), part.put.eq(put), part.take.eq(take),
+                         received[first:first + bits].eq(part.o)]
         return m
 
-    def _block_ram(self, m: Module, sent: Value, received: Value, put: Signal, take: Signal, first_q: Signal,
-                   next_q: Signal) -> None:
+    def _block_ram(self, m: Module, sent: Value, received: Value, put: Signal, take: Signal) -> None:
+        first_q, next_q = _addresses(m, self.depth, put, take)
         m.submodules.rows = memory = Memory(shape=len(sent), depth=memory_depth(self.depth), init=[], attrs=BLOCK_RAM)
         write, read = memory.write_port(), memory.read_port()
         first = Signal.like(first_q, name="first")
         comes_q = Signal()
         kept_q = Signal(len(sent), reset_less=True)
         m.d.comb += [
-            first.eq(Mux(take, Mux(first_q == self.depth - 1, 0, first_q + 1), first_q)), read.addr.eq(first),
+            first.eq(Mux(take, _next(first_q, self.depth), first_q)), read.addr.eq(first),
             write.addr.eq(next_q), write.data.eq(sent), write.en.eq(put),
             received.eq(Mux(comes_q, kept_q, read.data)),
         ]

@@ -13,9 +13,11 @@ from amaranth.lib.wiring import In, Out
 from .beat import index_shape, memory_depth
 from .flat_array import FlatArray
 from .masked_add import LEVELS_PER_REGISTER, MaskedSums, Term, tree_depth
+from .share import Relay, add_instance
 
-__all__ = ["MULTIPLIER_BITS", "LaneBlock", "LaneBlockConfig", "pair_bits"]
+__all__ = ["MASK_LANES", "MULTIPLIER_BITS", "LaneBlock", "LaneBlockConfig", "pair_bits"]
 
+MASK_LANES = 4  # a register of masks drives so many lanes
 MULTIPLIER_BITS = 18  # of each factor, in most families
 
 
@@ -51,6 +53,9 @@ class LaneBlockConfig:
         only.
     ends_alone : bool
         No events come with an end.
+    hands_sums : bool
+        The first lanes are handed over out of their accumulators; with ``ends_alone`` and one group only, and not if it
+        ``holds``. Spares flip-flops, and LUTs where there are more lanes than ``units``.
     products : int
         Multipliers of a lane, each for two of the events; with ``offset`` only.
     accumulator_bits : int
@@ -74,6 +79,7 @@ class LaneBlockConfig:
     scattered: bool = False
     holds: bool = False
     ends_alone: bool = False
+    hands_sums: bool = False
     offset: bool = False
     products: int = 0
 
@@ -85,6 +91,8 @@ class LaneBlockConfig:
             raise ValueError("offset takes weighed planes")
         if self.scattered and self.groups == 1:
             raise ValueError("scattered takes several groups")
+        if self.hands_sums and (not self.ends_alone or self.groups > 1 or self.holds):
+            raise ValueError("hands_sums takes ends_alone, one group, and a block that does not hold")
         if self.holds and self.lanes > self.units:
             raise ValueError(f"lanes must be at most units={self.units} in a block that holds, not {self.lanes}")
 
@@ -128,12 +136,6 @@ class LaneBlockConfig:
         return max(levels, multiplied) + 2 if self.products else levels + 1
 
     @property
-    def hands_sums(self) -> bool:
-        """Whether the first lanes are handed over out of their accumulators: where nothing comes with the end, the sums
-        are there."""
-        return self.ends_alone and self.groups == 1 and not self.holds
-
-    @property
     def drained(self) -> range:
         """Lanes that wait until it is their turn, or for who takes them."""
         return range(min(self.units, self.lanes) if self.hands_sums else 0, self.lanes)
@@ -161,16 +163,17 @@ class LaneBlock(wiring.Component):
     come with the last events (but where it comes alone), the new sums go to the register ``D`` instead, and ``S <- 0``.
     In all other cycles ``D[n] <- D[n + units]``, and 0 for the last lanes: so ``o``, the first lanes of ``D``, is 0
     when nothing is handed over, and the ``o`` of several blocks may meet in an OR. A block that ``holds`` keeps ``D``.
-    Where the end comes alone, and so the sums are in ``S`` already, the first ``units`` lanes are handed over from
-    there, and only the others have a ``D``.
+    With ``hands_sums``, where the sums are in ``S`` when the end comes, the first ``units`` lanes are handed over from
+    there, a cycle earlier, and only the others have a ``D``.
 
     With several ``groups`` there is an ``S`` for each, in LUT RAM. That of ``group`` is read, added to and written back
     in one cycle; with ``first`` what is read counts as 0, and nobody clears it with ``end``. If they are ``scattered``,
     each lane has a ``group``.
 
     Weights come a cycle later than the masks and the end that belong to them: these reach all lanes, and are
-    registered here, next to them. There is a register behind every second adder, and behind each multiplier. Of three
-    events without a number the third meets the sum of the others in the accumulator's adder, behind a register.
+    registered here, next to them, once for every :data:`MASK_LANES` lanes. There is a register behind every second
+    adder, and behind each multiplier. Of three events without a number the third meets the sum of the others in the
+    accumulator's adder, behind a register.
 
     No register has a reset, which would have to reach all of them at once. Two ends with ``first``, one behind the
     other and with masks of 0, leave all sums and all of ``D`` 0.
@@ -202,8 +205,7 @@ class LaneBlock(wiring.Component):
         m = Module()
         cfg = self.config
 
-        mask_q = Signal.like(self.mask, reset_less=True)
-        m.d.sync += mask_q.eq(self.mask)
+        masks = self._masks(m, platform)
         end_q = self._delayed(m, "end", self.end)
         keep_q: Any = None
         if cfg.groups > 1:
@@ -211,6 +213,7 @@ class LaneBlock(wiring.Component):
 
         drain = {n: Signal(cfg.lane_layout, name=f"drain{n}_q", reset_less=True) for n in cfg.drained}
         for n in range(cfg.lanes):
+            mask_q = masks[n // MASK_LANES]
             sums: list[Any] = []
             memory = None
             if cfg.groups > 1:
@@ -238,6 +241,19 @@ class LaneBlock(wiring.Component):
                 m.d.comb += self.o[n].as_value().eq(
                     Mux(end_q, Cat(sums), 0) | Cat(follows) if cfg.hands_sums else Cat(drain[n]))
         return m
+
+    def _masks(self, m: Module, platform: Any) -> list[Any]:
+        """The masks, registered next to the lanes: for each few of them once more."""
+        if self.config.lanes <= MASK_LANES:
+            mask_q = Signal.like(self.mask, reset_less=True)
+            m.d.sync += mask_q.eq(self.mask)
+            return [mask_q]
+        masks, bits = [], len(self.mask.as_value())
+        for k in range(-(-self.config.lanes // MASK_LANES)):
+            relay = add_instance(m, platform, f"mask{k}", Relay, (bits, 1, False), f"mask{bits}")
+            m.d.comb += relay.i.eq(self.mask.as_value())
+            masks.append(data.View(FlatArray(self.config.planes, self.config.banks), relay.o))
+        return masks
 
     def _delayed(self, m: Module, name: str, value: Any) -> Signal:
         """What comes with the masks, when their sums come to the accumulators."""

@@ -103,31 +103,31 @@ def run_domain(m: Module, platform: Any, reset: Any) -> None:
 
 
 class Relay(wiring.Component):
-    """Registers on the way to distant consumers: ``o`` is ``i`` some cycles earlier; 0 after a reset.
+    """Registers on the way to distant consumers: ``o`` is ``i`` some cycles earlier; 0 after a reset, if they have one.
 
     Added through :func:`add_instance`, relays of the same signal stay apart in synthesis, and each is placed next
     to what it feeds.
 
     Parameters
     ----------
-    config : tuple of int
-        Width in bits, cycles.
+    config : tuple of (int, int, bool)
+        Width in bits, cycles, whether they have a reset.
 
     Members
     -------
     i, o : In, Out(width)
     """
 
-    def __init__(self, config: tuple[int, int]) -> None:
+    def __init__(self, config: tuple[int, int, bool]) -> None:
         self.config = config
         super().__init__({"i": In(config[0]), "o": Out(config[0])})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        width, cycles = self.config
+        width, cycles, has_reset = self.config
         kept: Any = self.i
         for cycle in range(cycles):
-            kept, before = Signal(width, name=f"kept{cycle}_q"), kept
+            kept, before = Signal(width, name=f"kept{cycle}_q", reset_less=not has_reset), kept
             m.d.sync += kept.eq(before)
         m.d.comb += self.o.eq(kept)
         return m

@@ -159,14 +159,25 @@ class SynapseConfig:
                                weighed=self.static, weight_bits=self.weight_bits,
                                accumulator_bits=self.accumulator_bits, groups=self.groups,
                                scattered=self.scattered_groups > 0, holds=not self.queued,
-                               ends_alone=isinstance(self.queue, EventQueueConfig), offset=self.offset > 0,
+                               ends_alone=self.ends_alone, hands_sums=self.hands_sums, offset=self.offset > 0,
                                products=products)
+
+    @property
+    def ends_alone(self) -> bool:
+        """Whether no events come with the end of a pass."""
+        return isinstance(self.queue, EventQueueConfig)
+
+    @property
+    def hands_sums(self) -> bool:
+        """Whether blocks hand their first lanes over out of the accumulators: it takes as many LUTs as a drain that
+        shifts, but more than one that does not."""
+        return (self.ends_alone and self.groups == 1 and self.queued
+                and any(len(lanes) > self.units for lanes in self.blocks))
 
     @property
     def lane_cycles(self) -> int:
         """From the masks at a block to its sums, where those of all blocks have met."""
-        block = self.block(1, self.products[0])
-        return block.latency_cycles + block.hands_sums
+        return self.block(1, self.products[0]).latency_cycles + self.hands_sums
 
     @property
     def memories(self) -> dict[tuple[int, int], str]:
@@ -308,11 +319,12 @@ class SynapseArray(wiring.Component):
                 beats = lanes.start // cfg.units - previous.start // cfg.units
                 if index == 0 or beats:
                     previous, source, wait = lanes, slot, max(1, beats)
-                relay = add_instance(m, platform, f"slot{index}", Relay, (len(slot), wait), f"{cfg.name}_slot{wait}")
+                relay = add_instance(m, platform, f"slot{index}", Relay, (len(slot), wait, True),
+                                     f"{cfg.name}_slot{wait}")
                 m.d.comb += relay.i.eq(source)
                 mine = slot = relay.o
             self._weights(m, index, mine[:len(address)], block)
-            clear = add_instance(m, platform, f"clear{index}", Relay, (1, 1), "clear")
+            clear = add_instance(m, platform, f"clear{index}", Relay, (1, 1, True), "clear")
             ends = Signal(name=f"end_of{index}")
             turns: list[Value] = []
             if cfg.groups > 1:
@@ -331,7 +343,7 @@ class SynapseArray(wiring.Component):
         if cfg.queued:
             m.d.sync += left_q.eq(Mux(soon, cfg.group_beats, left_q - left_q.any()))
         totals = [balanced(or_, lane) for lane in sums]
-        if cfg.block(1, cfg.products[0]).hands_sums:  # out of accumulators all over the array
+        if cfg.hands_sums:  # out of accumulators all over the array
             for lane, total in enumerate(totals):
                 met_q = Signal(len(total), name=f"met{lane}_q", reset_less=True)
                 m.d.sync += met_q.eq(total)

@@ -104,7 +104,10 @@ def test_sums(planes: int, weighed: bool, banks: int, weight_bits: int) -> None:
     alone = replace(config, ends_alone=True)
     assert run(alone, passes) == want
     assert alone.adds_three == (banks == 3 and not weighed)
-    assert alone.latency_cycles == config.latency_cycles - 1
+    assert alone.latency_cycles == config.latency_cycles
+    early = replace(alone, hands_sums=True)
+    assert run(early, passes) == want
+    assert early.latency_cycles == config.latency_cycles - 1
     assert not replace(alone, accumulator_bits=max(2, weight_bits) + 1).adds_three
 
 
@@ -204,9 +207,18 @@ def test_lanes_are_handed_over_in_turn(lanes: int, units: int) -> None:
               for length in (2, 0, 0, 5, 1)]
     want = [np.einsum("tjn,tjb->nb", weights, masks).tolist() for weights, masks in passes]
     assert run(config_of(lanes, 2, units=units), passes) == want
+    assert run(replace(config_of(lanes, 2, units=units), ends_alone=True, hands_sums=True), passes) == want
     assert config_of(lanes, 2, units=units).beats == -(-lanes // units)
     if lanes <= units:
         assert run(config_of(lanes, 2, units=units, holds=True), passes) == want
+
+
+def test_sums_are_handed_over_where_nothing_comes_with_the_end() -> None:
+    config = config_of(3, 1, units=2)
+    with pytest.raises(ValueError, match="hands_sums takes ends_alone, one group"):
+        replace(config, hands_sums=True)
+    with pytest.raises(ValueError, match="hands_sums takes ends_alone, one group"):
+        replace(config, hands_sums=True, ends_alone=True, groups=2)
 
 
 def test_only_one_beat_can_be_held() -> None:

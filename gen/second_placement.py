@@ -1,0 +1,73 @@
+"""What a first placement by nextpnr says for the second: where block RAMs belong, and which clock to ask for.
+
+The placer settles block RAMs while the logic that they feed still lies on a heap, and never moves them again: tens of
+columns from their loads, in the end. And the router does its best for the paths that miss the clock which was asked
+for: asked for far too much, it treats half the design alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from spikeloom.model.errors import SpikeloomError
+
+__all__ = ["ask_for_mhz", "place_block_rams"]
+
+_TYPE = "DP16KD"
+_POWER = 1.5  # few long wires are worse than many short ones
+_ABOVE_ESTIMATE = 1.2  # of the clock, so much may come of routing
+
+
+def ask_for_mhz(wanted: float, report: Mapping[str, Any]) -> float:
+    """The clock to ask for: what is wanted, or what a first placement's report lets one hope for."""
+    clocks = [float(clock["achieved"]) for name, clock in report["fmax"].items() if not name.startswith("$PACKER_")]
+    return min([wanted, *(round(_ABOVE_ESTIMATE * clock, 1) for clock in clocks)])
+
+
+def place_block_rams(placed: Mapping[str, Any], module: dict[str, Any]) -> None:
+    """Bind each block RAM of a netlist to one of the sites where a first placement has block RAMs: so that all their
+    outputs are as near to their loads as they can be together.
+
+    Parameters
+    ----------
+    placed : mapping
+        The module in the first placement (nextpnr's ``--write``).
+    module : dict
+        The same in the netlist (Yosys's ``write_json``) that is placed again; is changed.
+
+    Raises
+    ------
+    SpikeloomError
+        If SciPy is not installed.
+    """
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise SpikeloomError("block RAMs are placed with SciPy: pip install 'spikeloom[pnr]'") from None
+    at: dict[str, tuple[int, int]] = {}
+    loads: dict[Any, list[str]] = defaultdict(list)
+    for name, cell in placed["cells"].items():
+        if match := re.match(r"X(\d+)/Y(\d+)/", cell["attributes"].get("NEXTPNR_BEL", "")):
+            at[name] = int(match[1]), int(match[2])
+            for port, bits in cell["connections"].items():
+                if cell["port_directions"][port] == "input":
+                    for bit in bits:
+                        loads[bit].append(name)
+    rams = [name for name in at if placed["cells"][name]["type"] == _TYPE]
+    if not rams:
+        return
+    sites = np.array([at[name] for name in rams])
+    cost = np.zeros((len(rams), len(rams)))
+    for row, name in enumerate(rams):
+        cell = placed["cells"][name]
+        fed = [at[load] for port, bits in cell["connections"].items() if cell["port_directions"][port] == "output"
+               for bit in bits for load in loads[bit]]
+        if fed:
+            cost[row] = (np.abs(sites[:, None] - np.array(fed)).sum(2) ** _POWER).sum(1)
+    for row, column in zip(*linear_sum_assignment(cost), strict=True):
+        module["cells"][rams[row]]["attributes"]["BEL"] = placed["cells"][rams[column]]["attributes"]["NEXTPNR_BEL"]

@@ -1,0 +1,78 @@
+"""What a first placement says for the second one."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikeloom.gen.second_placement import ask_for_mhz, place_block_rams
+from spikeloom.model.errors import SpikeloomError
+
+
+def placement(rams: list[tuple[int, int]], loads: list[list[tuple[int, int]]]) -> dict[str, Any]:
+    """Block RAMs at places, each of which feeds LUTs at others; and one net that no block RAM drives."""
+    cells: dict[str, Any] = {"driver": cell("TRELLIS_COMB", (90, 90), F=[999])}
+    for k, (place, its) in enumerate(zip(rams, loads, strict=True)):
+        cells[f"ram{k}"] = cell("DP16KD", place, DOA0=[2 * k], DOB7=[2 * k + 1], ADA0=[999])
+        cells |= {f"lut{k}_{n}": cell("TRELLIS_COMB", at, A=[2 * k + n % 2]) for n, at in enumerate(its)}
+    return {"cells": cells}
+
+
+def cell(kind: str, at: tuple[int, int], **wires: list[int]) -> dict[str, Any]:
+    return {"type": kind, "attributes": {"NEXTPNR_BEL": "X{}/Y{}/BEL{}".format(*at, at[0] % 4)}, "connections": wires,
+            "port_directions": {port: "output" if port[0] in "DF" else "input" for port in wires}}
+
+
+def netlist(placed: dict[str, Any]) -> dict[str, Any]:
+    return {"cells": {name: {"attributes": {}} for name in placed["cells"]}}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_block_rams_come_to_their_loads(seed: int) -> None:
+    """The best of all assignments to the sites that are in use."""
+    rng = np.random.default_rng(seed)
+    rams = [(int(x), 22) for x in rng.choice(60, 5, replace=False)]
+    loads = [[(int(x), int(y)) for x, y in rng.integers(0, 60, (rng.integers(1, 6), 2))] for _ in rams]
+    placed = placement(rams, loads)
+    module = netlist(placed)
+    place_block_rams(placed, module)
+
+    def length(order: tuple[int, ...]) -> float:
+        return sum((abs(rams[site][0] - x) + abs(rams[site][1] - y)) ** 1.5
+                   for site, its in zip(order, loads, strict=True) for x, y in its)
+
+    best = min(itertools.permutations(range(5)), key=length)
+    got = [module["cells"][f"ram{k}"]["attributes"]["BEL"] for k in range(5)]
+    assert got == [placed["cells"][f"ram{site}"]["attributes"]["NEXTPNR_BEL"] for site in best]
+    assert not any(module["cells"][name]["attributes"] for name in module["cells"] if not name.startswith("ram"))
+
+
+def test_unread_block_rams_take_what_is_left() -> None:
+    placed = placement([(4, 22), (50, 22)], [[], [(0, 20)]])
+    module = netlist(placed)
+    place_block_rams(placed, module)
+    assert [module["cells"][f"ram{k}"]["attributes"]["BEL"] for k in (0, 1)] == ["X50/Y22/BEL2", "X4/Y22/BEL0"]
+
+
+def test_no_block_rams() -> None:
+    placed = placement([], [])
+    module = netlist(placed)
+    place_block_rams(placed, module)
+    assert module == netlist(placed)
+
+
+def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(SpikeloomError, match=r"pip install 'spikeloom\[pnr\]'"):
+        place_block_rams(placement([], []), {})
+
+
+@pytest.mark.parametrize(("wanted", "clocks", "asked"), [
+    (120.0, {"clk": 79.86}, 95.8), (50.0, {"clk": 79.86}, 50.0), (120.0, {"clk": 150.0}, 120.0),
+    (120.0, {"clk": 100.0, "bus_clk": 60.0}, 72.0), (120.0, {"$PACKER_GND_NET": 1.0}, 120.0)])
+def test_clock_that_is_asked_for(wanted: float, clocks: dict[str, float], asked: float) -> None:
+    assert ask_for_mhz(wanted, {"fmax": {name: {"achieved": mhz} for name, mhz in clocks.items()}}) == asked
