@@ -464,18 +464,30 @@ class _Given:
     def _with(self, seed: int, target_mhz: float) -> list[str]:
         return ["--json", "netlist.json", *self.arguments, "--freq", f"{target_mhz:g}", "--seed", str(seed)]
 
-    def _first_placement(self, seed: int, folder: Path, progress: Progress | None) -> float:
-        """Change the netlist in a folder to what is to be placed again; returns the clock to ask for."""
-        tell = None if progress is None else lambda what: progress(f"first placement: {what}")
-        self.tool.run([*self._with(seed, self.target_mhz), "--no-route", "--write", "first.json", "--report",
-                       "first_report.json"], folder / "first.log", _stages(tell))
-        first, report, netlist = (json.loads((folder / name).read_text())
-                                  for name in ("first.json", "first_report.json", "netlist.json"))
+    def _placement(self, number: str, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
+        """The module as it is placed, and a log in the folder."""
+        tell = None if progress is None else lambda what: progress(f"{number} placement: {what}")
+        self.tool.run([*self._with(seed, self.target_mhz), "--no-route", "--write", "placed.json"],
+                      folder / f"{number}.log", _stages(tell))
+        placed: dict[str, Any] = json.loads((folder / "placed.json").read_text())
+        (folder / "placed.json").unlink()
+        return placed
+
+    def _placed_twice(self, seed: int, folder: Path, progress: Progress | None) -> list[str]:
+        """Change the netlist in a folder to one that is placed, or where it is to become a bitstream, whose block RAMs
+        are; returns what tells the tool so."""
+        first = self._placement("first", seed, folder, progress)
+        netlist = json.loads((folder / "netlist.json").read_text())
         place_block_rams(next(iter(first["modules"].values())), netlist["modules"][self.top])
         (folder / "netlist.json").write_text(json.dumps(netlist))
-        for name in ("first.json", "first_report.json"):
-            (folder / name).unlink()
-        return ask_for_mhz(self.target_mhz, report)
+        if self.placed:
+            return self._with(seed, self.target_mhz)
+        second = self._placement("second", seed, folder, progress)
+        target_mhz = ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
+        for module in second["modules"].values():
+            module["settings"]["target_freq"] = f"{target_mhz * 1e6:f}"
+        (folder / "netlist.json").write_text(json.dumps(second))
+        return [*self._with(seed, target_mhz), "--no-pack", "--no-place"]
 
     def place(self, seed: int, folder: Path, progress: Progress | None = None) -> None:
         """Fill an empty folder: nextpnr's report, with ``wall_s``, and the placed design if it was asked for."""
@@ -483,9 +495,9 @@ class _Given:
         if self.constraints:
             (folder / _PINS).write_text(self.constraints)
         started = time.monotonic()
-        target_mhz = self._first_placement(seed, folder, progress) if self.places_twice else self.target_mhz
-        self.tool.run([*self._with(seed, target_mhz), "--report", "report.json", *self.placed], folder / "nextpnr.log",
-                      _stages(progress))
+        arguments = (self._placed_twice(seed, folder, progress) if self.places_twice
+                     else self._with(seed, self.target_mhz))
+        self.tool.run([*arguments, "--report", "report.json", *self.placed], folder / "nextpnr.log", _stages(progress))
         (folder / "netlist.json").unlink()
         try:
             values = json.loads((folder / "report.json").read_text())

@@ -1,4 +1,4 @@
-"""What a first placement by nextpnr says for the second: where block RAMs belong, and which clock to ask for.
+"""What a placement by nextpnr says for what comes next: where block RAMs belong, and which clock to ask for.
 
 The placer settles block RAMs while the logic that they feed still lies on a heap, and never moves them again: tens of
 columns from their loads, in the end. And the router does its best for the paths that miss the clock which was asked
@@ -23,10 +23,10 @@ _POWER = 1.5  # few long wires are worse than many short ones
 _ABOVE_ESTIMATE = 1.2  # of the clock, so much may come of routing
 
 
-def ask_for_mhz(wanted: float, report: Mapping[str, Any]) -> float:
-    """The clock to ask for: what is wanted, or what a first placement's report lets one hope for."""
-    clocks = [float(clock["achieved"]) for name, clock in report["fmax"].items() if not name.startswith("$PACKER_")]
-    return min([wanted, *(round(_ABOVE_ESTIMATE * clock, 1) for clock in clocks)])
+def ask_for_mhz(wanted: float, log: str) -> float:
+    """The clock to ask the router for: what is wanted, or what the log of a placement lets one hope for."""
+    clocks = re.findall(r"Max frequency for clock +'(?!\$PACKER_)[^']*': ([0-9.]+) MHz", log)
+    return min([wanted, *(round(_ABOVE_ESTIMATE * float(clock), 1) for clock in clocks)])
 
 
 def place_block_rams(placed: Mapping[str, Any], module: dict[str, Any]) -> None:

@@ -73,6 +73,8 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("wanted", "clocks", "asked"), [
     (120.0, {"clk": 79.86}, 95.8), (50.0, {"clk": 79.86}, 50.0), (120.0, {"clk": 150.0}, 120.0),
-    (120.0, {"clk": 100.0, "bus_clk": 60.0}, 72.0), (120.0, {"$PACKER_GND_NET": 1.0}, 120.0)])
+    (120.0, {"clk": 100.0, "bus_clk": 60.0}, 72.0), (120.0, {}, 120.0), (120.0, {"$PACKER_GND_NET": 1.0}, 120.0)])
 def test_clock_that_is_asked_for(wanted: float, clocks: dict[str, float], asked: float) -> None:
-    assert ask_for_mhz(wanted, {"fmax": {name: {"achieved": mhz} for name, mhz in clocks.items()}}) == asked
+    log = "".join(f"Info: Max frequency for clock {name!r:>20}: {mhz:.2f} MHz (FAIL at 120.00 MHz)\n"
+                  for name, mhz in clocks.items())
+    assert ask_for_mhz(wanted, log) == asked
