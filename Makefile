@@ -24,7 +24,7 @@ bench: .venv/test
 	for run in spiker_plus.py folds.py test_set.py weight_sets.py emit_time.py ties.py \
 	  "convolution.py fashion-mnist-15c5-40c5-300 --sim 1000 --synth lfe5u-85f" early_exit.py recurrent.py nir_nmnist.py nir_braille.py mutation.py \
 	  boards.py cluster.py \
-	  "random_graphs.py --networks 1000" "place_route.py fast 1 2 3"; do $(BIN)/python bench/$$run || exit 1; done
+	  "random_graphs.py --networks 1000" "place_route.py fast stream axi 1 2 3"; do $(BIN)/python bench/$$run || exit 1; done
 
 lint: .venv/test
 	$(BIN)/ruff check .

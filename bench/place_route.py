@@ -1,6 +1,6 @@
-"""The clock that a fold of a shipped network reaches on an LFE5U-85F, bare and behind AXI, and its critical paths.
+"""The clock that a fold of a shipped network reaches on an LFE5U-85F, bare or behind AXI, and its critical paths.
 
-    python bench/place_route.py [fold] [seed ...]
+    python bench/place_route.py [fold] [stream|axi ...] [seed ...]
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ TOPS: tuple[Interface, ...] = ("stream", "axi")
 DEVICE, TARGET_MHZ = "lfe5u-85f", 120
 
 
-def main(fold_name: str, seeds: list[int]) -> None:
+def main(fold_name: str, tops: list[Interface], seeds: list[int]) -> None:
     network = load_network(NETWORK)
     fold = load_fold(fold_name, network)
     results: dict[Interface, PlaceRouteResult] = {}
     rows = []
-    for interface in TOPS:
+    for interface in tops:
         with tempfile.TemporaryDirectory() as folder:
             build(make_plan(network, fold), Path(folder) / "build", interface=interface)
             result = place_and_route(Path(folder) / "build", DEVICE, target_mhz=TARGET_MHZ, seeds=seeds,
@@ -48,4 +48,6 @@ def main(fold_name: str, seeds: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "fast", [int(seed) for seed in sys.argv[2:]] or [1])
+    named = [top for top in TOPS if top in sys.argv[2:]]
+    main(sys.argv[1] if len(sys.argv) > 1 else "fast", named or list(TOPS),
+         [int(seed) for seed in sys.argv[2:] if seed not in TOPS] or [1])
