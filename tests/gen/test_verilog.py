@@ -67,7 +67,7 @@ def test_equal_parts_share_a_module(network: Network) -> None:
     assert len(set(modules)) == len(modules)
     assert modules.count(TOP) == 1
     shared = {f"snn_top_{name}" for name in ("layer0_lanes10", "layer0_neuron", "layer1_lanes3", "layer1_neuron",
-                                             "layer2_lanes4", "layer2_neuron", "clear")}
+                                             "layer2_lanes4", "layer2_neuron", "clear", "mask12")}
     assert set(re.findall(r"^\(\* shared \*\)\nmodule (\S+)", verilog, re.MULTILINE)) == shared
     assert set(progress) == shared
     assert len(re.findall(r"^  snn_top_layer0_neuron \S+ \($", verilog, re.MULTILINE)) == 5
