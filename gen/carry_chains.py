@@ -2,7 +2,7 @@
 
 To each chain nextpnr adds a cell for a carry that is constant, fed by a wire from one constant for the whole device; a
 cell for a carry that leaves the chain, read or not; and wires from that constant to inputs of its LUTs. In a design of
-adders this is a fifth of all LUTs, and a net of thousands of loads.
+adders these are many LUTs, and one net to all of them.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class _Flow:
     prepare : callable, optional
         Changes the top module of the netlist before the tool gets it.
     places_twice : bool
-        A first placement says where the second one's block RAMs are, and which clock to ask for.
+        A first placement says where the second one's block RAMs are, the second one which clock to ask the router for.
     """
 
     tool: Tool
@@ -474,8 +474,8 @@ class _Given:
         return placed
 
     def _placed_twice(self, seed: int, folder: Path, progress: Progress | None) -> list[str]:
-        """Change the netlist in a folder to one that is placed, or where it is to become a bitstream, whose block RAMs
-        are; returns what tells the tool so."""
+        """Place the netlist in a folder, but for the wires; returns the arguments with which the tool adds these. Where
+        a bitstream is wanted only block RAMs are placed: constraints of pins are for a netlist that is not."""
         first = self._placement("first", seed, folder, progress)
         netlist = json.loads((folder / "netlist.json").read_text())
         place_block_rams(next(iter(first["modules"].values())), netlist["modules"][self.top])

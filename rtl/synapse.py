@@ -243,6 +243,8 @@ class SynapseArray(wiring.Component):
 
     Weights that come with the events wait for the masks, where other lanes' weights are read meanwhile.
 
+    Sums that blocks hand over out of their accumulators meet in a register.
+
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * (lanes - fetched_lanes)
     * weight_bits`` bits of block RAM, ``queue_beats * units * sums * accumulator_bits`` bits of LUT RAM if there is
     a queue.

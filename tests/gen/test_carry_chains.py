@@ -81,6 +81,17 @@ def test_proof_can_fail(netlist: dict[str, Any], tmp_path: Path) -> None:
         prove(netlist, tmp_path, change=lambda cell: cell["parameters"].update(INIT1=f"{0x7880:016b}"))
 
 
+def test_a_carry_that_is_read_on_its_way(netlist: dict[str, Any], tmp_path: Path) -> None:
+    """By a port: the chain's halves keep their places."""
+    probed = copy.deepcopy(netlist)
+    module = probed["modules"]["dut"]
+    wire = module["cells"]["one.pair[1].cells"]["connections"]["COUT"]
+    assert module["cells"]["one.pair[2].cells"]["connections"]["CIN"] == wire
+    module["ports"]["probe"] = {"direction": "output", "bits": wire}
+    module["netnames"]["probe"] = {"hide_name": 0, "bits": wire, "attributes": {}}
+    prove(probed, tmp_path)
+
+
 def test_nothing_is_left_for_nextpnr_to_add(netlist: dict[str, Any]) -> None:
     """But for carries that are read, which leave their chain by a cell of their own."""
     module = copy.deepcopy(netlist["modules"]["dut"])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from support.simulation import memory_bits, simulate
 
-from spikeloom.rtl.lane_block import MULTIPLIER_BITS, LaneBlock, LaneBlockConfig, pair_bits
+from spikeloom.gen.inventory import Part
+from spikeloom.rtl.lane_block import MASK_LANES, MULTIPLIER_BITS, LaneBlock, LaneBlockConfig, pair_bits
 
 ACCUMULATOR_BITS = 14
 
@@ -211,6 +212,17 @@ def test_lanes_are_handed_over_in_turn(lanes: int, units: int) -> None:
     assert config_of(lanes, 2, units=units).beats == -(-lanes // units)
     if lanes <= units:
         assert run(config_of(lanes, 2, units=units, holds=True), passes) == want
+
+
+@pytest.mark.parametrize("hands_sums", [False, True])
+@pytest.mark.parametrize(("lanes", "units"), [(1, 1), (4, 8), (6, 2), (9, 4), (12, 6), (13, 1)])
+def test_flip_flops(lanes: int, units: int, hands_sums: bool) -> None:
+    """``S`` and ``D`` as the docstring says; beside them the masks, for every few lanes, and the end."""
+    config = replace(config_of(lanes, 1, units=units), ends_alone=True, hands_sums=hands_sums)
+    kept = (lanes + len(config.drained)) * config.sums * ACCUMULATOR_BITS
+    masks = -(-lanes // MASK_LANES) * config.banks * config.planes
+    assert Part(LaneBlock, config).counted({}).counts["register"] == kept + masks + 1
+    assert len(config.drained) == lanes - hands_sums * min(lanes, units)
 
 
 def test_sums_are_handed_over_where_nothing_comes_with_the_end() -> None:
