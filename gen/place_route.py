@@ -26,7 +26,7 @@ from .carry_chains import trim_carry_chains
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
-from .second_placement import ask_for_mhz, place_block_rams
+from .second_placement import ask_for_mhz, block_ram_places
 from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
 
@@ -67,7 +67,8 @@ class SeedResult:
     critical_path : tuple of PathStep
         From register to register.
     wall_s : float
-        Seconds for place and route, those of the first time if the result comes from the cache.
+        Seconds for place and route, those of the first time if the result comes from the cache; without a first
+        placement for all seeds.
     """
 
     seed: int
@@ -191,7 +192,7 @@ class _Flow:
     prepare : callable, optional
         Changes the top module of the netlist before the tool gets it.
     places_twice : bool
-        A first placement says where the second one's block RAMs are, the second one which clock to ask the router for.
+        A first placement says where block RAMs are in those of the seeds, and these which clock to ask the router for.
     """
 
     tool: Tool
@@ -349,6 +350,8 @@ def place_and_route(folder: str | Path, device: str | None = None, *, board: str
         return _place(given, seed, lambda part: given.place(seed, part, tell))
 
     try:
+        if flow.places_twice:
+            given = given.with_block_rams(progress)
         if scheduler is not None:
             _place_there(given, seeds, jobs, scheduler, progress)
         with ThreadPoolExecutor(max_workers=min(jobs or cores(), len(seeds))) as pool:
@@ -464,6 +467,11 @@ class _Given:
     def _with(self, seed: int, target_mhz: float) -> list[str]:
         return ["--json", "netlist.json", *self.arguments, "--freq", f"{target_mhz:g}", "--seed", str(seed)]
 
+    def _fill(self, folder: Path) -> None:
+        (folder / "netlist.json").write_bytes(self.netlist)
+        if self.constraints:
+            (folder / _PINS).write_text(self.constraints)
+
     def _placement(self, number: str, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
         """The module as it is placed, and a log in the folder."""
         tell = None if progress is None else lambda what: progress(f"{number} placement: {what}")
@@ -473,15 +481,22 @@ class _Given:
         (folder / "placed.json").unlink()
         return placed
 
-    def _placed_twice(self, seed: int, folder: Path, progress: Progress | None) -> list[str]:
-        """Place the netlist in a folder, but for the wires; returns the arguments with which the tool adds these. Where
-        a bitstream is wanted only block RAMs are placed: constraints of pins are for a netlist that is not."""
-        first = self._placement("first", seed, folder, progress)
-        netlist = json.loads((folder / "netlist.json").read_text())
-        place_block_rams(next(iter(first["modules"].values())), netlist["modules"][self.top])
-        (folder / "netlist.json").write_text(json.dumps(netlist))
-        if self.placed:
-            return self._with(seed, self.target_mhz)
+    def with_block_rams(self, progress: Progress | None) -> _Given:
+        """The same, with a place for each block RAM; from the cache, or by a placement of the first seed there is."""
+        def make(part: Path) -> None:
+            self._fill(part)
+            first = self._placement("first", 1, part, progress)
+            (part / "netlist.json").unlink()
+            (part / "places.json").write_text(json.dumps(block_ram_places(next(iter(first["modules"].values())))))
+
+        places = json.loads((cached("placement", self.key(1), make) / "places.json").read_text())
+        netlist = json.loads(self.netlist)
+        for name, place in places.items():
+            netlist["modules"][self.top]["cells"][name]["attributes"]["BEL"] = place
+        return replace(self, netlist=json.dumps(netlist).encode())
+
+    def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> list[str]:
+        """Place the netlist in a folder, but for the wires; returns the arguments with which the tool adds these."""
         second = self._placement("second", seed, folder, progress)
         target_mhz = ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
         for module in second["modules"].values():
@@ -490,12 +505,13 @@ class _Given:
         return [*self._with(seed, target_mhz), "--no-pack", "--no-place"]
 
     def place(self, seed: int, folder: Path, progress: Progress | None = None) -> None:
-        """Fill an empty folder: nextpnr's report, with ``wall_s``, and the placed design if it was asked for."""
-        (folder / "netlist.json").write_bytes(self.netlist)
-        if self.constraints:
-            (folder / _PINS).write_text(self.constraints)
+        """Fill an empty folder: nextpnr's report, with ``wall_s``, and the placed design if it was asked for.
+
+        A bitstream is made in one go: constraints of pins are for a netlist that has not been placed.
+        """
+        self._fill(folder)
         started = time.monotonic()
-        arguments = (self._placed_twice(seed, folder, progress) if self.places_twice
+        arguments = (self._placed_again(seed, folder, progress) if self.places_twice and not self.placed
                      else self._with(seed, self.target_mhz))
         self.tool.run([*arguments, "--report", "report.json", *self.placed], folder / "nextpnr.log", _stages(progress))
         (folder / "netlist.json").unlink()

@@ -16,7 +16,7 @@ import numpy as np
 
 from spikeloom.model.errors import SpikeloomError
 
-__all__ = ["ask_for_mhz", "place_block_rams"]
+__all__ = ["ask_for_mhz", "block_ram_places"]
 
 _TYPE = "DP16KD"
 _POWER = 1.5  # few long wires are worse than many short ones
@@ -29,16 +29,19 @@ def ask_for_mhz(wanted: float, log: str) -> float:
     return min([wanted, *(round(_ABOVE_ESTIMATE * float(clock), 1) for clock in clocks)])
 
 
-def place_block_rams(placed: Mapping[str, Any], module: dict[str, Any]) -> None:
-    """Bind each block RAM of a netlist to one of the sites where a first placement has block RAMs: so that all their
-    outputs are as near to their loads as they can be together.
+def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
+    """A site for each block RAM, one of those where a first placement has block RAMs: so that all their outputs are as
+    near to their loads as they can be together.
 
     Parameters
     ----------
     placed : mapping
         The module in the first placement (nextpnr's ``--write``).
-    module : dict
-        The same in the netlist (Yosys's ``write_json``) that is placed again; is changed.
+
+    Returns
+    -------
+    dict
+        Site by cell, as the attribute ``BEL`` names it.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def place_block_rams(placed: Mapping[str, Any], module: dict[str, Any]) -> None:
                         loads[bit].append(name)
     rams = [name for name in at if placed["cells"][name]["type"] == _TYPE]
     if not rams:
-        return
+        return {}
     sites = np.array([at[name] for name in rams])
     cost = np.zeros((len(rams), len(rams)))
     for row, name in enumerate(rams):
@@ -69,5 +72,5 @@ def place_block_rams(placed: Mapping[str, Any], module: dict[str, Any]) -> None:
                for bit in bits for load in loads[bit]]
         if fed:
             cost[row] = (np.abs(sites[:, None] - np.array(fed)).sum(2) ** _POWER).sum(1)
-    for row, column in zip(*linear_sum_assignment(cost), strict=True):
-        module["cells"][rams[row]]["attributes"]["BEL"] = placed["cells"][rams[column]]["attributes"]["NEXTPNR_BEL"]
+    return {rams[row]: placed["cells"][rams[column]]["attributes"]["NEXTPNR_BEL"]
+            for row, column in zip(*linear_sum_assignment(cost), strict=True)}

@@ -64,7 +64,12 @@ def test_small_build(built, cache, device):
     stages = []
     result = place_and_route(built, device, seeds=(1, 2), progress=stages.append)
     assert any("seed 2: nextpnr: Rout" in stage for stage in stages)
-    assert any("seed 1: second placement: nextpnr: " in stage for stage in stages) is (device == "lfe5u-25f")
+    twice = device == "lfe5u-25f"
+    assert any("first placement: nextpnr: " in stage for stage in stages) is twice
+    assert any("seed 1: second placement: nextpnr: " in stage for stage in stages) is twice
+    places = [json.loads(path.read_text()) for path in cache.glob("placement/*/places.json")]
+    assert len(places) == twice  # for all seeds
+    assert all(place and all(site.startswith("X") for site in place.values()) for place in places)
     clocks = [seed.fmax_mhz for seed in result.seeds]
     assert [seed.seed for seed in result.seeds] == [1, 2]
     assert len(set(clocks)) == 2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeloom.gen.second_placement import ask_for_mhz, place_block_rams
+from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places
 from spikeloom.model.errors import SpikeloomError
 
 
@@ -27,10 +27,6 @@ def cell(kind: str, at: tuple[int, int], **wires: list[int]) -> dict[str, Any]:
             "port_directions": {port: "output" if port[0] in "DF" else "input" for port in wires}}
 
 
-def netlist(placed: dict[str, Any]) -> dict[str, Any]:
-    return {"cells": {name: {"attributes": {}} for name in placed["cells"]}}
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_block_rams_come_to_their_loads(seed: int) -> None:
     """The best of all assignments to the sites that are in use."""
@@ -38,37 +34,29 @@ def test_block_rams_come_to_their_loads(seed: int) -> None:
     rams = [(int(x), 22) for x in rng.choice(60, 5, replace=False)]
     loads = [[(int(x), int(y)) for x, y in rng.integers(0, 60, (rng.integers(1, 6), 2))] for _ in rams]
     placed = placement(rams, loads)
-    module = netlist(placed)
-    place_block_rams(placed, module)
 
     def length(order: tuple[int, ...]) -> float:
         return sum((abs(rams[site][0] - x) + abs(rams[site][1] - y)) ** 1.5
                    for site, its in zip(order, loads, strict=True) for x, y in its)
 
     best = min(itertools.permutations(range(5)), key=length)
-    got = [module["cells"][f"ram{k}"]["attributes"]["BEL"] for k in range(5)]
-    assert got == [placed["cells"][f"ram{site}"]["attributes"]["NEXTPNR_BEL"] for site in best]
-    assert not any(module["cells"][name]["attributes"] for name in module["cells"] if not name.startswith("ram"))
+    assert block_ram_places(placed) == {f"ram{k}": placed["cells"][f"ram{site}"]["attributes"]["NEXTPNR_BEL"]
+                                        for k, site in enumerate(best)}
 
 
 def test_unread_block_rams_take_what_is_left() -> None:
     placed = placement([(4, 22), (50, 22)], [[], [(0, 20)]])
-    module = netlist(placed)
-    place_block_rams(placed, module)
-    assert [module["cells"][f"ram{k}"]["attributes"]["BEL"] for k in (0, 1)] == ["X50/Y22/BEL2", "X4/Y22/BEL0"]
+    assert block_ram_places(placed) == {"ram0": "X50/Y22/BEL2", "ram1": "X4/Y22/BEL0"}
 
 
 def test_no_block_rams() -> None:
-    placed = placement([], [])
-    module = netlist(placed)
-    place_block_rams(placed, module)
-    assert module == netlist(placed)
+    assert block_ram_places(placement([], [])) == {}
 
 
 def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(SpikeloomError, match=r"pip install 'spikeloom\[pnr\]'"):
-        place_block_rams(placement([], []), {})
+        block_ram_places(placement([], []))
 
 
 @pytest.mark.parametrize(("wanted", "clocks", "asked"), [
