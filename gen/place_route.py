@@ -26,7 +26,7 @@ from .carry_chains import trim_carry_chains
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
-from .second_placement import ask_for_mhz, block_ram_places
+from .second_placement import ask_for_mhz, block_ram_places, is_bound
 from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
 
@@ -482,7 +482,7 @@ class _Given:
         return placed
 
     def with_block_rams(self, progress: Progress | None) -> _Given:
-        """The same, with a place for each block RAM; from the cache, or by a placement of the first seed there is."""
+        """The same, with a place for block RAMs; from the cache, or by a placement of the first seed there is."""
         def make(part: Path) -> None:
             self._fill(part)
             first = self._placement("first", 1, part, progress)
@@ -492,7 +492,8 @@ class _Given:
         places = json.loads((cached("placement", self.key(1), make) / "places.json").read_text())
         netlist = json.loads(self.netlist)
         for name, place in places.items():
-            netlist["modules"][self.top]["cells"][name]["attributes"]["BEL"] = place
+            if is_bound(name):
+                netlist["modules"][self.top]["cells"][name]["attributes"]["BEL"] = place
         return replace(self, netlist=json.dumps(netlist).encode())
 
     def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> list[str]:

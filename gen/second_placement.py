@@ -16,11 +16,12 @@ import numpy as np
 
 from spikeloom.model.errors import SpikeloomError
 
-__all__ = ["ask_for_mhz", "block_ram_places"]
+__all__ = ["ask_for_mhz", "block_ram_places", "is_bound"]
 
 _TYPE = "DP16KD"
-_POWER = 1.5  # few long wires are worse than many short ones
-_ABOVE_ESTIMATE = 1.2  # of the clock, so much may come of routing
+_EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
+_POWER = 2  # few long wires are worse than many short ones
+_ABOVE_ESTIMATE = 1.15  # of the clock, so much may come of routing
 
 
 def ask_for_mhz(wanted: float, log: str) -> float:
@@ -29,9 +30,15 @@ def ask_for_mhz(wanted: float, log: str) -> float:
     return min([wanted, *(round(_ABOVE_ESTIMATE * float(clock), 1) for clock in clocks)])
 
 
+def is_bound(name: str) -> bool:
+    """Whether a block RAM of this name keeps the place that a first placement says: the weights of lanes, which are
+    most of the logic, do. What there is beside them is elsewhere in each placement, and its few block RAMs with it."""
+    return ".synapses.weights" in name
+
+
 def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
-    """A site for each block RAM, one of those where a first placement has block RAMs: so that all their outputs are as
-    near to their loads as they can be together.
+    """A site for each block RAM, one of those where a first placement has block RAMs: so that all of them are as near
+    to their loads and drivers as they can be together. Each counts alike, however many wires it has.
 
     Parameters
     ----------
@@ -54,13 +61,13 @@ def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
         raise SpikeloomError("block RAMs are placed with SciPy: pip install 'spikeloom[pnr]'") from None
     at: dict[str, tuple[int, int]] = {}
     loads: dict[Any, list[str]] = defaultdict(list)
+    drivers: dict[Any, list[str]] = defaultdict(list)
     for name, cell in placed["cells"].items():
         if match := re.match(r"X(\d+)/Y(\d+)/", cell["attributes"].get("NEXTPNR_BEL", "")):
             at[name] = int(match[1]), int(match[2])
             for port, bits in cell["connections"].items():
-                if cell["port_directions"][port] == "input":
-                    for bit in bits:
-                        loads[bit].append(name)
+                for bit in bits:
+                    (loads if cell["port_directions"][port] == "input" else drivers)[bit].append(name)
     rams = [name for name in at if placed["cells"][name]["type"] == _TYPE]
     if not rams:
         return {}
@@ -68,9 +75,9 @@ def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
     cost = np.zeros((len(rams), len(rams)))
     for row, name in enumerate(rams):
         cell = placed["cells"][name]
-        fed = [at[load] for port, bits in cell["connections"].items() if cell["port_directions"][port] == "output"
-               for bit in bits for load in loads[bit]]
-        if fed:
-            cost[row] = (np.abs(sites[:, None] - np.array(fed)).sum(2) ** _POWER).sum(1)
+        ends = [at[end] for port, bits in cell["connections"].items() for bit in bits if len(loads[bit]) < _EVERYWHERE
+                for end in (loads if cell["port_directions"][port] == "output" else drivers)[bit]]
+        if ends:
+            cost[row] = (np.abs(sites[:, None] - np.array(ends)).sum(2) ** _POWER).mean(1)
     return {rams[row]: placed["cells"][rams[column]]["attributes"]["NEXTPNR_BEL"]
             for row, column in zip(*linear_sum_assignment(cost), strict=True)}

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places
+from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places, is_bound
 from spikeloom.model.errors import SpikeloomError
 
 
-def placement(rams: list[tuple[int, int]], loads: list[list[tuple[int, int]]]) -> dict[str, Any]:
-    """Block RAMs at places, each of which feeds LUTs at others; and one net that no block RAM drives."""
-    cells: dict[str, Any] = {"driver": cell("TRELLIS_COMB", (90, 90), F=[999])}
-    for k, (place, its) in enumerate(zip(rams, loads, strict=True)):
-        cells[f"ram{k}"] = cell("DP16KD", place, DOA0=[2 * k], DOB7=[2 * k + 1], ADA0=[999])
-        cells |= {f"lut{k}_{n}": cell("TRELLIS_COMB", at, A=[2 * k + n % 2]) for n, at in enumerate(its)}
+def placement(rams: list[tuple[int, int]], loads: list[list[tuple[int, int]]],
+              drivers: list[tuple[int, int]]) -> dict[str, Any]:
+    """Block RAMs at places, each of which feeds LUTs at others, and is addressed by one; and a net to some of them,
+    and to many more."""
+    cells: dict[str, Any] = {"constant": cell("TRELLIS_COMB", (90, 90), F=[9999])}
+    cells |= {f"other{k}": cell("TRELLIS_COMB", (k % 90, 1), A=[9999]) for k in range(1000)}
+    for k, (place, its, driver) in enumerate(zip(rams, loads, drivers, strict=True)):
+        cells[f"ram{k}"] = cell("DP16KD", place, DOA0=[3 * k], DOB7=[3 * k + 1], ADA0=[3 * k + 2], WEA=[9999] * (k % 2))
+        cells[f"driver{k}"] = cell("TRELLIS_COMB", driver, F=[3 * k + 2])
+        cells |= {f"lut{k}_{n}": cell("TRELLIS_COMB", at, A=[3 * k + n % 2]) for n, at in enumerate(its)}
     return {"cells": cells}
 
 
@@ -28,16 +32,17 @@ def cell(kind: str, at: tuple[int, int], **wires: list[int]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_block_rams_come_to_their_loads(seed: int) -> None:
+def test_block_rams_come_to_their_loads_and_drivers(seed: int) -> None:
     """The best of all assignments to the sites that are in use."""
     rng = np.random.default_rng(seed)
     rams = [(int(x), 22) for x in rng.choice(60, 5, replace=False)]
     loads = [[(int(x), int(y)) for x, y in rng.integers(0, 60, (rng.integers(1, 6), 2))] for _ in rams]
-    placed = placement(rams, loads)
+    drivers = [(int(x), int(y)) for x, y in rng.integers(0, 60, (5, 2))]
+    placed = placement(rams, loads, drivers)
 
     def length(order: tuple[int, ...]) -> float:
-        return sum((abs(rams[site][0] - x) + abs(rams[site][1] - y)) ** 1.5
-                   for site, its in zip(order, loads, strict=True) for x, y in its)
+        return sum(np.mean([(abs(rams[site][0] - x) + abs(rams[site][1] - y)) ** 2 for x, y in (*its, driver)])
+                   for site, its, driver in zip(order, loads, drivers, strict=True))
 
     best = min(itertools.permutations(range(5)), key=length)
     assert block_ram_places(placed) == {f"ram{k}": placed["cells"][f"ram{site}"]["attributes"]["NEXTPNR_BEL"]
@@ -45,23 +50,30 @@ def test_block_rams_come_to_their_loads(seed: int) -> None:
 
 
 def test_unread_block_rams_take_what_is_left() -> None:
-    placed = placement([(4, 22), (50, 22)], [[], [(0, 20)]])
+    placed = placement([(4, 22), (50, 22)], [[], [(0, 20)]], [(30, 22), (30, 22)])
     assert block_ram_places(placed) == {"ram0": "X50/Y22/BEL2", "ram1": "X4/Y22/BEL0"}
 
 
+@pytest.mark.parametrize(("name", "bound"), [
+    ("hidden1.synapses.weights0_7.rows.0.1", True), ("core.output.synapses.weights1_0.part2.rows.0.0", True),
+    ("hidden1.neurons.constants.rows.0.0", False), ("hidden1.queue.bank0.0.1", False)])
+def test_weights_stay_where_they_are(name: str, bound: bool) -> None:
+    assert is_bound(name) is bound
+
+
 def test_no_block_rams() -> None:
-    assert block_ram_places(placement([], [])) == {}
+    assert block_ram_places(placement([], [], [])) == {}
 
 
 def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(SpikeloomError, match=r"pip install 'spikeloom\[pnr\]'"):
-        block_ram_places(placement([], []))
+        block_ram_places(placement([], [], []))
 
 
 @pytest.mark.parametrize(("wanted", "clocks", "asked"), [
-    (120.0, {"clk": 79.86}, 95.8), (50.0, {"clk": 79.86}, 50.0), (120.0, {"clk": 150.0}, 120.0),
-    (120.0, {"clk": 100.0, "bus_clk": 60.0}, 72.0), (120.0, {}, 120.0), (120.0, {"$PACKER_GND_NET": 1.0}, 120.0)])
+    (120.0, {"clk": 79.86}, 91.8), (50.0, {"clk": 79.86}, 50.0), (120.0, {"clk": 150.0}, 120.0),
+    (120.0, {"clk": 100.0, "bus_clk": 60.0}, 69.0), (120.0, {}, 120.0), (120.0, {"$PACKER_GND_NET": 1.0}, 120.0)])
 def test_clock_that_is_asked_for(wanted: float, clocks: dict[str, float], asked: float) -> None:
     log = "".join(f"Info: Max frequency for clock {name!r:>20}: {mhz:.2f} MHz (FAIL at 120.00 MHz)\n"
                   for name, mhz in clocks.items())
