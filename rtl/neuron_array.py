@@ -107,7 +107,7 @@ class NeuronArray(wiring.Component):
 
     Members
     -------
-    i : In(stream of units x sums)
+    i : In(stream of units x sums); no beat may come in the first cycle after a reset, in which constants are read
     o : Out(beat stream)
     load : In(write_bus), where constants are written at run time; chosen_set : In(1) with two sets of them
     """
@@ -155,7 +155,8 @@ class NeuronArray(wiring.Component):
         if cfg.neuron.gives_potential:
             beat = Cat(beat, *(u.potential for u in units))
 
-        self._constants(m, units, passed, beat_q)
+        if cfg.neuron.has_constants:
+            self._constants(m, units, passed)
         if cfg.pipelined:
             done = self._pipeline(m, take, beat, (beat_q == 0) & ~fresh)
         else:
@@ -165,24 +166,28 @@ class NeuronArray(wiring.Component):
             self._state(m, units, beat_q, fresh, done)
         return m
 
-    def _constants(self, m: Module, units: list[Any], passed: Signal, beat_q: Signal) -> None:
+    def _constants(self, m: Module, units: list[Any], passed: Signal) -> None:
         cfg = self.config
-        if not cfg.neuron.has_constants:
-            return
-        if cfg.constant_beats < cfg.beats:
-            beat_q = Signal(index_shape(cfg.constant_beats), name="constant_q")
-            with m.If(passed):
-                m.d.sync += beat_q.eq(Mux(beat_q == cfg.constant_beats - 1, 0, beat_q + 1))
         layout = constants_layout(cfg.neuron)
+        # Pipelined units are far apart: the row is read ahead, for the sake of a register next to each of them.
         m.submodules.constants = rom = Rom(f"{cfg.name}_constants", layout.size * cfg.units, self.constants,
                                            CONSTANTS_CYCLES if cfg.pipelined else 1, cfg.weight_sets)
         if cfg.loaded:
             wiring.connect(m, wiring.flipped(self.load), rom.load)
         if cfg.weight_sets == 2:
             m.d.comb += rom.chosen_set.eq(self.chosen_set)
-        m.d.comb += rom.address.eq(beat_q)
+        row_q = Signal(index_shape(cfg.constant_beats))
+        row_next_q = Signal.like(row_q, name="row_next_q", init=int(cfg.constant_beats > 1))
+        with m.If(passed):
+            m.d.sync += [row_q.eq(row_next_q),
+                         row_next_q.eq(Mux(row_next_q == cfg.constant_beats - 1, 0, row_next_q + 1))]
+        m.d.comb += rom.address.eq(Mux(passed, row_next_q, row_q) if cfg.pipelined else row_q)
         for k, u in enumerate(units):
-            m.d.comb += u.constants.as_value().eq(rom.data[k * layout.size:(k + 1) * layout.size])
+            constants: Any = rom.data[k * layout.size:(k + 1) * layout.size]
+            if cfg.pipelined:
+                constants, row = Signal(layout.size, name=f"constants{k}_q", reset_less=True), constants
+                m.d.sync += constants.eq(row)
+            m.d.comb += u.constants.as_value().eq(constants)
 
     def _pipeline(self, m: Module, take: Signal, beat: Any, window_starts: Any) -> Signal:
         """Free-running units, credits for the output queue. Returns when a beat comes out."""

@@ -64,7 +64,7 @@ class SpikingNeurons(wiring.Component):
 
     Members
     -------
-    i : In(stream of units x sum)
+    i : In(stream of units x sum); no beat may come in the first cycle after a reset, in which limits are read
     o : Out(beat stream)
     """
 
@@ -106,12 +106,8 @@ class SpikingNeurons(wiring.Component):
             before = sums_q, number_q
             stages.append(before)
 
-        # The limits of the first beat need a cycle more than a reset gives them.
-        started_q = Signal()
         _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
-        m.d.sync += started_q.eq(1)
-        m.d.comb += [self.i.ready.eq(started_q & (~compares_q | compared) & ~full),
-                     take.eq(self.i.valid & self.i.ready)]
+        m.d.comb += [self.i.ready.eq((~compares_q | compared) & ~full), take.eq(self.i.valid & self.i.ready)]
         fires = self._compare(m, take, beat_q, stages[0][0])
         fires_q = Signal(units)
         with m.If(compared):

@@ -74,7 +74,7 @@ class Case:
 
     def run(self, **weather: Any) -> tuple[list[int], list[int], list[int]]:
         """Cycles of taking, cycles of giving, masks."""
-        sent, received, _ = run_streams(self.dut(), self.stimulus, len(self.want), **weather)
+        sent, received, _ = run_streams(self.dut(), self.stimulus, len(self.want), start=1, **weather)
         return sent, [cycle for cycle, _ in received], [mask for _, mask in received]
 
 
@@ -98,7 +98,7 @@ def test_pipelined_throughput(steps: int) -> None:
     config = config_of(steps=steps, beats=60)
     assert config.latency_cycles == pipeline_latency_cycles(config.neuron) + 1
     sent, received, _ = Case(config, runs=1).run()
-    assert sent == list(range(60))
+    assert sent == list(range(1, 61))
     assert received == [cycle + config.latency_cycles for cycle in sent]
 
 
@@ -108,7 +108,7 @@ def test_stepping_throughput(steps: int, own: bool) -> None:
     config = config_of(steps=steps, own=own, pipelined=False)
     assert config.latency_cycles == stepping_cycles(config.neuron)
     sent, received, _ = Case(config).run()
-    assert sent == [k * (stepping_cycles(config.neuron) + 1) for k in range(10)]
+    assert sent == [1 + k * (stepping_cycles(config.neuron) + 1) for k in range(10)]
     assert received == [cycle + config.latency_cycles for cycle in sent]
 
 
@@ -120,7 +120,7 @@ def test_a_window_waits_for_the_one_before(beats: int) -> None:
     starts = [sent[k * beats] for k in range(3)]
     ends = [sent[(k + 1) * beats - 1] for k in range(3)]
     wait = config.unit_cycles + 1
-    assert starts == [0, ends[0] + wait, ends[1] + wait]
+    assert starts == [1, ends[0] + wait, ends[1] + wait]
     assert [end - start for start, end in zip(starts, ends, strict=True)] == [beats - 1] * 3
 
 

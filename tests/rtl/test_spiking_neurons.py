@@ -68,7 +68,7 @@ class Case:
 
     def run(self, **weather: Any) -> tuple[list[int], list[int], list[int]]:
         """Cycles of taking, cycles of giving, masks."""
-        sent, received, _ = run_streams(self.dut, self.stimulus, len(self.want), **weather)
+        sent, received, _ = run_streams(self.dut, self.stimulus, len(self.want), start=1, **weather)
         return sent, [cycle for cycle, _ in received], [mask for _, mask in received]
 
 
@@ -111,7 +111,7 @@ def test_takes_what_it_can_keep() -> None:
     """With nobody at the output: as many beats as the queue holds, and not one of them is lost."""
     config = config_of(beats=100)
     case = Case(config, runs=1)
-    sent, received, _ = run_streams(case.dut, case.stimulus, len(case.want), stall=0.98, seed=3)
+    sent, received, _ = run_streams(case.dut, case.stimulus, len(case.want), start=1, stall=0.98, seed=3)
     assert [mask for _, mask in received] == case.want
     first = received[0][0]
     assert sum(cycle < first for cycle in sent) <= config.queue_depth

@@ -17,13 +17,14 @@ Transfer = tuple[int, int]  # (cycle, payload)
 def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float = 0.0, stall: float = 0.0,
                 seed: int = 0, watch: dict[str, Any] | None = None, limit_cycles: int = 20_000,
                 wait_between: Sequence[int] = (), per_result: Sequence[int] = (), reset_at: int | None = None,
-                background: Sequence[Callable[[Any], Awaitable[None]]] = (), marks: Any = None,
+                background: Sequence[Callable[[Any], Awaitable[None]]] = (), marks: Any = None, start: int = 0,
                 ) -> tuple[list[int], list[Transfer], dict[str, list[Transfer]]]:
     """Send ``stimulus`` to ``dut.i`` and take ``outputs`` payloads from ``dut.o``.
 
     ``gap`` and ``stall`` are the chances per cycle that nothing is offered, or taken. ``watch`` names further
     streams whose transfers are recorded. With ``wait_between``, the payloads of each sample, a sample is sent when all
     outputs of the one before (``per_result`` of each sample) have been taken.
+    Nothing is offered before the cycle ``start``.
     ``reset_at`` is a cycle in which a reset throws everything away: the stimulus and the count of
     cycles start anew.
     Cycles in which the signal ``marks`` is set are recorded as the stream "marks".
@@ -44,7 +45,7 @@ def run_streams(dut: Any, stimulus: Sequence[int], outputs: int, *, gap: float =
         until_reset = -1 if reset_at is None else reset_at
         while until_reset >= 0 or len(received) < outputs:
             assert cycle < limit_cycles, f"watchdog: {len(sent)} sent, {len(received)} received, seed {seed}"
-            if not offering and nth < len(stimulus) and rng.random() >= gap:
+            if not offering and cycle >= start and nth < len(stimulus) and rng.random() >= gap:
                 complete = int(np.searchsorted(outputs_until, len(received), "right"))
                 offering = not wait_between or nth < may_send[complete]
             ctx.set(dut.i.valid, offering)
