@@ -156,7 +156,7 @@ class NeuronArray(wiring.Component):
             beat = Cat(beat, *(u.potential for u in units))
 
         if cfg.neuron.has_constants:
-            self._constants(m, units, passed)
+            self._constants(m, units, passed, beat_q)
         if cfg.pipelined:
             done = self._pipeline(m, take, beat, (beat_q == 0) & ~fresh)
         else:
@@ -166,7 +166,7 @@ class NeuronArray(wiring.Component):
             self._state(m, units, beat_q, fresh, done)
         return m
 
-    def _constants(self, m: Module, units: list[Any], passed: Signal) -> None:
+    def _constants(self, m: Module, units: list[Any], passed: Signal, beat_q: Signal) -> None:
         cfg = self.config
         layout = constants_layout(cfg.neuron)
         # Pipelined units are far apart: the row is read ahead, for the sake of a register next to each of them.
@@ -176,18 +176,28 @@ class NeuronArray(wiring.Component):
             wiring.connect(m, wiring.flipped(self.load), rom.load)
         if cfg.weight_sets == 2:
             m.d.comb += rom.chosen_set.eq(self.chosen_set)
-        row_q = Signal(index_shape(cfg.constant_beats))
-        row_next_q = Signal.like(row_q, name="row_next_q", init=int(cfg.constant_beats > 1))
-        with m.If(passed):
-            m.d.sync += [row_q.eq(row_next_q),
-                         row_next_q.eq(Mux(row_next_q == cfg.constant_beats - 1, 0, row_next_q + 1))]
-        m.d.comb += rom.address.eq(Mux(passed, row_next_q, row_q) if cfg.pipelined else row_q)
+        m.d.comb += rom.address.eq(self._row(m, passed, beat_q))
         for k, u in enumerate(units):
             constants: Any = rom.data[k * layout.size:(k + 1) * layout.size]
             if cfg.pipelined:
                 constants, row = Signal(layout.size, name=f"constants{k}_q", reset_less=True), constants
                 m.d.sync += constants.eq(row)
             m.d.comb += u.constants.as_value().eq(constants)
+
+    def _row(self, m: Module, passed: Signal, beat_q: Signal) -> Any:
+        """Where the constants are: for pipelined units those of the beat that comes next."""
+        rows = self.config.constant_beats
+        if not self.config.pipelined and rows == self.config.beats:
+            return beat_q
+        row_q = Signal(index_shape(rows))
+        if not self.config.pipelined:
+            with m.If(passed):
+                m.d.sync += row_q.eq(Mux(row_q == rows - 1, 0, row_q + 1))
+            return row_q
+        row_next_q = Signal.like(row_q, name="row_next_q", init=int(rows > 1))
+        with m.If(passed):
+            m.d.sync += [row_q.eq(row_next_q), row_next_q.eq(Mux(row_next_q == rows - 1, 0, row_next_q + 1))]
+        return Mux(passed, row_next_q, row_q)
 
     def _pipeline(self, m: Module, take: Signal, beat: Any, window_starts: Any) -> Signal:
         """Free-running units, credits for the output queue. Returns when a beat comes out."""
