@@ -44,7 +44,7 @@ SHIPPED = ("fashion-mnist-128", "fashion-mnist-400-400", "fashion-mnist-15c5-40c
 # Folds that the model is fitted to if they fit: larger than random ones.
 USED = (("fashion-mnist-128", "small"), ("fashion-mnist-128", "fast"), ("fashion-mnist-400-400", "small"),
         ("fashion-mnist-400-400", "fast"), ("fashion-mnist-400-400", "examples/lfe5u-85f-fold.json"))
-USED_LUTS = 80_000
+USED_LUTS = 80_000  # of a device with room for the largest
 STEPS = 30  # of a random walk from a preset
 ADDERS = 400  # side by side: such that a synthesis takes a minute or two at most
 ROOT = Path(__file__).parents[1]

@@ -482,7 +482,7 @@ class _Given:
         return placed
 
     def with_block_rams(self, progress: Progress | None) -> _Given:
-        """The same, with a place for block RAMs; from the cache, or by a placement of the first seed there is."""
+        """The same, with a place for block RAMs; from the cache, or by a placement with seed 1."""
         def make(part: Path) -> None:
             self._fill(part)
             first = self._placement("first", 1, part, progress)
