@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .beat import beat_stream, index_shape, memory_depth
+from .beat import beat_stream, index_shape
+from .event_bank import EventBank, EventBankConfig
 from .flat_array import FlatArray
-from .share import has_lut_ram
 
 __all__ = ["EventQueue", "EventQueueConfig", "EventSource", "credit_port", "slot_credit", "slot_layout"]
-
-# What is used once for every position of an entry gets a signal, if these are more than so many: the Verilog would grow
-# with their square.
-FEW_POSITIONS = 4
-
 
 @dataclass(frozen=True, kw_only=True)
 class EventQueueConfig:
@@ -92,10 +85,15 @@ class EventQueueConfig:
         return self.depth // self.pool**2 * self.positions
 
     @property
+    def bank(self) -> EventBankConfig:
+        """Each of the banks."""
+        return EventBankConfig(positions=self.positions, item_bits=self.item_bits, depth=self.depth,
+                               row_bits=self.row_bits, waits=self.in_turn)
+
+    @property
     def memory_bits(self) -> int:
         """Bits of all entries of a window."""
-        marks = self.positions if self.positions > 1 else 0
-        return self.banks * self.depth * (self.positions * self.item_bits + self.row_bits + marks)
+        return self.banks * self.bank.memory_bits
 
     def locate(self, beat: int, item: int) -> tuple[int, int]:
         """Bank and row of a channel, given its place in the input."""
@@ -182,9 +180,9 @@ def slot_credit(m: Module, slot_credits: int, given: Any, queue: Any) -> Any:
 class EventQueue(wiring.Component):
     """Turns beats into events, ``banks`` a cycle, and replays each window ``passes`` times.
 
-    Each bank keeps the non-zero parts of the window's beats. The first pass follows the writer, so events
-    leave while beats still arrive; the last pass makes room for the next window. After each pass comes
-    one slot that marks its end.
+    Each bank (:class:`.EventBank`) keeps the non-zero parts of the window's beats. The first pass follows the writer,
+    so events leave while beats still arrive; the last pass makes room for the next window. After each pass comes one
+    slot that marks its end.
 
     Timing, with ``c_j`` events in bank ``j``: an entry that arrives in cycle ``t`` gives its first event in
     ``t + 3`` (seen on ``o`` in ``t + 4``), later ones follow without a gap. The end of pass ``g`` is given in
@@ -198,7 +196,7 @@ class EventQueue(wiring.Component):
     two cycles or more after one another, each when ``room`` is set. The next window's first beat is taken after the
     last of them.
 
-    Memory: ``banks * depth * (positions * item_bits + row_bits + (positions if positions > 1 else 0))`` bits.
+    Memory: that of the banks.
 
     Members
     -------
@@ -274,9 +272,16 @@ class EventQueue(wiring.Component):
 
         last = full_q if cfg.in_turn else full_q & ~replay_q
         again = replay_q | complete if cfg.passes > 1 and not cfg.in_turn else Const(0)
-        for bank in range(cfg.banks):
-            mine = turn_q == bank // cfg.items if cfg.interleave > 1 else Const(1)
-            self._bank(m, platform, bank, take & mine, base_q, again, last, end, idle[bank], go, given[bank])
+        for k in range(cfg.banks):
+            mine = turn_q == k // cfg.items if cfg.interleave > 1 else Const(1)
+            items = ([k + cfg.banks * p for p in range(cfg.positions)] if cfg.items >= cfg.banks else [k % cfg.items])
+            m.submodules[f"bank{k}"] = bank = EventBank(cfg.bank)
+            m.d.comb += [
+                bank.put.eq(take & mine), bank.i.as_value().eq(Cat(self.i.payload[item] for item in items)),
+                bank.base.eq(base_q), bank.again.eq(again), bank.last.eq(last), bank.end.eq(end), bank.go.eq(go),
+                idle[k].eq(bank.idle), given[k].eq(bank.given), self.o.mask[k].eq(bank.mask),
+                self.o.row[k].eq(bank.row),
+            ]
         return m
 
     def _turn(self, m: Module, given: Any, end: Signal, pass_q: Signal) -> Signal:
@@ -322,114 +327,3 @@ class EventQueue(wiring.Component):
                     m.d.sync += [y_q.eq(0), row_base_q.eq(Mux(after == cfg.rows, 0, after))]
                 with m.Else():
                     m.d.sync += base_q.eq(row_base_q)
-
-    def _bank(self, m: Module, platform: Any, bank: int, take: Any, base: Signal, again: Any, last: Any, end: Signal,
-              idle: Any, go: Any, given: Any) -> None:
-        cfg = self.config
-        # A lone position of an entry is never silent, so it needs no mark.
-        alone = cfg.positions == 1
-        fields: dict[str, Any] = {"mask": FlatArray(cfg.item_bits, cfg.positions), "base": cfg.row_bits}
-        if not alone:
-            fields["some"] = cfg.positions
-        entry = data.StructLayout(fields)
-        m.submodules[f"bank{bank}"] = memory = Memory(
-            shape=entry, depth=memory_depth(cfg.depth), init=[],
-            # No entry is read as it is written.
-            attrs={} if has_lut_ram(platform) else {"no_rw_check": 1})
-        write, read = memory.write_port(), memory.read_port()
-
-        write_q = Signal(index_shape(cfg.depth + 1), name=f"write{bank}_q")
-        items = ([bank + cfg.banks * p for p in range(cfg.positions)] if cfg.items >= cfg.banks
-                 else [bank % cfg.items])
-        some = Cat(self.i.payload[item].any() for item in items)
-        m.d.comb += [write.data.mask[p].eq(self.i.payload[item]) for p, item in enumerate(items)]
-        m.d.comb += [write.addr.eq(write_q), write.data.base.eq(base), write.en.eq(take & some.any())]
-        if not alone:
-            m.d.comb += write.data.some.eq(some)
-        with m.If(write.en):
-            m.d.sync += write_q.eq(write_q + 1)
-
-        # Reader, in two stages: the memory's output is slow, so the current entry is a register behind it. Its address
-        # is a register too. It goes back to the first entry as soon as the last one has left the memory's output, so
-        # that the first entry of the next pass is there when this pass ends.
-        read_q = Signal(index_shape(cfg.depth + 1), name=f"read{bank}_q")
-        waiting_q = Signal(name=f"waiting{bank}_q")  # an entry waits, or did a cycle ago
-        fetched_q = Signal(name=f"fetched{bank}_q")  # the memory's output is an entry
-        rewound_q = Signal(name=f"rewound{bank}_q")  # what is fetched belongs to the next pass
-        entry_q = Signal(entry, name=f"entry{bank}_q", reset_less=True)
-        valid_q = Signal(name=f"valid{bank}_q")  # the current entry has events for this pass
-        held_q = Signal(name=f"held{bank}_q")  # the current entry has events for the next pass
-        waiting = Signal(name=f"waiting{bank}")
-        rewind = Signal(name=f"rewind{bank}")
-        more = Signal(name=f"more{bank}")  # the current entry has more than one event left
-        free = Signal(name=f"free{bank}")  # it gives its last one, or has none
-        m.d.comb += [
-            waiting.eq(read_q != write_q),
-            rewind.eq(again & ~write.en & ~waiting_q & ~fetched_q & ~rewound_q),
-            free.eq(~held_q & ~more & (go | ~valid_q)),
-            read.addr.eq(read_q),
-            read.en.eq(waiting & (free | ~fetched_q)),
-            idle.eq(~valid_q & (rewound_q | ~(waiting_q | fetched_q))),
-            given.eq(valid_q & go),
-        ]
-        m.d.sync += [
-            waiting_q.eq(waiting | write.en),
-            fetched_q.eq(waiting | (fetched_q & ~free)),
-            rewound_q.eq((rewound_q | rewind) & ~end),
-            held_q.eq(Mux(free, fetched_q & rewound_q, held_q) & ~end),
-            valid_q.eq(Mux(free, fetched_q & (~rewound_q | end), valid_q | end)),
-        ]
-        with m.If(read.en):
-            m.d.sync += read_q.eq(read_q + 1)
-        with m.If(rewind):
-            m.d.sync += read_q.eq(0)
-        with m.If(last & ~waiting_q):
-            m.d.sync += [read_q.eq(0), write_q.eq(0)]
-        with m.If(free):
-            m.d.sync += entry_q.eq(read.data)
-
-        # The events of an entry, one a cycle. Open are the positions from the next one on, none without an entry. The
-        # last position needs no such bit: as long as there is an event, it is there or before.
-        left: list[Any] = [Const(1)]
-        if not alone:
-            open_q = Signal(cfg.positions - 1, name=f"open{bank}_q")
-            left = [*(some & open for some, open in zip(entry_q.some, open_q, strict=False)), entry_q.some[-1]]
-            if cfg.positions > FEW_POSITIONS:
-                named = Signal(cfg.positions, name=f"left{bank}")
-                m.d.comb += named.eq(Cat(left))
-                left = list(named)
-            with m.If(free):
-                m.d.sync += open_q.eq(fetched_q.replicate(cfg.positions - 1))
-            with m.Elif(given):
-                m.d.sync += open_q.eq(Cat(Cat(left[:p]).any() for p in range(cfg.positions - 1)))
-        first = _first_of(m, [_Choice(left[p], Const(0), Cat(entry_q.mask[p]), Const(p, index_shape(cfg.positions)))
-                              for p in range(cfg.positions)])
-        m.d.comb += more.eq(first.more)
-        # A base is a multiple of the positions: if those are a power of two, there is nothing to carry.
-        row = entry_q.base + first.offset if cfg.positions & (cfg.positions - 1) else entry_q.base | first.offset
-        with m.If(go if cfg.in_turn else Const(1)):
-            m.d.sync += [self.o.mask[bank].eq(first.mask & given.replicate(cfg.item_bits)), self.o.row[bank].eq(row)]
-
-
-class _Choice(NamedTuple):
-    """Of some neighbouring positions: whether any is left, and more than one; mask and number of the first one left."""
-
-    any: Any
-    more: Any
-    mask: Any
-    offset: Any
-
-
-def _first_of(m: Module, choices: Sequence[_Choice]) -> _Choice:
-    """Of all positions, as a balanced tree; the last one if none is left."""
-    if len(choices) == 1:
-        return choices[0]
-    half = len(choices) // 2
-    low, high = _first_of(m, choices[:half]), _first_of(m, choices[half:])
-    both = _Choice(low.any | high.any, low.more | high.more | (low.any & high.any),
-                   Mux(low.any, low.mask, high.mask), Mux(low.any, low.offset, high.offset))
-    if len(choices) <= FEW_POSITIONS:
-        return both
-    named = _Choice(*(Signal(Value.cast(value).shape(), name=f"first{len(choices)}") for value in both))
-    m.d.comb += [signal.eq(value) for signal, value in zip(named, both, strict=True)]
-    return named
