@@ -32,7 +32,8 @@ from spikeloom.rtl.readout import ReadoutConfig
 from spikeloom.rtl.share import MEMORY_CYCLES
 from spikeloom.rtl.sparse_rows import SparseRowsConfig
 from spikeloom.rtl.weight_fetch import WeightFetchConfig
-from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueueConfig
+from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH
+from spikeloom.rtl.window_shape import WindowQueueConfig
 
 from .fetch_cycles import FetchTiming, MemoryTiming
 from .manifest import Description

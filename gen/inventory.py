@@ -29,7 +29,8 @@ from spikeloom.rtl.sparse_rows import SparseRows, SparseRowsConfig
 from spikeloom.rtl.spiking_neurons import SpikingNeurons, limit_bits, place_bits
 from spikeloom.rtl.synapse import SynapseArray, SynapseConfig
 from spikeloom.rtl.weight_fetch import WeightFetch, WeightFetchConfig, fetch_slot_layout
-from spikeloom.rtl.window_queue import WindowQueue, WindowQueueConfig
+from spikeloom.rtl.window_queue import WindowQueue
+from spikeloom.rtl.window_shape import WindowQueueConfig
 
 from .plan import Plan
 from .rtlil import Body, NetlistModule, Switch, read_rtlil, width_of

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from spikeloom.model import golden
 from spikeloom.rtl.event_queue import EventQueueConfig
-from spikeloom.rtl.window_queue import WindowQueueConfig
+from spikeloom.rtl.window_shape import WindowQueueConfig
 
 from .cycles import Active, Cycles, active_inputs, counts_met, events_per_beat, input_signals, rows_read, window_events
 from .plan import Plan

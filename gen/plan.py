@@ -32,7 +32,7 @@ from spikeloom.rtl.spiking_neurons import limit_bits, place_bits
 from spikeloom.rtl.synapse import SynapseConfig
 from spikeloom.rtl.weight_fetch import BURST_BYTES_MAX, WeightFetchConfig, weight_table
 from spikeloom.rtl.weight_sets import set_cycles
-from spikeloom.rtl.window_queue import WindowQueueConfig
+from spikeloom.rtl.window_shape import WindowQueueConfig
 
 from .channels import Channels, QueueOrder, input_channels, pooled_channels, queue_order
 from .fold import Fold, LayerFold, check_fold, fold_from_dict

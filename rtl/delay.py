@@ -10,7 +10,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .beat import beat_layout, beat_stream, index_shape, memory_depth
+from .beat import beat_layout, beat_stream, memory_depth
+from .counter import counter
 from .fifo import Queue
 
 __all__ = ["Delay", "DelayConfig", "Feedback"]
@@ -61,17 +62,13 @@ class Delay(wiring.Component):
         m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
         carried = Signal(cfg.items)
         if cfg.windows > 1 or cfg.endless:
-            beat_q = Signal(index_shape(cfg.beats))
-            window_q = Signal(index_shape(cfg.windows))
+            beat_q, window_ends = counter(m, "beat", cfg.beats, self.i.valid & self.o.ready)
+            window_q, _ = counter(m, "window", cfg.windows, window_ends)
             fresh: Any = window_q == 0
             if cfg.endless:
                 fresh = fresh_q = Signal(init=1)
-                with m.If(self.i.valid & self.o.ready & (beat_q == cfg.beats - 1)):
+                with m.If(window_ends):
                     m.d.sync += fresh_q.eq(0)
-            with m.If(self.i.valid & self.o.ready):
-                m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
-                with m.If(beat_q == cfg.beats - 1):
-                    m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
             m.submodules.last_steps = memory = Memory(shape=cfg.items, depth=memory_depth(cfg.beats), init=[])
             kept, write = memory.read_port(domain="comb"), memory.write_port()
             m.d.comb += [kept.addr.eq(beat_q), carried.eq(Mux(fresh, 0, kept.data)), write.addr.eq(beat_q),
@@ -106,17 +103,11 @@ class Feedback(wiring.Component):
         m.submodules.queue = queue = Queue(beat_layout(cfg.items, 1), cfg.beats)
         # The first window comes from nowhere; after it, that of a run is the last one before it, as zeros.
         first_q = Signal(init=1)
-        read_q = Signal(index_shape(cfg.beats))
-        beat_q = Signal(index_shape(cfg.beats))
-        window_q = Signal(index_shape(cfg.windows))
-        with m.If(first_q & self.o.ready):
-            m.d.sync += read_q.eq(read_q + 1)
-            with m.If(read_q == cfg.beats - 1):
-                m.d.sync += first_q.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
-            with m.If(beat_q == cfg.beats - 1):
-                m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
+        read_q, zeros_end = counter(m, "read", cfg.beats, first_q & self.o.ready)
+        beat_q, window_ends = counter(m, "beat", cfg.beats, self.i.valid & self.i.ready)
+        window_q, _ = counter(m, "window", cfg.windows, window_ends)
+        with m.If(zeros_end):
+            m.d.sync += first_q.eq(0)
         # The zeros of the first window lie nowhere, but take their places.
         room = ~first_q | (beat_q < read_q)
         last = Const(0) if cfg.endless else window_q == cfg.windows - 1

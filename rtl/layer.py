@@ -21,7 +21,8 @@ from .spiking_neurons import SpikingNeurons
 from .synapse import SynapseArray, SynapseConfig
 from .weight_fetch import WeightFetch, WeightFetchConfig, axi4_read, fetch_slot_layout
 from .weight_sets import LoadedMemory, WeightSetLoader, connect_write, load_stream
-from .window_queue import WindowQueue, WindowQueueConfig
+from .window_queue import WindowQueue
+from .window_shape import WindowQueueConfig
 
 __all__ = ["LayerConfig", "SpikingLayer"]
 

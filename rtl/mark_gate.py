@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .beat import beat_stream, index_shape
+from .beat import beat_stream
+from .counter import counter
 
 __all__ = ["MarkGate", "MarkGateConfig"]
 
@@ -51,19 +52,15 @@ class MarkGate(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        beat_q = Signal(index_shape(cfg.beats))
         length_q = Signal(range(cfg.steps + 1))
         ended_q = Signal()
         take = Signal()
-        step_ends = Signal()
+        _, step_ends = counter(m, "beat", cfg.beats, take)
         m.d.comb += [
             self.o.valid.eq(self.i.valid & ~ended_q), self.o.payload.eq(self.i.payload.mask),
             self.i.ready.eq(self.o.ready & ~ended_q), take.eq(self.o.valid & self.o.ready),
-            step_ends.eq(take & (beat_q == cfg.beats - 1)),
             self.ended.eq(ended_q), self.length.eq(length_q),
         ]
-        with m.If(take):
-            m.d.sync += beat_q.eq(Mux(step_ends, 0, beat_q + 1))
         with m.If(self.release):
             m.d.sync += [ended_q.eq(0), length_q.eq(0)]
         with m.Elif(step_ends):

@@ -10,7 +10,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .beat import index_shape, memory_depth
+from .beat import memory_depth
+from .counter import counter
 from .flat_array import FlatArray
 
 __all__ = ["Replay", "ReplayConfig"]
@@ -46,15 +47,11 @@ class Replay(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        beat_q = Signal(index_shape(cfg.beats))
-        window_q = Signal(index_shape(cfg.windows))
+        beat_q, window_ends = counter(m, "beat", cfg.beats, self.o.valid & self.o.ready)
+        window_q, _ = counter(m, "window", cfg.windows, window_ends)
         fresh = Signal()
         m.d.comb += [fresh.eq(window_q == 0), self.o.valid.eq(self.i.valid | ~fresh),
                      self.i.ready.eq(self.o.ready & fresh)]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += beat_q.eq(Mux(beat_q == cfg.beats - 1, 0, beat_q + 1))
-            with m.If(beat_q == cfg.beats - 1):
-                m.d.sync += window_q.eq(Mux(window_q == cfg.windows - 1, 0, window_q + 1))
         sent, given = self.i.payload.as_value(), self.o.payload.as_value()
         # Amaranth's simulator takes no memory much wider than this.
         for first in range(0, len(sent), PART_BITS):

@@ -23,7 +23,7 @@ from .masked_add import LEVELS_PER_REGISTER, MaskedSums, Term
 from .share import MEMORY_CYCLES, Relay, Rom, add_instance
 from .sparse_rows import scattered_layout
 from .weight_sets import LoadedMemory, connect_write, write_bus
-from .window_queue import WindowQueueConfig
+from .window_shape import WindowQueueConfig
 
 __all__ = ["BLOCK_LANES", "SynapseArray", "SynapseConfig", "sums_layout"]
 

@@ -7,21 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from support.simulation import memory_bits, simulate
+from support.windows import random_windows_shape
 
-from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueue, WindowQueueConfig
-
-
-def config_of(rng: np.random.Generator) -> WindowQueueConfig:
-    pool, padding = int(rng.integers(1, 3)), int(rng.integers(0, 2))
-    cells, rows = (int(n) for n in rng.integers(2, 7, 2))
-    kernel = [int(rng.integers(padding + 1, min(4, n + padding) + 1)) for n in (rows, cells)]
-    strides = [int(n) for n in rng.integers(1, 4, 2)]
-    tile_rows, tiles = ((n + 2 * padding - k) // s + 1 for n, k, s in zip((rows, cells), kernel, strides, strict=True))
-    return WindowQueueConfig(
-        items=int(rng.integers(1, 4)), item_bits=int(rng.integers(1, 5)), cell_beats=int(rng.integers(1, 4)),
-        width=cells * pool, height=rows * pool, pool=pool, kernel_rows=kernel[0], kernel_columns=kernel[1],
-        stride_rows=strides[0], stride_columns=strides[1], padding=padding, tile_rows=tile_rows, tiles=tiles,
-        groups=int(rng.integers(1, 3)), banks=int(rng.choice([1, 2, 4])))
+from spikeloom.rtl.window_queue import RUN_QUEUE_DEPTH, WindowQueue
+from spikeloom.rtl.window_shape import WindowQueueConfig
 
 
 def windows_of(config: WindowQueueConfig, masks: np.ndarray) -> list[list[tuple[int, int]]]:
@@ -50,7 +39,7 @@ def windows_of(config: WindowQueueConfig, masks: np.ndarray) -> list[list[tuple[
 @pytest.mark.parametrize("seed", range(40))
 def test_events_of_all_windows(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    config = config_of(rng)
+    config = random_windows_shape(rng)
     shape = (3, config.height, config.width, config.cell_rows)
     maps = rng.integers(0, 1 << config.item_bits, shape) * (rng.random(shape) < rng.choice([0.1, 0.5, 1.0]))
     beats = maps.reshape(-1, config.items).tolist()
@@ -86,7 +75,7 @@ def test_events_of_all_windows(seed: int) -> None:
 
 
 def test_memory() -> None:
-    config = config_of(np.random.default_rng(3))
+    config = random_windows_shape(np.random.default_rng(3))
     lengths = 2 * config.slots * config.cells * max(1, config.row_events.bit_length())
     runs = RUN_QUEUE_DEPTH * (  # address, lane, count, offset, two marks
         (config.slots * config.bank_depth - 1).bit_length() + max(1, (config.banks - 1).bit_length())

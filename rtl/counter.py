@@ -1,0 +1,42 @@
+"""Numbers that go round: counts that end, and places in a ring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amaranth.hdl import Const, Module, Mux, Signal
+
+from .beat import index_shape
+
+__all__ = ["counter", "moved_on"]
+
+
+def counter(m: Module, name: str, count: int, when: Any) -> tuple[Any, Any]:
+    """Count ``0..count-1`` again and again, one further in each cycle with ``when``.
+
+    Returns
+    -------
+    number, ends : Value
+        The count, a register (a constant where there is nothing to count), and whether it goes back to 0 now: with it
+        the next counter of a nest counts.
+    """
+    if count == 1:
+        return Const(0), when
+    number_q = Signal(index_shape(count), name=f"{name}_q")
+    ends = Signal(name=f"{name}_ends")
+    m.d.comb += ends.eq(when & (number_q == count - 1))
+    with m.If(when):
+        m.d.sync += number_q.eq(Mux(ends, 0, number_q + 1))
+    return number_q, ends
+
+
+def moved_on(place: Any, step: int, size: int) -> Any:
+    """``(place + step) mod size`` of a place in a ring: one below the size, and if the step divides that, a multiple of
+    the step."""
+    step %= size
+    if not size & (size - 1):
+        return (place + step)[:max(1, size.bit_length() - 1)]
+    if not step:
+        return place
+    rest = size - step
+    return Mux(place == rest, 0, place + step) if not size % step else Mux(place >= rest, place - rest, place + step)
