@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -26,7 +27,7 @@ from .carry_chains import trim_carry_chains
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
-from .second_placement import ask_for_mhz, block_ram_places, is_bound
+from .second_placement import ask_for_mhz, block_ram_places
 from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
 
@@ -487,13 +488,12 @@ class _Given:
             self._fill(part)
             first = self._placement("first", 1, part, progress)
             (part / "netlist.json").unlink()
-            (part / "places.json").write_text(json.dumps(block_ram_places(next(iter(first["modules"].values())))))
+            (part / "placed.json.gz").write_bytes(gzip.compress(json.dumps(first).encode()))
 
-        places = json.loads((cached("placement", self.key(1), make) / "places.json").read_text())
+        first = json.loads(gzip.decompress((cached("placement", self.key(1), make) / "placed.json.gz").read_bytes()))
         netlist = json.loads(self.netlist)
-        for name, place in places.items():
-            if is_bound(name):
-                netlist["modules"][self.top]["cells"][name]["attributes"]["BEL"] = place
+        for name, place in block_ram_places(next(iter(first["modules"].values()))).items():
+            netlist["modules"][self.top]["cells"][name]["attributes"]["BEL"] = place
         return replace(self, netlist=json.dumps(netlist).encode())
 
     def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> list[str]:

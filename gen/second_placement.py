@@ -8,7 +8,7 @@ for: asked for far too much, it treats half the design alike.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 
 from spikeloom.model.errors import SpikeloomError
 
-__all__ = ["ask_for_mhz", "block_ram_places", "is_bound"]
+__all__ = ["ask_for_mhz", "block_ram_places"]
 
 _TYPE = "DP16KD"
 _EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
 _POWER = 2  # few long wires are worse than many short ones
+_SHARE = 0.1  # of the block RAMs, in a layer of whose logic so much lies around them that it comes with them
 _ABOVE_ESTIMATE = 1.15  # of the clock, so much may come of routing
 
 
@@ -30,15 +31,18 @@ def ask_for_mhz(wanted: float, log: str) -> float:
     return min([wanted, *(round(_ABOVE_ESTIMATE * float(clock), 1) for clock in clocks)])
 
 
-def is_bound(name: str) -> bool:
-    """Whether a block RAM of this name keeps the place that a first placement says: the weights of lanes, which are
-    most of the logic, do. What there is beside them is elsewhere in each placement, and its few block RAMs with it."""
-    return ".synapses.weights" in name
+def _layer_of_weights(name: str) -> str | None:
+    """The layer whose weights a block RAM of this name holds."""
+    layer, found, _ = name.partition(".synapses.weights")
+    return layer if found else None
 
 
 def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
-    """A site for each block RAM, one of those where a first placement has block RAMs: so that all of them are as near
-    to their loads and drivers as they can be together. Each counts alike, however many wires it has.
+    """Sites for the block RAMs with the weights of large layers: so that all block RAMs are as near to their loads and
+    drivers as they can be together. Each counts alike, however many wires it has. What there is beside the lanes of
+    large layers is elsewhere in each placement, and its few block RAMs with it.
+
+    The sites are a grid: rows in which a first placement has block RAMs, and columns in which it has some in any row.
 
     Parameters
     ----------
@@ -48,7 +52,7 @@ def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
     Returns
     -------
     dict
-        Site by cell, as the attribute ``BEL`` names it.
+        Site by cell, as the attribute ``BEL`` names it, of weights of layers with a tenth of the block RAMs or more.
 
     Raises
     ------
@@ -60,24 +64,30 @@ def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
     except ImportError:
         raise SpikeloomError("block RAMs are placed with SciPy: pip install 'spikeloom[pnr]'") from None
     at: dict[str, tuple[int, int]] = {}
+    columns: set[tuple[int, str]] = set()
     loads: dict[Any, list[str]] = defaultdict(list)
     drivers: dict[Any, list[str]] = defaultdict(list)
     for name, cell in placed["cells"].items():
-        if match := re.match(r"X(\d+)/Y(\d+)/", cell["attributes"].get("NEXTPNR_BEL", "")):
+        if match := re.match(r"X(\d+)/Y(\d+)/(.*)", cell["attributes"].get("NEXTPNR_BEL", "")):
             at[name] = int(match[1]), int(match[2])
+            if cell["type"] == _TYPE:
+                columns.add((int(match[1]), match[3]))
             for port, bits in cell["connections"].items():
                 for bit in bits:
                     (loads if cell["port_directions"][port] == "input" else drivers)[bit].append(name)
     rams = [name for name in at if placed["cells"][name]["type"] == _TYPE]
     if not rams:
         return {}
-    sites = np.array([at[name] for name in rams])
-    cost = np.zeros((len(rams), len(rams)))
+    grid = [(x, y, bel) for x, bel in sorted(columns) for y in sorted({at[name][1] for name in rams})]
+    sites = np.array([(x, y) for x, y, _ in grid])
+    cost = np.zeros((len(rams), len(grid)))
     for row, name in enumerate(rams):
         cell = placed["cells"][name]
         ends = [at[end] for port, bits in cell["connections"].items() for bit in bits if len(loads[bit]) < _EVERYWHERE
                 for end in (loads if cell["port_directions"][port] == "output" else drivers)[bit]]
         if ends:
             cost[row] = (np.abs(sites[:, None] - np.array(ends)).sum(2) ** _POWER).mean(1)
-    return {rams[row]: placed["cells"][rams[column]]["attributes"]["NEXTPNR_BEL"]
-            for row, column in zip(*linear_sum_assignment(cost), strict=True)}
+    sizes = Counter(_layer_of_weights(name) for name in rams)
+    large = {layer for layer, size in sizes.items() if layer is not None and size >= _SHARE * len(rams)}
+    return {rams[row]: "X{}/Y{}/{}".format(*grid[column])
+            for row, column in zip(*linear_sum_assignment(cost), strict=True) if _layer_of_weights(rams[row]) in large}

@@ -22,7 +22,7 @@ from .share import Rom, add_instance
 from .stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
 from .weight_sets import LoadedMemory, write_bus
 
-__all__ = ["NeuronArray", "NeuronArrayConfig"]
+__all__ = ["NeuronArray", "NeuronArrayConfig", "rows_in_turn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,16 @@ class NeuronArrayConfig:
     def latency_cycles(self) -> int:
         """From taking a beat of sums to offering its masks."""
         return self.unit_cycles + self.pipelined + 3 * self.spiking_only
+
+
+def rows_in_turn(m: Module, rows: int, passed: Any) -> tuple[Signal, Any]:
+    """Number of the row of a memory that belongs to the beat that comes next, and the same a clock edge ahead, to
+    address the memory with: no adder is behind the handshake with which a beat has ``passed``. Two registers."""
+    row_q = Signal(index_shape(rows))
+    row_next_q = Signal.like(row_q, name="row_next_q", init=int(rows > 1))
+    with m.If(passed):
+        m.d.sync += [row_q.eq(row_next_q), row_next_q.eq(Mux(row_next_q == rows - 1, 0, row_next_q + 1))]
+    return row_q, Mux(passed, row_next_q, row_q)
 
 
 class NeuronArray(wiring.Component):
@@ -189,15 +199,12 @@ class NeuronArray(wiring.Component):
         rows = self.config.constant_beats
         if not self.config.pipelined and rows == self.config.beats:
             return beat_q
+        if self.config.pipelined:
+            return rows_in_turn(m, rows, passed)[1]
         row_q = Signal(index_shape(rows))
-        if not self.config.pipelined:
-            with m.If(passed):
-                m.d.sync += row_q.eq(Mux(row_q == rows - 1, 0, row_q + 1))
-            return row_q
-        row_next_q = Signal.like(row_q, name="row_next_q", init=int(rows > 1))
         with m.If(passed):
-            m.d.sync += [row_q.eq(row_next_q), row_next_q.eq(Mux(row_next_q == rows - 1, 0, row_next_q + 1))]
-        return Mux(passed, row_next_q, row_q)
+            m.d.sync += row_q.eq(Mux(row_q == rows - 1, 0, row_q + 1))
+        return row_q
 
     def _pipeline(self, m: Module, take: Signal, beat: Any, window_starts: Any) -> Signal:
         """Free-running units, credits for the output queue. Returns when a beat comes out."""

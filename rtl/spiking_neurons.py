@@ -15,7 +15,7 @@ from .beat import beat_layout, beat_stream, index_shape
 from .fifo import Queue, occupancy
 from .flat_array import FlatArray
 from .neuron import constants_layout
-from .neuron_array import NeuronArrayConfig
+from .neuron_array import NeuronArrayConfig, rows_in_turn
 from .neuron_pipeline import CONSTANTS_CYCLES, NeuronPipeline
 from .share import Rom, add_instance
 
@@ -80,8 +80,6 @@ class SpikingNeurons(wiring.Component):
         m = Module()
         cfg = self.config
         units, sum_bits = cfg.units, cfg.neuron.accumulator_bits
-        beat_q = Signal(index_shape(cfg.constant_beats))  # of the beat that comes next
-
         # A beat is compared, then its first neuron is found, then its neurons go into the unit. Each has registers of
         # its own, and moves on when the next ones are free.
         compares_q = Signal()
@@ -89,6 +87,7 @@ class SpikingNeurons(wiring.Component):
         sends_q = Signal()
         more_q = Signal()
         take = Signal()
+        beat_q, limits_row = rows_in_turn(m, cfg.constant_beats, take)
         compared = Signal()
         found = Signal()
         sent = Signal()
@@ -108,7 +107,7 @@ class SpikingNeurons(wiring.Component):
 
         _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
         m.d.comb += [self.i.ready.eq((~compares_q | compared) & ~full), take.eq(self.i.valid & self.i.ready)]
-        fires = self._compare(m, take, beat_q, stages[0][0])
+        fires = self._compare(m, take, limits_row, stages[0][0])
         fires_q = Signal(units)
         with m.If(compared):
             m.d.sync += fires_q.eq(fires)
@@ -135,14 +134,11 @@ class SpikingNeurons(wiring.Component):
         self._collect(m, unit.mask, Cat(first_q.any(), sends_q & sent, place))
         return m
 
-    def _compare(self, m: Module, take: Any, beat_q: Any, sums_q: Any) -> Signal:
+    def _compare(self, m: Module, take: Any, row: Any, sums_q: Any) -> Signal:
         """Which neurons fire of the beat that was taken; kept while it waits."""
         cfg, bits = self.config, limit_bits(self.config)
-        beat_next = Signal.like(beat_q, name="beat_next")
-        m.d.comb += beat_next.eq(Mux(take, Mux(beat_q == cfg.constant_beats - 1, 0, beat_q + 1), beat_q))
-        m.d.sync += beat_q.eq(beat_next)
         m.submodules.limits = rom = Rom(f"{cfg.name}_limits", cfg.units * bits, self.limits, LIMIT_CYCLES)
-        m.d.comb += rom.address.eq(beat_next)
+        m.d.comb += rom.address.eq(row)
 
         fresh_q = Signal()  # its limits are there in this cycle only
         fires = Signal(cfg.units)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places, is_bound
+from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places
 from spikeloom.model.errors import SpikeloomError
+
+WEIGHTS = "core.hidden.synapses.weights0_{}.rows.0.0"
 
 
 def placement(rams: list[tuple[int, int]], loads: list[list[tuple[int, int]]],
@@ -20,45 +22,52 @@ def placement(rams: list[tuple[int, int]], loads: list[list[tuple[int, int]]],
     cells: dict[str, Any] = {"constant": cell("TRELLIS_COMB", (90, 90), F=[9999])}
     cells |= {f"other{k}": cell("TRELLIS_COMB", (k % 90, 1), A=[9999]) for k in range(1000)}
     for k, (place, its, driver) in enumerate(zip(rams, loads, drivers, strict=True)):
-        cells[f"ram{k}"] = cell("DP16KD", place, DOA0=[3 * k], DOB7=[3 * k + 1], ADA0=[3 * k + 2], WEA=[9999] * (k % 2))
+        cells[WEIGHTS.format(k)] = cell("DP16KD", place, DOA0=[3 * k], DOB7=[3 * k + 1], ADA0=[3 * k + 2],
+                                        WEA=[9999] * (k % 2))
         cells[f"driver{k}"] = cell("TRELLIS_COMB", driver, F=[3 * k + 2])
         cells |= {f"lut{k}_{n}": cell("TRELLIS_COMB", at, A=[3 * k + n % 2]) for n, at in enumerate(its)}
     return {"cells": cells}
 
 
 def cell(kind: str, at: tuple[int, int], **wires: list[int]) -> dict[str, Any]:
-    return {"type": kind, "attributes": {"NEXTPNR_BEL": "X{}/Y{}/BEL{}".format(*at, at[0] % 4)}, "connections": wires,
+    return {"type": kind, "attributes": {"NEXTPNR_BEL": bel(*at)}, "connections": wires,
             "port_directions": {port: "output" if port[0] in "DF" else "input" for port in wires}}
+
+
+def bel(x: int, y: int) -> str:
+    return f"X{x}/Y{y}/BEL{x % 4}"
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_block_rams_come_to_their_loads_and_drivers(seed: int) -> None:
-    """The best of all assignments to the sites that are in use."""
+    """The best of all assignments to the grid of sites in use: three columns and two rows for five block RAMs."""
     rng = np.random.default_rng(seed)
-    rams = [(int(x), 22) for x in rng.choice(60, 5, replace=False)]
+    columns = sorted(int(x) for x in rng.choice(60, 3, replace=False))
+    grid = [(x, y) for x in columns for y in (22, 46)]
+    rams = [grid[int(k)] for k in rng.permutation([0, 1, 2, 3, rng.integers(4, 6)])]
     loads = [[(int(x), int(y)) for x, y in rng.integers(0, 60, (rng.integers(1, 6), 2))] for _ in rams]
     drivers = [(int(x), int(y)) for x, y in rng.integers(0, 60, (5, 2))]
     placed = placement(rams, loads, drivers)
 
     def length(order: tuple[int, ...]) -> float:
-        return sum(np.mean([(abs(rams[site][0] - x) + abs(rams[site][1] - y)) ** 2 for x, y in (*its, driver)])
+        return sum(np.mean([(abs(grid[site][0] - x) + abs(grid[site][1] - y)) ** 2 for x, y in (*its, driver)])
                    for site, its, driver in zip(order, loads, drivers, strict=True))
 
-    best = min(itertools.permutations(range(5)), key=length)
-    assert block_ram_places(placed) == {f"ram{k}": placed["cells"][f"ram{site}"]["attributes"]["NEXTPNR_BEL"]
-                                        for k, site in enumerate(best)}
+    best = min(itertools.permutations(range(6), 5), key=length)
+    assert block_ram_places(placed) == {WEIGHTS.format(k): bel(*grid[site]) for k, site in enumerate(best)}
 
 
 def test_unread_block_rams_take_what_is_left() -> None:
     placed = placement([(4, 22), (50, 22)], [[], [(0, 20)]], [(30, 22), (30, 22)])
-    assert block_ram_places(placed) == {"ram0": "X50/Y22/BEL2", "ram1": "X4/Y22/BEL0"}
+    assert block_ram_places(placed) == {WEIGHTS.format(0): bel(50, 22), WEIGHTS.format(1): bel(4, 22)}
 
 
-@pytest.mark.parametrize(("name", "bound"), [
-    ("hidden1.synapses.weights0_7.rows.0.1", True), ("core.output.synapses.weights1_0.part2.rows.0.0", True),
-    ("hidden1.neurons.constants.rows.0.0", False), ("hidden1.queue.bank0.0.1", False)])
-def test_weights_stay_where_they_are(name: str, bound: bool) -> None:
-    assert is_bound(name) is bound
+def test_only_weights_of_large_layers_are_bound() -> None:
+    placed = placement([(k, 22) for k in range(22)], [[(k, 30)] for k in range(22)], [(k, 30) for k in range(22)])
+    renamed = {WEIGHTS.format(k): f"core.output_.synapses.weights0_{k}.rows.0.0" for k in (0, 1)}
+    renamed |= {WEIGHTS.format(k): f"core.hidden.queue.bank0.0.{k}" for k in range(2, 6)}
+    placed["cells"] = {renamed.get(name, name): cell for name, cell in placed["cells"].items()}
+    assert set(block_ram_places(placed)) == {WEIGHTS.format(k) for k in range(6, 22)}
 
 
 def test_no_block_rams() -> None:
