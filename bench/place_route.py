@@ -36,11 +36,12 @@ def main(fold_name: str, tops: list[Interface], seeds: list[int]) -> None:
         results[interface] = result
         sites = [f"{used:,} of {all_there:,} ({used / all_there:.0%})" for used, all_there in
                  ((result.used[site], result.available[site]) for site in ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD"))]
-        rows += [[fold.name, interface, str(seed.seed), f"{seed.fmax_mhz:.1f}", *sites, f"{seed.wall_s:.0f}"]
+        rows += [[fold.name, interface, str(seed.seed), f"{seed.fmax_mhz:.1f}", f"{seed.asked_mhz:.1f}", *sites,
+                  f"{seed.wall_s:.0f}"]
                  for seed in result.seeds]
     save("place_route", {"network": network.topology, "fold": fold.to_dict(),
                          "results": {interface: result.to_json() for interface, result in results.items()}},
-         ["fold", "top", "seed", "MHz", "LUT sites", "flip-flops", "DP16KD", "seconds"], rows)
+         ["fold", "top", "seed", "MHz", "asked for", "LUT sites", "flip-flops", "DP16KD", "seconds"], rows)
     for interface, result in results.items():
         print(f"critical path of the slowest, {interface}:")
         for step in result.critical_path:

@@ -65,6 +65,8 @@ class SeedResult:
     seed : int
     fmax_mhz : float
         Highest clock frequency after routing, in the slowest corner.
+    asked_mhz : float
+        The clock that the router was asked for.
     critical_path : tuple of PathStep
         From register to register.
     wall_s : float
@@ -74,6 +76,7 @@ class SeedResult:
 
     seed: int
     fmax_mhz: float
+    asked_mhz: float
     critical_path: tuple[PathStep, ...]
     wall_s: float
 
@@ -561,8 +564,8 @@ def _seed_result(seed: int, report: Mapping[str, Any]) -> SeedResult:
     # The unused write port of a ROM has a constant for its clock.
     ((name, clock),) = ((name, clock) for name, clock in report["fmax"].items() if not name.startswith("$PACKER_"))
     path = next(p for p in report["critical_paths"] if p["from"] == p["to"] == f"posedge {name}")["path"]
-    return SeedResult(seed=seed, fmax_mhz=round(clock["achieved"], 1), wall_s=report["wall_s"],
-                      critical_path=tuple(_path(path)))
+    return SeedResult(seed=seed, fmax_mhz=round(clock["achieved"], 1), asked_mhz=round(clock["constraint"], 1),
+                      wall_s=report["wall_s"], critical_path=tuple(_path(path)))
 
 
 def _path(steps: Sequence[Mapping[str, Any]]) -> list[PathStep]:

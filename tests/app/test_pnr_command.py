@@ -23,8 +23,8 @@ Run = Callable[..., Result]
 PATH = (PathStep(kind="clk-to-q", ns=1.0, name="hidden.a"), PathStep(kind="routing", ns=9.0, name="hidden.b"))
 RESULT = PlaceRouteResult(
     device="lfe5u-25f", package="CABGA381", speed_grade="6", lut=1000, ff=500, bram=3, dsp=0, fmax_mhz=100.0,
-    target_mhz=120.0, seeds=(SeedResult(seed=1, fmax_mhz=110.0, critical_path=PATH, wall_s=2.0),
-                             SeedResult(seed=2, fmax_mhz=100.0, critical_path=PATH, wall_s=3.0)),
+    target_mhz=120.0, seeds=(SeedResult(seed=1, fmax_mhz=110.0, asked_mhz=120.0, critical_path=PATH, wall_s=2.0),
+                             SeedResult(seed=2, fmax_mhz=100.0, asked_mhz=98.0, critical_path=PATH, wall_s=3.0)),
     used={"TRELLIS_COMB": 1100}, available={"TRELLIS_COMB": 24288}, critical_path=PATH, shell=False, tool="nextpnr 1")
 
 

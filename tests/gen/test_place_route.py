@@ -1,6 +1,7 @@
 """Place and route with the real nextpnr on small builds; a tool that does not serve, a device that is full."""
 
 import dataclasses
+import gzip
 import importlib.util
 import json
 import sys
@@ -15,6 +16,7 @@ from spikeloom.gen.manifest import difference
 from spikeloom.gen.place_route import place_and_route
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.results import keep_result
+from spikeloom.gen.second_placement import block_ram_places
 from spikeloom.gen.synth import DoesNotFitError
 from spikeloom.model.errors import SpikeloomError
 
@@ -51,7 +53,8 @@ def own_nextpnr(tmp_path, monkeypatch):
 
 REPORT = """
 step = {"type": "clk-to-q", "delay": 1.0, "to": {"cell": "core.hidden.q_SB_DFF_Q"}}
-json.dump({"fmax": {"clk": {"achieved": 100.0 - seed}}, "utilization": {"ICESTORM_LC": {"used": 9, "available": 5280}},
+json.dump({"fmax": {"clk": {"achieved": 100.0 - seed, "constraint": 48.0}},
+           "utilization": {"ICESTORM_LC": {"used": 9, "available": 5280}},
            "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": [step, dict(step, type="routing",
            delay=0.5, net="core.hidden.a_LUT4_O")]}]}, open("report.json", "w"))
 """
@@ -67,12 +70,16 @@ def test_small_build(built, cache, device):
     twice = device == "lfe5u-25f"
     assert any("first placement: nextpnr: " in stage for stage in stages) is twice
     assert any("seed 1: second placement: nextpnr: " in stage for stage in stages) is twice
-    places = [json.loads(path.read_text()) for path in cache.glob("placement/*/places.json")]
-    assert len(places) == twice  # for all seeds
-    assert all(place and all(site.startswith("X") for site in place.values()) for place in places)
+    placements = [json.loads(gzip.decompress(path.read_bytes())) for path in cache.glob("placement/*/placed.json.gz")]
+    assert len(placements) == twice  # for all seeds
+    for placed in placements:  # weights have the names that the rule goes by
+        (module,) = placed["modules"].values()
+        assert set(block_ram_places(module)) >= {
+            name for name, cell in module["cells"].items() if cell["type"] == "DP16KD" and "weights" in name} != set()
     clocks = [seed.fmax_mhz for seed in result.seeds]
     assert [seed.seed for seed in result.seeds] == [1, 2]
     assert len(set(clocks)) == 2
+    assert all(seed.asked_mhz <= result.target_mhz for seed in result.seeds)
     assert 10 < result.fmax_mhz == min(clocks) < 500
     assert 0 < result.lut < DEVICES[device].lut
     assert 0 < max(result.used.values()) < max(result.available.values())
@@ -92,7 +99,8 @@ def test_users_own_tool_is_preferred(built, cache, own_nextpnr):
     own_nextpnr(REPORT)
     result = place_and_route(built, "ice40-up5k", seeds=(3, 1, 2), jobs=2)
     assert result.tool == "nextpnr-ice40 -- Next Generation Place and Route (Version 9)"
-    assert [(seed.seed, seed.fmax_mhz) for seed in result.seeds] == [(3, 97), (1, 99), (2, 98)]
+    assert [(seed.seed, seed.fmax_mhz, seed.asked_mhz) for seed in result.seeds] == [
+        (3, 97, 48), (1, 99, 48), (2, 98, 48)]
     assert result.fmax_mhz == 97
     assert [(step.kind, step.ns, step.name) for step in result.critical_path] == [
         ("clk-to-q", 1.0, "hidden.q"), ("routing", 0.5, "hidden.a")]
