@@ -1,8 +1,11 @@
 """What a placement by nextpnr says for what comes next: where block RAMs belong, and which clock to ask for.
 
 The placer settles block RAMs while the logic that they feed still lies on a heap, and never moves them again: tens of
-columns from their loads, in the end. And the router does its best for the paths that miss the clock which was asked
-for: asked for far too much, it treats half the design alike.
+columns from their loads, in the end. So those with most of the weights are bound to places for a further placement,
+whose logic comes to lie around them; and in the last placement all of them are moved, when all else is settled.
+
+The router does its best for the paths that miss the clock which was asked for: asked for far too much, it treats half
+the design alike, and asked for less than it can reach, it stops there.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 
 from spikeloom.model.errors import SpikeloomError
 
-__all__ = ["ask_for_mhz", "block_ram_places"]
+__all__ = ["ask_for_mhz", "block_ram_places", "bound_places", "move_block_rams"]
 
 _TYPE = "DP16KD"
 _EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
@@ -37,22 +40,35 @@ def _layer_of_weights(name: str) -> str | None:
     return layer if found else None
 
 
-def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
-    """Sites for the block RAMs with the weights of large layers: so that all block RAMs are as near to their loads and
-    drivers as they can be together. Each counts alike, however many wires it has. What there is beside the lanes of
-    large layers is elsewhere in each placement, and its few block RAMs with it.
+def bound_places(places: Mapping[str, str]) -> dict[str, str]:
+    """Those that are for a further placement, too: of weights of layers with a tenth of the block RAMs or more. What
+    there is beside the lanes of large layers is elsewhere in each placement, and its few block RAMs with it."""
+    sizes = Counter(map(_layer_of_weights, places))
+    large = {layer for layer, size in sizes.items() if layer is not None and size >= _SHARE * len(places)}
+    return {name: place for name, place in places.items() if _layer_of_weights(name) in large}
 
-    The sites are a grid: rows in which a first placement has block RAMs, and columns in which it has some in any row.
+
+def move_block_rams(placed: dict[str, Any]) -> None:
+    """Put the block RAMs of a placed module where :func:`block_ram_places` says."""
+    for name, place in block_ram_places(placed).items():
+        placed["cells"][name]["attributes"]["NEXTPNR_BEL"] = place
+
+
+def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
+    """A site for each block RAM: so that all are as near to their loads and drivers as they can be together. Each
+    counts alike, however many wires it has.
+
+    The sites are a grid: rows in which the placement has block RAMs, and columns in which it has some in any row.
 
     Parameters
     ----------
     placed : mapping
-        The module in the first placement (nextpnr's ``--write``).
+        A module (nextpnr's ``--write``).
 
     Returns
     -------
     dict
-        Site by cell, as the attribute ``BEL`` names it, of weights of layers with a tenth of the block RAMs or more.
+        Site by cell, as the attribute ``BEL`` names it.
 
     Raises
     ------
@@ -87,7 +103,5 @@ def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
                 for end in (loads if cell["port_directions"][port] == "output" else drivers)[bit]]
         if ends:
             cost[row] = (np.abs(sites[:, None] - np.array(ends)).sum(2) ** _POWER).mean(1)
-    sizes = Counter(_layer_of_weights(name) for name in rams)
-    large = {layer for layer, size in sizes.items() if layer is not None and size >= _SHARE * len(rams)}
     return {rams[row]: "X{}/Y{}/{}".format(*grid[column])
-            for row, column in zip(*linear_sum_assignment(cost), strict=True) if _layer_of_weights(rams[row]) in large}
+            for row, column in zip(*linear_sum_assignment(cost), strict=True)}

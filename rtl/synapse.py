@@ -175,9 +175,15 @@ class SynapseConfig:
                 and any(len(lanes) > self.units for lanes in self.blocks))
 
     @property
+    def registers_sums(self) -> bool:
+        """Whether sums of all blocks meet in a register: where they come out of accumulators all over the array, or
+        something is to be subtracted from them."""
+        return self.hands_sums or (self.offset > 0 and len(self.blocks) > 1)
+
+    @property
     def lane_cycles(self) -> int:
         """From the masks at a block to its sums, where those of all blocks have met."""
-        return self.block(1, self.products[0]).latency_cycles + self.hands_sums
+        return self.block(1, self.products[0]).latency_cycles + self.registers_sums
 
     @property
     def memories(self) -> dict[tuple[int, int], str]:
@@ -243,7 +249,7 @@ class SynapseArray(wiring.Component):
 
     Weights that come with the events wait for the masks, where other lanes' weights are read meanwhile.
 
-    Sums that blocks hand over out of their accumulators meet in a register.
+    Where :attr:`SynapseConfig.registers_sums` is set, sums that blocks hand over meet in a register.
 
     Latency :attr:`SynapseConfig.latency_cycles`; one slot per cycle; ``banks * passes * rows * (lanes - fetched_lanes)
     * weight_bits`` bits of block RAM, ``queue_beats * units * sums * accumulator_bits`` bits of LUT RAM if there is
@@ -345,7 +351,7 @@ class SynapseArray(wiring.Component):
         if cfg.queued:
             m.d.sync += left_q.eq(Mux(soon, cfg.group_beats, left_q - left_q.any()))
         totals = [balanced(or_, lane) for lane in sums]
-        if cfg.hands_sums:  # out of accumulators all over the array
+        if cfg.registers_sums:
             for lane, total in enumerate(totals):
                 met_q = Signal(len(total), name=f"met{lane}_q", reset_less=True)
                 m.d.sync += met_q.eq(total)

@@ -9,6 +9,7 @@ import sys
 import pytest
 from support.stub_build import small_network
 
+from spikeloom.gen import place_route
 from spikeloom.gen.build import build
 from spikeloom.gen.devices import DEVICES
 from spikeloom.gen.fold import load_fold
@@ -205,3 +206,62 @@ def test_results_belong_to_a_build_and_nothing_else_does(built, tmp_path):
     (tmp_path / "elsewhere").rename(folder / "results")
     build(plan, folder, overwrite=True)
     assert not (folder / "results").exists()
+
+
+class Router:
+    """A stand-in for nextpnr: it places all in a row, and reaches a clock or goes on for 1,500 rounds."""
+
+    def __init__(self, estimate_mhz, reached_mhz):
+        self.estimate_mhz, self.reached_mhz = estimate_mhz, reached_mhz
+        self.asked = []
+        self.rounds = []
+        self.ram_places = set()
+
+    def version(self):
+        return f"stand-in {self.estimate_mhz} {self.reached_mhz}"
+
+    def run(self, arguments, log, read_line=None):
+        design = json.loads((log.parent / "netlist.json").read_text())
+        if "--no-route" in arguments:
+            module = next(each for each in design["modules"].values()
+                          if any(cell["type"] == "DP16KD" for cell in each["cells"].values()))
+            for k, cell in enumerate(module["cells"].values()):
+                cell["attributes"]["NEXTPNR_BEL"] = f"X{k}/Y{k % 2}/BEL"
+            (log.parent / "placed.json").write_text(json.dumps({"modules": {"top": module | {"settings": {}}}}))
+            log.write_text(f"Info: Max frequency for clock 'clk': {self.estimate_mhz:.2f} MHz (FAIL at 120.00 MHz)\n")
+            return
+        (module,) = design["modules"].values()
+        self.ram_places.add(tuple(cell["attributes"]["NEXTPNR_BEL"] for cell in module["cells"].values()
+                                  if cell["type"] == "DP16KD"))
+        self.asked.append(float(module["settings"]["target_freq"]) / 1e6)
+        misses = self.asked[-1] > self.reached_mhz
+        self.rounds.append(0)
+        for nth in range(1, 1501 if misses else 61):
+            self.rounds[-1] = nth
+            if read_line is not None:
+                failing = 7 if misses or nth < 40 else 0
+                read_line(f"Info:     iter={nth} wires=657 overused=0 overuse=0 tmgfail={failing} archfail=NA")
+        log.write_text("")
+        (log.parent / "report.json").write_text(json.dumps({
+            "fmax": {"clk": {"achieved": 0.98 * self.reached_mhz if misses else self.asked[-1] + 0.04,
+                             "constraint": self.asked[-1]}},
+            "utilization": {"DP16KD": {"used": 9, "available": 56}},
+            "critical_paths": [{"from": "posedge clk", "to": "posedge clk", "path": []}]}))
+
+
+@pytest.mark.parametrize(("estimate", "reached", "asked", "rounds", "clock"), [
+    (80, 100, [92.0, 95.7, 99.5, 103.5], [60, 60, 60, 100], 99.5),  # until it is sure to miss
+    (100, 200, [115.0, 119.6, 120.0], [60, 60, 60], 120.0),  # until it has what is wanted
+    (80, 85, [92.0], [1500], 83.3),  # a clock at least
+    (150, 200, [120.0], [60], 120.0),
+])
+def test_the_router_is_asked_for_more(built, cache, monkeypatch, estimate, reached, asked, rounds, clock):
+    router = Router(estimate, reached)
+    flow = dataclasses.replace(place_route._FLOWS["ecp5"], tool=router)
+    monkeypatch.setitem(place_route._FLOWS, "ecp5", flow)
+    result = place_and_route(built, "lfe5u-25f", target_mhz=120, progress=lambda what: None)
+    assert router.asked == asked
+    assert router.rounds == rounds
+    assert result.fmax_mhz == clock
+    assert len(router.ram_places) == 1
+    assert len(set(*router.ram_places)) == result.bram

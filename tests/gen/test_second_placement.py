@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places
+from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places, bound_places, move_block_rams
 from spikeloom.model.errors import SpikeloomError
 
 WEIGHTS = "core.hidden.synapses.weights0_{}.rows.0.0"
@@ -63,11 +63,21 @@ def test_unread_block_rams_take_what_is_left() -> None:
 
 
 def test_only_weights_of_large_layers_are_bound() -> None:
-    placed = placement([(k, 22) for k in range(22)], [[(k, 30)] for k in range(22)], [(k, 30) for k in range(22)])
-    renamed = {WEIGHTS.format(k): f"core.output_.synapses.weights0_{k}.rows.0.0" for k in (0, 1)}
-    renamed |= {WEIGHTS.format(k): f"core.hidden.queue.bank0.0.{k}" for k in range(2, 6)}
-    placed["cells"] = {renamed.get(name, name): cell for name, cell in placed["cells"].items()}
-    assert set(block_ram_places(placed)) == {WEIGHTS.format(k) for k in range(6, 22)}
+    names = [f"core.output_.synapses.weights0_{k}.rows.0.0" for k in (0, 1)]
+    names += [f"core.hidden.queue.bank0.0.{k}" for k in range(2, 6)]
+    names += [WEIGHTS.format(k) for k in range(6, 22)]
+    places = {name: bel(k, 22) for k, name in enumerate(names)}
+    assert bound_places(places) == {name: places[name] for name in names[6:]}
+
+
+def test_block_rams_are_moved() -> None:
+    """And nothing else."""
+    placed = placement([(4, 22), (50, 22)], [[(50, 20)], [(0, 20)]], [(50, 22), (3, 22)])
+    places = block_ram_places(placed)
+    assert places == {WEIGHTS.format(0): bel(50, 22), WEIGHTS.format(1): bel(4, 22)}
+    before = {name: cell["attributes"]["NEXTPNR_BEL"] for name, cell in placed["cells"].items()}
+    move_block_rams(placed)
+    assert {name: cell["attributes"]["NEXTPNR_BEL"] for name, cell in placed["cells"].items()} == before | places
 
 
 def test_no_block_rams() -> None:
