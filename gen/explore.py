@@ -36,7 +36,7 @@ from .fold import PRESETS, Fold, LayerFold, best_updates
 from .inventory import Inventory, Known, parts_of
 from .least_cycles import LeastCycles
 from .plan import make_plan
-from .resources import estimate
+from .resources import LUT_RAM, estimate
 
 __all__ = ["OBJECTIVES", "Exploration", "Objective", "Point", "explore", "moves"]
 
@@ -166,7 +166,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     known: dict[str, Inventory] = {}
     with workers("folds", _Task, network, given, golden.run(network, given), objective, jobs=jobs,
                  scheduler=scheduler) as many:
-        ahead: list[Fold] = [preset(network) for preset in PRESETS.values()]
+        ahead = [replace(preset(network), lut_ram=target.family in LUT_RAM) for preset in PRESETS.values()]
         weight_bits = sum(weight_memory_bits(layer) for layer in make_plan(network, ahead[0]).layers)
         # Weights in external memory are slower, and worth a try only where block RAM is scarce.
         buses = bus_bits if weight_bits > block_bits(target) // 2 else None

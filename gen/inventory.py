@@ -78,20 +78,21 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Part:
-    """What is counted by itself: ``kind(config)``."""
+    """What is counted by itself: ``kind(config)``, with memories of LUTs or without."""
 
     kind: Callable[[Any], wiring.Component]
     config: Any
+    lut_ram: bool = True
 
     @cached_property
     def key(self) -> str:
         """Equal for parts that are made of the same."""
-        return f"{self.kind.__name__} {self.config!r}"
+        return f"{self.kind.__name__} {self.config!r} {self.lut_ram}"
 
     def counted(self, known: Known) -> Inventory:
         """What it is made of; ``known`` is what has been counted before, and is added to."""
         if self.key not in known:
-            known[self.key] = _Counting(known).part(self)
+            known[self.key] = _Counting(known, lut_ram=self.lut_ram).part(self)
         return known[self.key]
 
     def least(self, known: Known) -> Inventory:
@@ -99,7 +100,7 @@ class Part:
         if self.kind is not _synapses:
             return Inventory()
         blocks = Counter(zip(map(len, self.config.blocks), self.config.products, strict=True))
-        return sum((Part(LaneBlock, self.config.block(*block)).counted(known).times(count)
+        return sum((Part(LaneBlock, self.config.block(*block), self.lut_ram).counted(known).times(count)
                     for block, count in blocks.items()), Inventory())
 
 
@@ -109,8 +110,8 @@ Known = dict[str, Inventory]
 class _Counting:
     """A platform that builds nothing. What is the same has been counted before."""
 
-    def __init__(self, known: Known, *, has_contents: bool = False) -> None:
-        self.known, self.has_contents = known, has_contents
+    def __init__(self, known: Known, *, lut_ram: bool, has_contents: bool = False) -> None:
+        self.known, self.lut_ram, self.has_contents = known, lut_ram, has_contents
         self.total = Inventory()
 
     def part(self, part: Part) -> Inventory:
@@ -119,12 +120,16 @@ class _Counting:
             return self._lane_block(config)
         if kind is _synapses and type(config) is SynapseConfig and len(config.blocks) > len(_first_blocks(config)):
             return self._synapse_array(config)
-        return _counted(kind(config), _Counting(self.known, has_contents=kind is _neurons))
+        return _counted(kind(config), _Counting(self.known, lut_ram=self.lut_ram, has_contents=kind is _neurons))
+
+    def _one(self, kind: Callable[[Any], wiring.Component], config: Any) -> Inventory:
+        """What another part is made of, on the same device."""
+        return Part(kind, config, self.lut_ram).counted(self.known)
 
     def _lane_block(self, config: LaneBlockConfig) -> Inventory:
         """From blocks of few lanes: one lane more takes as much each time."""
         def block(lanes: int, units: int) -> Inventory:
-            return Part(LaneBlock, replace(config, lanes=lanes, units=units)).counted(self.known)
+            return self._one(LaneBlock, replace(config, lanes=lanes, units=units))
 
         first_beat = min(config.lanes, config.units)
         second_beat = min(config.lanes - first_beat, config.units)
@@ -139,7 +144,7 @@ class _Counting:
         """From an array of its first blocks: each one more takes itself, two relays, its memories, and ORs."""
         queue, units = config.queue, config.units
         first = _Beginning(**{item.name: getattr(config, item.name) for item in fields(config)})
-        total = Part(_synapses, first).counted(self.known)
+        total = self._one(_synapses, first)
         rows = queue.passes * queue.rows
         turn_bits = index_shape(queue.turns).width + 1 if queue.turns > 1 else 0
         slot_bits = queue.banks * (index_shape(rows).width + queue.item_bits) + turn_bits + 1
@@ -149,15 +154,15 @@ class _Counting:
             block = config.block(len(lanes), products)
             relay = slot_bits, beat - max(before for before in beats if before < beat), True
             handed_over = min(len(lanes), units - lanes.start % units) * Shape.cast(block.lane_layout).width
-            total += Part(LaneBlock, block).counted(self.known) + Part(Relay, relay).counted(self.known)
-            total += Part(_rom, (rows, len(lanes) * config.weight_bits)).counted(self.known).times(queue.banks)
-            total += Part(Relay, (1, 1, True)).counted(self.known)  # what clears it
+            total += self._one(LaneBlock, block) + self._one(Relay, relay)
+            total += self._one(_rom, (rows, len(lanes) * config.weight_bits)).times(queue.banks)
+            total += self._one(Relay, (1, 1, True))  # what clears it
             total += Inventory(Counter(gate=handed_over + 1 + (config.groups > 1)))
         return total
 
     def instance(self, kind: Callable[[Any], wiring.Component], config: Any,
                  module_name: str) -> tuple[Any, Elaboratable]:
-        self.total += Part(kind, config).counted(self.known)
+        self.total += self._one(kind, config)
         component = kind(config)
         component._MustUse__silence = True  # its ports are all that is wanted of it
         ports, m = component.signature.create(path=(module_name,)), Module()
@@ -257,19 +262,20 @@ def parts_of(plan: Plan) -> list[Part]:
 
     A change of one layer's fold changes the parts of that layer, and some of the next one's.
     """
-    parts = []
+    made: list[tuple[Callable[[Any], wiring.Component], Any]] = []
     for index, config in enumerate(plan.layers):
         queue = config.synapse.queue
-        parts += [Part(WindowQueue if isinstance(queue, WindowQueueConfig) else EventQueue, queue),
-                  Part(_synapses, config.synapse), Part(_neurons, (config.neurons, plan.varying_constant_bits(index))),
-                  Part(LayerInputs, config.sources)]
+        made += [(WindowQueue if isinstance(queue, WindowQueueConfig) else EventQueue, queue),
+                 (_synapses, config.synapse), (_neurons, (config.neurons, plan.varying_constant_bits(index))),
+                 (LayerInputs, config.sources)]
         if config.replay is not None:
-            parts.append(Part(Replay, config.replay))
+            made.append((Replay, config.replay))
         if config.sparse is not None:
-            parts.append(Part(_sparse_rows, config.sparse))
+            made.append((_sparse_rows, config.sparse))
         if config.fetch is not None:
-            parts += [Part(WeightFetch, config.fetch), Part(_slots, (config.fetch, queue.slot_credits))]
-    return [*parts, Part(_around, _Around(plan.around(), plan.layers))]
+            made += [(WeightFetch, config.fetch), (_slots, (config.fetch, queue.slot_credits))]
+    made.append((_around, _Around(plan.around(), plan.layers)))
+    return [Part(kind, config, plan.fold.lut_ram) for kind, config in made]
 
 
 def _synapses(config: SynapseConfig) -> SynapseArray:

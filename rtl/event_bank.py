@@ -38,6 +38,8 @@ class EventBankConfig:
         Bits of a row number.
     waits : bool
         Its event stays while ``go`` is not set.
+    tells : bool
+        It says when it gives an event.
     """
 
     positions: int
@@ -45,6 +47,7 @@ class EventBankConfig:
     depth: int
     row_bits: int
     waits: bool = False
+    tells: bool = False
 
     def __post_init__(self) -> None:
         for name in ("positions", "item_bits", "depth", "row_bits"):
@@ -77,7 +80,7 @@ class EventBank(wiring.Component):
     end : In(1), the pass ends; only while ``idle``
     go : In(1), an event may be given
     idle : Out(1), nothing is left of the pass, as far as it has come
-    given : Out(1), an event is given
+    given : Out(1), if it ``tells``: an event is given
     mask, row : Out(item_bits), Out(row_bits), registered; mask 0 is no event
     """
 
@@ -85,8 +88,8 @@ class EventBank(wiring.Component):
         self.config = config
         super().__init__({
             "put": In(1), "i": In(FlatArray(config.item_bits, config.positions)), "base": In(config.row_bits),
-            "again": In(1), "last": In(1), "end": In(1), "go": In(1), "idle": Out(1), "given": Out(1),
-            "mask": Out(config.item_bits), "row": Out(config.row_bits)})
+            "again": In(1), "last": In(1), "end": In(1), "go": In(1), "idle": Out(1),
+            "mask": Out(config.item_bits), "row": Out(config.row_bits), **({"given": Out(1)} if config.tells else {})})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
@@ -119,27 +122,29 @@ class EventBank(wiring.Component):
         fetched_q = Signal()  # the memory's output is an entry
         rewound_q = Signal()  # what is fetched belongs to the next pass
         entry_q = Signal(entry, reset_less=True)
-        valid_q = Signal()  # the current entry has events for this pass
+        current_q = Signal()  # the current entry has events for this pass
         held_q = Signal()  # the current entry has events for the next pass
         waiting = Signal()
         rewind = Signal()
         more = Signal()  # the current entry has more than one event left
         free = Signal()  # it gives its last one, or has none
+        given = current_q & self.go
+        if cfg.tells:
+            m.d.comb += self.given.eq(given)
         m.d.comb += [
             waiting.eq(read_q != write_q),
             rewind.eq(self.again & ~write.en & ~waiting_q & ~fetched_q & ~rewound_q),
-            free.eq(~held_q & ~more & (self.go | ~valid_q)),
+            free.eq(~held_q & ~more & (self.go | ~current_q)),
             read.addr.eq(read_q),
             read.en.eq(waiting & (free | ~fetched_q)),
-            self.idle.eq(~valid_q & (rewound_q | ~(waiting_q | fetched_q))),
-            self.given.eq(valid_q & self.go),
+            self.idle.eq(~current_q & (rewound_q | ~(waiting_q | fetched_q))),
         ]
         m.d.sync += [
             waiting_q.eq(waiting | write.en),
             fetched_q.eq(waiting | (fetched_q & ~free)),
             rewound_q.eq((rewound_q | rewind) & ~self.end),
             held_q.eq(Mux(free, fetched_q & rewound_q, held_q) & ~self.end),
-            valid_q.eq(Mux(free, fetched_q & (~rewound_q | self.end), valid_q | self.end)),
+            current_q.eq(Mux(free, fetched_q & (~rewound_q | self.end), current_q | self.end)),
         ]
         with m.If(read.en):
             m.d.sync += read_q.eq(read_q + 1)
@@ -162,7 +167,7 @@ class EventBank(wiring.Component):
                 left = list(named)
             with m.If(free):
                 m.d.sync += open_q.eq(fetched_q.replicate(cfg.positions - 1))
-            with m.Elif(self.given):
+            with m.Elif(given):
                 m.d.sync += open_q.eq(Cat(Cat(left[:p]).any() for p in range(cfg.positions - 1)))
         first = _first_of(m, [_Choice(left[p], Const(0), Cat(entry_q.mask[p]), Const(p, index_shape(cfg.positions)))
                               for p in range(cfg.positions)])
@@ -170,7 +175,7 @@ class EventBank(wiring.Component):
         # A base is a multiple of the positions: if those are a power of two, there is nothing to carry.
         row = entry_q.base + first.offset if cfg.positions & (cfg.positions - 1) else entry_q.base | first.offset
         with m.If(self.go if cfg.waits else Const(1)):
-            m.d.sync += [self.mask.eq(first.mask & self.given.replicate(cfg.item_bits)), self.row.eq(row)]
+            m.d.sync += [self.mask.eq(first.mask & given.replicate(cfg.item_bits)), self.row.eq(row)]
         return m
 
 

@@ -88,7 +88,7 @@ class EventQueueConfig:
     def bank(self) -> EventBankConfig:
         """Each of the banks."""
         return EventBankConfig(positions=self.positions, item_bits=self.item_bits, depth=self.depth,
-                               row_bits=self.row_bits, waits=self.in_turn)
+                               row_bits=self.row_bits, waits=self.in_turn, tells=self.in_turn or self.slot_credits > 0)
 
     @property
     def memory_bits(self) -> int:
@@ -279,9 +279,10 @@ class EventQueue(wiring.Component):
             m.d.comb += [
                 bank.put.eq(take & mine), bank.i.as_value().eq(Cat(self.i.payload[item] for item in items)),
                 bank.base.eq(base_q), bank.again.eq(again), bank.last.eq(last), bank.end.eq(end), bank.go.eq(go),
-                idle[k].eq(bank.idle), given[k].eq(bank.given), self.o.mask[k].eq(bank.mask),
-                self.o.row[k].eq(bank.row),
+                idle[k].eq(bank.idle), self.o.mask[k].eq(bank.mask), self.o.row[k].eq(bank.row),
             ]
+            if cfg.bank.tells:
+                m.d.comb += given[k].eq(bank.given)
         return m
 
     def _turn(self, m: Module, given: Any, end: Signal, pass_q: Signal) -> Signal:
