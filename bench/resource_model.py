@@ -17,6 +17,7 @@ import json
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,11 @@ from support.networks import random_conv_network, random_fold, random_graph
 import spikeloom
 from spikeloom.gen.devices import Device, find_device
 from spikeloom.gen.explore import moves
+from spikeloom.gen.external import block_bits, weight_memory_bits
 from spikeloom.gen.fold import PRESETS, Fold, check_fold, load_fold
 from spikeloom.gen.inventory import FEATURES, Inventory, inventory_of
 from spikeloom.gen.plan import Plan, make_plan
-from spikeloom.gen.resources import MODEL, Estimate, estimate, memory_use
+from spikeloom.gen.resources import LUT_RAM, MODEL, Estimate, estimate, memory_use
 from spikeloom.gen.synth import SynthResult
 from spikeloom.model.errors import SpikeloomError
 from spikeloom.model.network import Network
@@ -51,11 +53,13 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "gen" / MODEL
 
 
-def walk(rng: np.random.Generator, network: Network) -> Fold:
-    """From a preset, so many random moves."""
+def walk(rng: np.random.Generator, network: Network, device: Device) -> Fold:
+    """From a preset, so many random moves; to external weights, too, where the device has little memory."""
     fold = PRESETS[str(rng.choice(["small", "balanced"]))](network)
+    bits = sum(weight_memory_bits(layer) for layer in make_plan(network, fold).layers)
+    bus_bits = 64 if bits > block_bits(device) // 2 else None
     for _ in range(STEPS):
-        ahead = list(moves(fold, network, None))
+        ahead = list(moves(fold, network, bus_bits))
         candidate = ahead[rng.integers(len(ahead))]
         if sum(layer.lanes * layer.inputs_per_cycle for layer in candidate.layers) > ADDERS:
             continue
@@ -79,7 +83,7 @@ def used(device: Device) -> list[tuple[str, Plan]]:
     return out
 
 
-def designs(count: int, seed: int) -> list[tuple[str, Plan]]:
+def designs(count: int, seed: int, device: Device) -> list[tuple[str, Plan]]:
     """Name and plan of each."""
     out: list[tuple[str, Plan]] = []
     number = 0
@@ -89,11 +93,12 @@ def designs(count: int, seed: int) -> list[tuple[str, Plan]]:
         kind = len(out) % 6
         if kind < 3:
             network = spikeloom.load(SHIPPED[kind])
-            fold = walk(rng, network)
+            fold = walk(rng, network, device)
         else:
             network = random_conv_network(rng) if kind == 3 else random_graph(rng)
             fold = random_fold(rng, network)
         try:
+            fold = replace(fold, lut_ram=device.family in LUT_RAM)
             out.append((f"{network.name} {network.topology}", make_plan(network, fold)))
         except SpikeloomError:
             continue
@@ -125,7 +130,7 @@ def main() -> None:
     given = parser.parse_args()
     device = find_device(given.device)
     family = device.family
-    plans = designs(given.fit + given.held_out, given.seed)
+    plans = designs(given.fit + given.held_out, given.seed, device)
     if given.fit:
         plans = [*used(device), *plans]
         given.fit = len(plans) - given.held_out
