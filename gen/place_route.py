@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,13 @@ from .tools import Tool, ToolError
 __all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and_route"]
 
 SEEDS_MAX = 1000
-_ASK_MORE = 1.04  # times the clock that was reached
+_ASK_MORE = 1.1  # times the clock that was met; then what is between, until it is so near to one that was missed:
+_NEAR = 1.06
+_MET = 0.98  # of the clock that the router was asked for: it counts wires a little shorter than the report does
 _ROUNDS = 100
 _EXTRA = "'spikeloom[pnr]'"
 _PINS = "pins.txt"
+_PLACED = "placed.json.gz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -494,41 +497,58 @@ class _Given:
             self._fill(part)
             first = self._placement("first", 1, part, progress)
             (part / "netlist.json").unlink()
-            (part / "placed.json.gz").write_bytes(gzip.compress(json.dumps(first).encode()))
+            _pack(part, first)
 
-        first = json.loads(gzip.decompress((cached("placement", self.key(1), make) / "placed.json.gz").read_bytes()))
+        first = _unpack(cached("placement", self.key(1), make))
         netlist = json.loads(self.netlist)
         for name, place in bound_places(block_ram_places(next(iter(first["modules"].values())))).items():
             netlist["modules"][self.top]["cells"][name]["attributes"]["BEL"] = place
         return replace(self, netlist=json.dumps(netlist).encode())
 
-    def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
-        """nextpnr's report on the fastest clock that the router reaches: it is asked for more until it misses one."""
-        design = self._placement("second", seed, folder, progress)
-        (module,) = design["modules"].values()
-        move_block_rams(module)
+    def _second_placement(self, seed: int, progress: Progress | None) -> tuple[dict[str, Any], float]:
+        """The seed's placed design, with block RAMs where it says, and the clock to ask for; from the cache, or made."""
+        def make(part: Path) -> None:
+            self._fill(part)
+            design = self._placement("second", seed, part, progress)
+            (part / "netlist.json").unlink()
+            (module,) = design["modules"].values()
+            move_block_rams(module)
+            _pack(part, design)
 
-        def routed(attempt: int) -> tuple[dict[str, Any], float]:
+        folder = cached("placement", self.key(seed), make)
+        return _unpack(folder), ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
+
+    def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
+        """nextpnr's report on the fastest clock that the router reaches: it is asked for more, until it misses."""
+        design, met_mhz = self._second_placement(seed, progress)
+        (module,) = design["modules"].values()
+        missed_mhz = math.inf
+
+        def routed(asked_mhz: float, *, may_miss: bool) -> tuple[dict[str, Any], float]:
             """The report, and the clock that was reached."""
             module["settings"]["target_freq"] = f"{asked_mhz * 1e6:f}"
             (folder / "netlist.json").write_text(json.dumps(design))
             read = _stages(None if progress is None else lambda what: progress(f"{asked_mhz:g} MHz: {what}"))
             report = self._reported([*self._with(seed, asked_mhz), "--no-pack", "--no-place"],
-                                    folder / f"router{attempt}.log", _gives_up(read) if attempt else read)
+                                    folder / f"router_{asked_mhz:g}.log", _gives_up(read) if may_miss else read)
             return report, _seed_result(seed, report).fmax_mhz
 
-        asked_mhz = ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
-        best, reached_mhz = routed(0)
-        for attempt in count(1):
-            if reached_mhz < asked_mhz or asked_mhz >= self.target_mhz:
-                break
-            asked_mhz = min(self.target_mhz, round(_ASK_MORE * reached_mhz, 1))
+        best, reached_mhz = routed(met_mhz, may_miss=False)
+        if reached_mhz < _MET * met_mhz:
+            return best
+        while met_mhz < self.target_mhz and missed_mhz > _NEAR * met_mhz:
+            asked_mhz = round(min(self.target_mhz, _ASK_MORE * met_mhz, math.sqrt(met_mhz * missed_mhz)), 1)
             try:
-                report, further_mhz = routed(attempt)
+                report, further_mhz = routed(asked_mhz, may_miss=True)
             except _MissedError:
-                break
+                missed_mhz = asked_mhz
+                continue
             if further_mhz > reached_mhz:
                 best, reached_mhz = report, further_mhz
+            if further_mhz < _MET * asked_mhz:
+                missed_mhz = asked_mhz
+            else:
+                met_mhz = asked_mhz
         return best
 
     def _reported(self, arguments: Sequence[str], log: Path, read: Callable[[str], None] | None) -> dict[str, Any]:
@@ -612,6 +632,14 @@ def _path(steps: Sequence[Mapping[str, Any]]) -> list[PathStep]:
             ns += path.pop().ns
         path.append(PathStep(kind=step["type"], ns=round(ns, 3), name=own))
     return path
+
+
+def _pack(folder: Path, design: Mapping[str, Any]) -> None:
+    (folder / _PLACED).write_bytes(gzip.compress(json.dumps(design).encode(), 6))
+
+
+def _unpack(folder: Path) -> dict[str, Any]:
+    return dict(json.loads(gzip.decompress((folder / _PLACED).read_bytes())))
 
 
 class _MissedError(Exception):
