@@ -506,7 +506,7 @@ class _Given:
         return replace(self, netlist=json.dumps(netlist).encode())
 
     def _second_placement(self, seed: int, progress: Progress | None) -> tuple[dict[str, Any], float]:
-        """The seed's placed design, with block RAMs where it says, and the clock to ask for; from the cache, or made."""
+        """The seed's placed design, with block RAMs where it says, and the clock to ask for; cached."""
         def make(part: Path) -> None:
             self._fill(part)
             design = self._placement("second", seed, part, progress)
