@@ -177,8 +177,8 @@ class SynapseConfig:
     @property
     def registers_sums(self) -> bool:
         """Whether sums of all blocks meet in a register: where they come out of accumulators all over the array, or
-        something is to be subtracted from them."""
-        return self.hands_sums or (self.offset > 0 and len(self.blocks) > 1)
+        something is to be subtracted from them, unless there are multipliers: those are for the fewest cycles."""
+        return self.hands_sums or (self.offset > 0 and len(self.blocks) > 1 and not self.multipliers)
 
     @property
     def lane_cycles(self) -> int:
