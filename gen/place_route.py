@@ -38,7 +38,7 @@ SEEDS_MAX = 1000
 _ASK_MORE = 1.1  # times the clock that was met; then what is between, until it is so near to one that was missed:
 _NEAR = 1.06
 _MET = 0.98  # of the clock that the router was asked for: it counts wires a little shorter than the report does
-_ROUNDS = 100
+_ROUNDS = 50
 _EXTRA = "'spikeloom[pnr]'"
 _PINS = "pins.txt"
 _PLACED = "placed.json.gz"
@@ -527,10 +527,12 @@ class _Given:
         def routed(asked_mhz: float, *, may_miss: bool) -> tuple[dict[str, Any], float]:
             """The report, and the clock that was reached."""
             module["settings"]["target_freq"] = f"{asked_mhz * 1e6:f}"
-            (folder / "netlist.json").write_text(json.dumps(design))
             read = _stages(None if progress is None else lambda what: progress(f"{asked_mhz:g} MHz: {what}"))
-            report = self._reported([*self._with(seed, asked_mhz), "--no-pack", "--no-place"],
-                                    folder / f"router_{asked_mhz:g}.log", _gives_up(read) if may_miss else read)
+            with scratch_folder() as attempt:  # a tool that is ended leaves what it was writing
+                (attempt / "netlist.json").write_text(json.dumps(design))
+                report = self._reported([*self._with(seed, asked_mhz), "--no-pack", "--no-place"],
+                                        attempt / "router.log", _gives_up(read) if may_miss else read)
+                (folder / f"router_{asked_mhz:g}.log").write_bytes((attempt / "router.log").read_bytes())
             return report, _seed_result(seed, report).fmax_mhz
 
         best, reached_mhz = routed(met_mhz, may_miss=False)
@@ -568,11 +570,13 @@ class _Given:
 
         A bitstream is made in one go: constraints of pins are for a netlist that has not been placed.
         """
-        self._fill(folder)
         started = time.monotonic()
-        values = (self._placed_again(seed, folder, progress) if self.places_twice and not self.placed
-                  else self._reported(self._with(seed, self.target_mhz), folder / "nextpnr.log", _stages(progress)))
-        (folder / "netlist.json").unlink()
+        if self.places_twice and not self.placed:
+            values = self._placed_again(seed, folder, progress)
+        else:
+            self._fill(folder)
+            values = self._reported(self._with(seed, self.target_mhz), folder / "nextpnr.log", _stages(progress))
+        (folder / "netlist.json").unlink(missing_ok=True)
         values["wall_s"] = round(time.monotonic() - started, 1)
         (folder / "report.json").write_text(json.dumps(values))
 

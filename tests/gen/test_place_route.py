@@ -241,7 +241,11 @@ class Router:
             self.rounds[-1] = nth
             if read_line is not None:
                 failing = 7 if misses or nth < 40 else 0
-                read_line(f"Info:     iter={nth} wires=657 overused=0 overuse=0 tmgfail={failing} archfail=NA")
+                try:
+                    read_line(f"Info:     iter={nth} wires=657 overused=0 overuse=0 tmgfail={failing} archfail=NA")
+                except BaseException:
+                    (log.parent / "yowasp_of_its_own").mkdir()  # as one that is ended leaves it
+                    raise
         log.write_text("")
         (log.parent / "report.json").write_text(json.dumps({
             "fmax": {"clk": {"achieved": 0.98 * self.reached_mhz if misses else self.asked[-1] + 0.04,
@@ -251,8 +255,8 @@ class Router:
 
 
 @pytest.mark.parametrize(("estimate", "reached", "asked", "rounds", "clock"), [
-    (80, 100, [92.0, 101.2, 96.5], [60, 100, 60], 96.5),  # until it is sure to miss, and then what is between
-    (70, 99, [80.5, 88.6, 97.5, 107.3, 102.3], [60, 60, 60, 100, 100], 97.5),
+    (80, 100, [92.0, 101.2, 96.5], [60, 50, 60], 96.5),  # until it is sure to miss, and then what is between
+    (70, 99, [80.5, 88.6, 97.5, 107.3, 102.3], [60, 60, 60, 50, 50], 97.5),
     (100, 200, [115.0, 120.0], [60, 60], 120.0),  # until it has what is wanted
     (80, 85, [92.0], [1500], 83.3),  # a clock at least
     (150, 200, [120.0], [60], 120.0),
