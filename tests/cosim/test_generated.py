@@ -64,10 +64,10 @@ def test_presets(tmp_path: Path, network: Network, preset: str) -> None:
 FAULTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "wrong decay": (r"layer0_neuron", r"h(0*)dbb", r"h\1cbb", {}),
     "wrong threshold": (r"layer0_neuron", r"447\b", r"407", {}),
-    "dropped event": (r"layer0_queue", r"take & \(\|i__payload\)", "take & (|i__payload) & (base_q != 5'd7)", {}),
+    "dropped event": (r"layer0_queue_bank0", r"put & \(\|i\)", "put & (|i) & (base != 5'd7)", {}),
     "carry lost": (r"masked_add", r"\+ \(b\[", "^ (b[", {}),
     "one pass too few": (r"layer0_queue", r"== 8'h5a", "== 8'h3c", {}),
-    "one row too far": (r"layer0_queue", r"base_q \+ 5'h01", "base_q + 5'h02", {}),
+    "one row too far": (r"layer0_queue", r"base \+ 5'h01", "base + 5'h02", {}),
     "sums survive a reset": (r"layer0_synapses", r"clears_q <= 2'd3", "clears_q <= 2'd0",
                              {"reset_cycles": range(97, 5000, 293)}),
     "queue overrun": (r"layer0_queue", r"i__ready = ~full_q", "i__ready = 1'b1", {"mode": "stream"}),
