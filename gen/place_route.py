@@ -37,7 +37,8 @@ __all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and
 SEEDS_MAX = 1000
 _ASK_MORE = 1.1  # times the clock that was met; then what is between, until it is so near to one that was missed:
 _NEAR = 1.06
-_MET = 0.98  # of the clock that the router was asked for: it counts wires a little shorter than the report does
+_ASK_LESS = 0.95  # times the clock that was missed, if none was met; but what is so much of the first one it must take:
+_LEAST = 0.8
 _ROUNDS = 50
 _EXTRA = "'spikeloom[pnr]'"
 _PINS = "pins.txt"
@@ -519,13 +520,12 @@ class _Given:
         return _unpack(folder), ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
 
     def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
-        """nextpnr's report on the fastest clock that the router reaches: it is asked for more, until it misses."""
-        design, met_mhz = self._second_placement(seed, progress)
+        """nextpnr's report on the fastest clock that the router reaches: it is asked for more, until it misses, or for
+        less, until it meets."""
+        design, asked_mhz = self._second_placement(seed, progress)
         (module,) = design["modules"].values()
-        missed_mhz = math.inf
 
-        def routed(asked_mhz: float, *, may_miss: bool) -> tuple[dict[str, Any], float]:
-            """The report, and the clock that was reached."""
+        def routed(may_miss: bool) -> dict[str, Any]:
             module["settings"]["target_freq"] = f"{asked_mhz * 1e6:f}"
             read = _stages(None if progress is None else lambda what: progress(f"{asked_mhz:g} MHz: {what}"))
             with scratch_folder() as attempt:  # a tool that is ended leaves what it was writing
@@ -533,24 +533,17 @@ class _Given:
                 report = self._reported([*self._with(seed, asked_mhz), "--no-pack", "--no-place"],
                                         attempt / "router.log", _gives_up(read) if may_miss else read)
                 (folder / f"router_{asked_mhz:g}.log").write_bytes((attempt / "router.log").read_bytes())
-            return report, _seed_result(seed, report).fmax_mhz
+            return report
 
-        best, reached_mhz = routed(met_mhz, may_miss=False)
-        if reached_mhz < _MET * met_mhz:
-            return best
-        while met_mhz < self.target_mhz and missed_mhz > _NEAR * met_mhz:
-            asked_mhz = round(min(self.target_mhz, _ASK_MORE * met_mhz, math.sqrt(met_mhz * missed_mhz)), 1)
+        best: dict[str, Any] | None = None
+        met_mhz, missed_mhz, least_mhz = 0.0, math.inf, _LEAST * asked_mhz
+        while best is None or (met_mhz < self.target_mhz and missed_mhz > _NEAR * met_mhz):
             try:
-                report, further_mhz = routed(asked_mhz, may_miss=True)
+                best, met_mhz = routed(may_miss=asked_mhz > least_mhz), asked_mhz
             except _MissedError:
                 missed_mhz = asked_mhz
-                continue
-            if further_mhz > reached_mhz:
-                best, reached_mhz = report, further_mhz
-            if further_mhz < _MET * asked_mhz:
-                missed_mhz = asked_mhz
-            else:
-                met_mhz = asked_mhz
+            asked_mhz = round(_ASK_LESS * missed_mhz if best is None else
+                              min(self.target_mhz, _ASK_MORE * met_mhz, math.sqrt(met_mhz * missed_mhz)), 1)
         return best
 
     def _reported(self, arguments: Sequence[str], log: Path, read: Callable[[str], None] | None) -> dict[str, Any]:

@@ -258,7 +258,8 @@ class Router:
     (80, 100, [92.0, 101.2, 96.5], [60, 50, 60], 96.5),  # until it is sure to miss, and then what is between
     (70, 99, [80.5, 88.6, 97.5, 107.3, 102.3], [60, 60, 60, 50, 50], 97.5),
     (100, 200, [115.0, 120.0], [60, 60], 120.0),  # until it has what is wanted
-    (80, 85, [92.0], [1500], 83.3),  # a clock at least
+    (80, 85, [92.0, 87.4, 83.0], [50, 50, 60], 83.0),  # or for less
+    (80, 50, [92.0, 87.4, 83.0, 78.8, 74.9, 71.2], [50, 50, 50, 50, 50, 1500], 49.0),  # but not much
     (150, 200, [120.0], [60], 120.0),
 ])
 def test_the_router_is_asked_for_more(built, cache, monkeypatch, estimate, reached, asked, rounds, clock):
