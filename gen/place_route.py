@@ -35,11 +35,13 @@ from .tools import Tool, ToolError
 __all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and_route"]
 
 SEEDS_MAX = 1000
-_ASK_MORE = 1.1  # times the clock that was met; then what is between, until it is so near to one that was missed:
+# How the router is asked for a clock: so many times the one that it met, or missed while it has met none; what is
+# between, unless those are near; and of the first one as much as it may take all its rounds for.
+_ASK_MORE = 1.1
+_ASK_LESS = 0.95
 _NEAR = 1.06
-_ASK_LESS = 0.95  # times the clock that was missed, if none was met; but what is so much of the first one it must take:
 _LEAST = 0.8
-_ROUNDS = 50
+_ROUNDS = 50  # after which it has missed a clock, if paths fail
 _EXTRA = "'spikeloom[pnr]'"
 _PINS = "pins.txt"
 _PLACED = "placed.json.gz"
@@ -77,8 +79,8 @@ class SeedResult:
     critical_path : tuple of PathStep
         From register to register.
     wall_s : float
-        Seconds for place and route, those of the first time if the result comes from the cache; without a first
-        placement for all seeds.
+        Seconds for place and route, without placements that come from the cache, as that for all seeds does; those of
+        the first time if the result comes from it.
     """
 
     seed: int
@@ -470,6 +472,11 @@ class _Given:
 
     def key(self, seed: int) -> str:
         """Of a seed's result in the cache."""
+        asked = (_ASK_MORE, _ASK_LESS, _NEAR, _LEAST, _ROUNDS) if self.places_twice and not self.placed else ()
+        return hashlib.sha256(repr((self._placement_key(seed), asked)).encode()).hexdigest()[:32]
+
+    def _placement_key(self, seed: int) -> str:
+        """Of what the tool makes of it at once, without being asked again."""
         netlist = hashlib.sha256(self.netlist).hexdigest()
         arguments = self._with(seed, self.target_mhz), self.placed, self.places_twice
         known = repr((self.version, arguments, netlist, self.constraints))
@@ -500,24 +507,25 @@ class _Given:
             (part / "netlist.json").unlink()
             _pack(part, first)
 
-        first = _unpack(cached("placement", self.key(1), make))
+        first = _unpack(cached("placement", self._placement_key(1), make))
         netlist = json.loads(self.netlist)
         for name, place in bound_places(block_ram_places(next(iter(first["modules"].values())))).items():
             netlist["modules"][self.top]["cells"][name]["attributes"]["BEL"] = place
         return replace(self, netlist=json.dumps(netlist).encode())
 
     def _second_placement(self, seed: int, progress: Progress | None) -> tuple[dict[str, Any], float]:
-        """The seed's placed design, with block RAMs where it says, and the clock to ask for; cached."""
+        """The seed's placed design, from the cache or made, with block RAMs where it says, and the clock to ask for."""
         def make(part: Path) -> None:
             self._fill(part)
             design = self._placement("second", seed, part, progress)
             (part / "netlist.json").unlink()
-            (module,) = design["modules"].values()
-            move_block_rams(module)
             _pack(part, design)
 
-        folder = cached("placement", self.key(seed), make)
-        return _unpack(folder), ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
+        folder = cached("placement", self._placement_key(seed), make)
+        design = _unpack(folder)
+        (module,) = design["modules"].values()
+        move_block_rams(module)
+        return design, ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
 
     def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
         """nextpnr's report on the fastest clock that the router reaches: it is asked for more, until it misses, or for
@@ -539,9 +547,12 @@ class _Given:
         met_mhz, missed_mhz, least_mhz = 0.0, math.inf, _LEAST * asked_mhz
         while best is None or (met_mhz < self.target_mhz and missed_mhz > _NEAR * met_mhz):
             try:
-                best, met_mhz = routed(may_miss=asked_mhz > least_mhz), asked_mhz
+                report = routed(may_miss=asked_mhz > least_mhz)
             except _MissedError:
                 missed_mhz = asked_mhz
+            else:  # the report's wires are a little longer than the router's
+                met_mhz = asked_mhz
+                best = max(best or report, report, key=lambda each: _seed_result(seed, each).fmax_mhz)
             asked_mhz = round(_ASK_LESS * missed_mhz if best is None else
                               min(self.target_mhz, _ASK_MORE * met_mhz, math.sqrt(met_mhz * missed_mhz)), 1)
         return best
@@ -549,7 +560,6 @@ class _Given:
     def _reported(self, arguments: Sequence[str], log: Path, read: Callable[[str], None] | None) -> dict[str, Any]:
         """Run the tool, and return its report."""
         report = log.parent / "report.json"
-        report.unlink(missing_ok=True)
         self.tool.run([*arguments, "--report", report.name, *self.placed], log, read)
         try:
             values: dict[str, Any] = json.loads(report.read_text()) | {"wall_s": 0.0}
@@ -569,7 +579,7 @@ class _Given:
         else:
             self._fill(folder)
             values = self._reported(self._with(seed, self.target_mhz), folder / "nextpnr.log", _stages(progress))
-        (folder / "netlist.json").unlink(missing_ok=True)
+            (folder / "netlist.json").unlink()
         values["wall_s"] = round(time.monotonic() - started, 1)
         (folder / "report.json").write_text(json.dumps(values))
 

@@ -1,4 +1,4 @@
-"""Numbers that go round: counts that end, and places in a ring."""
+"""Numbers that go round: counts that end, places in a ring, rows of a memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from amaranth.hdl import Const, Module, Mux, Signal
 
 from .beat import index_shape
 
-__all__ = ["counter", "moved_on"]
+__all__ = ["counter", "moved_on", "rows_in_turn"]
 
 
 def counter(m: Module, name: str, count: int, when: Any) -> tuple[Any, Any]:
@@ -40,3 +40,13 @@ def moved_on(place: Any, step: int, size: int) -> Any:
         return place
     rest = size - step
     return Mux(place == rest, 0, place + step) if not size % step else Mux(place >= rest, place - rest, place + step)
+
+
+def rows_in_turn(m: Module, rows: int, passed: Any) -> tuple[Signal, Any]:
+    """Number of the row of a memory that belongs to the beat that comes next, and the same a clock edge ahead, to
+    address the memory with: no adder is behind the handshake with which a beat has ``passed``. Two registers."""
+    row_q = Signal(index_shape(rows))
+    row_next_q = Signal.like(row_q, name="row_next_q", init=int(rows > 1))
+    with m.If(passed):
+        m.d.sync += [row_q.eq(row_next_q), row_next_q.eq(Mux(row_next_q == rows - 1, 0, row_next_q + 1))]
+    return row_q, Mux(passed, row_next_q, row_q)

@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .beat import beat_layout, beat_stream, index_shape, memory_depth
+from .counter import rows_in_turn
 from .fifo import Queue, occupancy
 from .flat_array import FlatArray
 from .neuron import NeuronConfig, constants_layout, state_layout
@@ -22,7 +23,7 @@ from .share import Rom, add_instance
 from .stepping_neuron import SteppingNeuron, schedule_of, stepping_cycles
 from .weight_sets import LoadedMemory, write_bus
 
-__all__ = ["NeuronArray", "NeuronArrayConfig", "rows_in_turn"]
+__all__ = ["NeuronArray", "NeuronArrayConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +86,6 @@ class NeuronArrayConfig:
     def latency_cycles(self) -> int:
         """From taking a beat of sums to offering its masks."""
         return self.unit_cycles + self.pipelined + 3 * self.spiking_only
-
-
-def rows_in_turn(m: Module, rows: int, passed: Any) -> tuple[Signal, Any]:
-    """Number of the row of a memory that belongs to the beat that comes next, and the same a clock edge ahead, to
-    address the memory with: no adder is behind the handshake with which a beat has ``passed``. Two registers."""
-    row_q = Signal(index_shape(rows))
-    row_next_q = Signal.like(row_q, name="row_next_q", init=int(rows > 1))
-    with m.If(passed):
-        m.d.sync += [row_q.eq(row_next_q), row_next_q.eq(Mux(row_next_q == rows - 1, 0, row_next_q + 1))]
-    return row_q, Mux(passed, row_next_q, row_q)
 
 
 class NeuronArray(wiring.Component):

@@ -12,10 +12,11 @@ from amaranth.lib.wiring import In, Out
 
 from .balanced import balanced
 from .beat import beat_layout, beat_stream, index_shape
+from .counter import rows_in_turn
 from .fifo import Queue, occupancy
 from .flat_array import FlatArray
 from .neuron import constants_layout
-from .neuron_array import NeuronArrayConfig, rows_in_turn
+from .neuron_array import NeuronArrayConfig
 from .neuron_pipeline import CONSTANTS_CYCLES, NeuronPipeline
 from .share import Rom, add_instance
 
