@@ -32,7 +32,7 @@ from support.networks import random_conv_network, random_fold, random_graph
 import spikeloom
 from spikeloom.gen.devices import Device, find_device
 from spikeloom.gen.explore import moves
-from spikeloom.gen.external import block_bits, weight_memory_bits
+from spikeloom.gen.external import memory_is_scarce
 from spikeloom.gen.fold import PRESETS, Fold, check_fold, load_fold
 from spikeloom.gen.inventory import FEATURES, Inventory, inventory_of
 from spikeloom.gen.plan import Plan, make_plan
@@ -56,8 +56,7 @@ FILE = ROOT / "gen" / MODEL
 def walk(rng: np.random.Generator, network: Network, device: Device) -> Fold:
     """From a preset, so many random moves; to external weights, too, where the device has little memory."""
     fold = PRESETS[str(rng.choice(["small", "balanced"]))](network)
-    bits = sum(weight_memory_bits(layer) for layer in make_plan(network, fold).layers)
-    bus_bits = 64 if bits > block_bits(device) // 2 else None
+    bus_bits = 64 if memory_is_scarce(network, fold, device) else None
     for _ in range(STEPS):
         ahead = list(moves(fold, network, bus_bits))
         candidate = ahead[rng.integers(len(ahead))]

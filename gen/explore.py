@@ -31,7 +31,7 @@ from .cycles import count_cycles, count_stream_cycles
 from .devices import Device, find_device
 from .energy_constants import constants_of
 from .energy_prediction import predict
-from .external import block_bits, outside, weight_memory_bits
+from .external import memory_is_scarce, outside
 from .fold import PRESETS, Fold, LayerFold, best_updates
 from .inventory import Inventory, Known, parts_of
 from .least_cycles import LeastCycles
@@ -167,9 +167,7 @@ def explore(network: Network, device: str, samples: npt.ArrayLike, *, objective:
     with workers("folds", _Task, network, given, golden.run(network, given), objective, jobs=jobs,
                  scheduler=scheduler) as many:
         ahead = [replace(preset(network), lut_ram=target.family in LUT_RAM) for preset in PRESETS.values()]
-        weight_bits = sum(weight_memory_bits(layer) for layer in make_plan(network, ahead[0]).layers)
-        # Weights in external memory are slower, and worth a try only where block RAM is scarce.
-        buses = bus_bits if weight_bits > block_bits(target) // 2 else None
+        buses = bus_bits if memory_is_scarce(network, ahead[0], target) else None
         if buses is not None:
             ahead += [_outside(fold, buses) for fold in ahead]
         while ahead:

@@ -11,7 +11,7 @@ from .devices import Device
 from .fold import Fold, LayerFold
 from .plan import make_plan
 
-__all__ = ["block_bits", "fit_to_device", "outside", "weight_memory_bits"]
+__all__ = ["block_bits", "fit_to_device", "memory_is_scarce", "outside", "weight_memory_bits"]
 
 USABLE = 0.8  # of a device's block RAM: memories do not fill their blocks, and others take some too
 
@@ -28,6 +28,12 @@ def weight_memory_bits(config: LayerConfig) -> int:
 def block_bits(device: Device) -> int:
     """Bits of a device's block RAM."""
     return (device.ram_bits or 0) - device.single_port_bits
+
+
+def memory_is_scarce(network: Network, fold: Fold, device: Device) -> bool:
+    """Whether a fold's weights on chip fill so much of a device that those in external memory, which are slower, are
+    worth a try."""
+    return 2 * sum(weight_memory_bits(layer) for layer in make_plan(network, fold).layers) > block_bits(device)
 
 
 def outside(layer: LayerFold, bus_bits: int) -> LayerFold:
