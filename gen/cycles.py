@@ -249,7 +249,7 @@ class _Neurons:
                 take = np.maximum(take, left[-1] + 1)
         else:
             if len(left) == self.queue_depth:
-                take = np.maximum(take, left[0] + 1)
+                take = np.maximum(take, left[0] + 2)
             window, beat = divmod(self.beat, neurons.beats)
             if neurons.neuron.keeps_state and beat == 0 and (window if neurons.neuron.endless else
                                                              window % neurons.windows):
@@ -260,7 +260,7 @@ class _Neurons:
     def _take_firing(self, take: Cycles, firing: Cycles) -> None:
         """The same for :class:`.SpikingNeurons`."""
         if len(self.left) == self.queue_depth:
-            take = np.maximum(take, self.left[0] + 1)
+            take = np.maximum(take, self.left[0] + 2)
         self.took = take
         self.compared = np.maximum(take + 1, self.moved)
         self.moved = np.maximum(self.compared + 1, self.entered)
@@ -282,7 +282,7 @@ class _Neurons:
             return
         self.room_from = marked + (self.group_beats - 1)
         if len(self.taken) > spare:
-            self.room_from = np.maximum(self.room_from, self.taken[-(spare + 1)] + 1)
+            self.room_from = np.maximum(self.room_from, self.taken[-(spare + 1)] + 2)
 
 
 class _Fetch:

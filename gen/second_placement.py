@@ -11,7 +11,7 @@ the design alike, and asked for less than it can reach, it stops there.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +19,11 @@ import numpy as np
 
 from spikeloom.model.errors import SpikeloomError
 
+from .placed_design import BLOCK_RAM, PlacedDesign
+
 __all__ = ["ask_for_mhz", "block_ram_places", "bound_places", "move_block_rams"]
 
-_TYPE = "DP16KD"
-_EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
-_POWER = 2  # few long wires are worse than many short ones
+_SLOWEST_POWER = 16  # of a block RAM's slowest path, which is what the clock depends on in the end
 _SHARE = 0.1  # of the block RAMs, in a layer of whose logic so much lies around them that it comes with them
 _ABOVE_ESTIMATE = 1.15  # of the clock, so much may come of routing
 
@@ -55,10 +55,12 @@ def move_block_rams(placed: dict[str, Any]) -> None:
 
 
 def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
-    """A site for each block RAM: so that all are as near to their loads and drivers as they can be together. Each
-    counts alike, however many wires it has.
+    """A site for each block RAM: so that all are as near to their loads and drivers as they can be together, those on
+    slow paths above all. Each counts alike, however many wires it has.
 
-    The sites are a grid: rows in which the placement has block RAMs, and columns in which it has some in any row.
+    The cost of a site is the mean of the squares of all distances, times a high power of the slowest path from or to
+    the block RAM there. The sites are a grid: rows in which the placement has block RAMs, and columns in which it has
+    some in any row.
 
     Parameters
     ----------
@@ -79,29 +81,23 @@ def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
         from scipy.optimize import linear_sum_assignment
     except ImportError:
         raise SpikeloomError("block RAMs are placed with SciPy: pip install 'spikeloom[pnr]'") from None
-    at: dict[str, tuple[int, int]] = {}
-    columns: set[tuple[int, str]] = set()
-    loads: dict[Any, list[str]] = defaultdict(list)
-    drivers: dict[Any, list[str]] = defaultdict(list)
-    for name, cell in placed["cells"].items():
-        if match := re.match(r"X(\d+)/Y(\d+)/(.*)", cell["attributes"].get("NEXTPNR_BEL", "")):
-            at[name] = int(match[1]), int(match[2])
-            if cell["type"] == _TYPE:
-                columns.add((int(match[1]), match[3]))
-            for port, bits in cell["connections"].items():
-                for bit in bits:
-                    (loads if cell["port_directions"][port] == "input" else drivers)[bit].append(name)
-    rams = [name for name in at if placed["cells"][name]["type"] == _TYPE]
+    design = PlacedDesign(placed)
+    rams = [name for name in design.places if design.cells[name]["type"] == BLOCK_RAM]
     if not rams:
         return {}
-    grid = [(x, y, bel) for x, bel in sorted(columns) for y in sorted({at[name][1] for name in rams})]
+    columns = {(design.places[name][0], _bel(design, name)) for name in rams}
+    grid = [(x, y, bel) for x, bel in sorted(columns) for y in sorted({design.places[name][1] for name in rams})]
     sites = np.array([(x, y) for x, y, _ in grid])
     cost = np.zeros((len(rams), len(grid)))
     for row, name in enumerate(rams):
-        cell = placed["cells"][name]
-        ends = [at[end] for port, bits in cell["connections"].items() for bit in bits if len(loads[bit]) < _EVERYWHERE
-                for end in (loads if cell["port_directions"][port] == "output" else drivers)[bit]]
-        if ends:
-            cost[row] = (np.abs(sites[:, None] - np.array(ends)).sum(2) ** _POWER).mean(1)
+        if wires := design.wires(name):
+            ends = np.array([design.places[other] for _, _, (other, _) in wires])
+            distances = np.abs(sites[:, None] - ends).sum(2)
+            cost[row] = (distances ** 2).mean(1) * design.slowest_through_ns(name, sites) ** _SLOWEST_POWER
     return {rams[row]: "X{}/Y{}/{}".format(*grid[column])
             for row, column in zip(*linear_sum_assignment(cost), strict=True)}
+
+
+def _bel(design: PlacedDesign, name: str) -> str:
+    """Of a cell's place, what comes behind column and row."""
+    return str(design.cells[name]["attributes"]["NEXTPNR_BEL"]).split("/", 2)[2]

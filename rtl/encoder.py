@@ -117,7 +117,7 @@ class Encoder(wiring.Component):
         valid = Signal(cfg.pipeline_cycles)
         m.d.sync += valid.eq(Cat(take, valid[:-1]))
         m.d.comb += queue.i.valid.eq(valid[-1])
-        _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
+        full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)[-1]
         m.d.comb += room.eq(~full)
         # Above the last value of a sample there are none.
         last_q = Signal(cfg.pipeline_cycles)

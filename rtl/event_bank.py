@@ -174,8 +174,12 @@ class EventBank(wiring.Component):
         m.d.comb += more.eq(first.more)
         # A base is a multiple of the positions: if those are a power of two, there is nothing to carry.
         row = entry_q.base + first.offset if cfg.positions & (cfg.positions - 1) else entry_q.base | first.offset
-        with m.If(self.go if cfg.waits else Const(1)):
-            m.d.sync += [self.mask.eq(first.mask & given.replicate(cfg.item_bits)), self.row.eq(row)]
+        event = [self.mask.eq(first.mask & given.replicate(cfg.item_bits)), self.row.eq(row)]
+        if cfg.waits:
+            with m.If(self.go):
+                m.d.sync += event
+        else:
+            m.d.sync += event
         return m
 
 

@@ -18,7 +18,7 @@ PART_BITS = 128  # of a row that one pair of addresses drives
 BLOCK_RAM_BITS = 128  # fewer are not worth one
 
 
-def occupancy(m: Module, name: str, depth: int, put: Any, take: Any) -> tuple[Any, Any]:
+def occupancy(m: Module, name: str, depth: int, put: Any, take: Any) -> Signal:
     """Count things that come and go, as a row of ``depth`` flip-flops of which as many are set as things are inside.
 
     A handshake that depends on such a count is one LUT away from it, and the count one LUT away from the handshake:
@@ -35,13 +35,13 @@ def occupancy(m: Module, name: str, depth: int, put: Any, take: Any) -> tuple[An
 
     Returns
     -------
-    some, full : Value
-        Whether anything is inside, and whether ``depth`` things are; both are flip-flops.
+    inside_q : Signal
+        The flip-flops. The first one tells whether anything is inside, the last one whether ``depth`` things are.
     """
     inside_q = Signal(depth, name=f"{name}_q")
     more, less = Cat(Const(1, 1), inside_q[:-1]), Cat(inside_q[1:], Const(0, 1))
     m.d.sync += inside_q.eq(Mux(put, Mux(take, inside_q, more), Mux(take, less, inside_q)))
-    return inside_q[0], inside_q[-1]
+    return inside_q
 
 
 def _next(index: Any, depth: int) -> Any:
@@ -101,24 +101,40 @@ class Queue(wiring.Component):
     Without LUT RAM they are bits of block RAM, read a cycle ahead. A payload that is the first one as it comes is kept
     beside it for that cycle.
 
+    Parameters
+    ----------
+    shape
+        Of a payload.
+    depth : int
+        Payloads.
+    has_room : bool
+        Whoever sends knows that there is room, and does not look at ``i.ready``.
+    registers_input : bool
+        Payloads of LUT RAM are written out of a register, in which one that is the first as it comes stays for a cycle:
+        so logic in front of the queue does not have the whole way to its rows behind it. Takes two payloads or more.
+
     Members
     -------
     i : In(stream)
     o : Out(stream)
     """
 
-    def __init__(self, shape: Any, depth: int) -> None:
+    def __init__(self, shape: Any, depth: int, *, has_room: bool = False, registers_input: bool = False) -> None:
         self.shape = shape
         self.depth = depth
+        self.has_room = has_room
+        self.registers_input = registers_input
+        if registers_input and depth < 2:
+            raise ValueError(f"depth must be 2 or more with registers_input, not {depth}")
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         put = Signal()
         take = Signal()
-        some, full = occupancy(m, "inside", self.depth, put, take)
-        m.d.comb += [self.i.ready.eq(~full), self.o.valid.eq(some),
-                     put.eq(self.i.valid & ~full), take.eq(some & self.o.ready)]
+        inside_q = occupancy(m, "inside", self.depth, put, take)
+        m.d.comb += [self.i.ready.eq(~inside_q[-1]), self.o.valid.eq(inside_q[0]),
+                     put.eq(self.i.valid & (self.has_room | ~inside_q[-1])), take.eq(inside_q[0] & self.o.ready)]
         sent, received = Value.cast(self.i.payload), Value.cast(self.o.payload)
         if self.depth == 1:
             kept_q = Signal(len(sent), reset_less=True)
@@ -129,6 +145,8 @@ class Queue(wiring.Component):
         if not has_lut_ram(platform) and self.depth * len(sent) >= BLOCK_RAM_BITS:
             self._block_ram(m, sent, received, put, take)
             return m
+        if self.registers_input:
+            put, sent, received = self._register(m, inside_q, sent, received, put, take)
         if len(sent) <= PART_BITS:
             m.d.comb += received.eq(_add_rows(m, "part0", self.depth, sent, put, take))
             return m
@@ -139,6 +157,17 @@ class Queue(wiring.Component):
             m.d.comb += [part.i.eq(sent[first:first + bits]), part.put.eq(put), part.take.eq(take),
                          received[first:first + bits].eq(part.o)]
         return m
+
+    def _register(self, m: Module, inside_q: Signal, sent: Value, received: Value, put: Signal,
+                  take: Signal) -> tuple[Signal, Value, Value]:
+        """What is written a cycle later, and what is read from the rows."""
+        put_q = Signal()
+        first_q = Signal()  # what is written is the first payload, and not yet in its row
+        kept_q = Signal(len(sent), reset_less=True)
+        stored = Signal(len(sent))
+        m.d.sync += [put_q.eq(put), kept_q.eq(sent), first_q.eq(put & (~inside_q[0] | (take & ~inside_q[1])))]
+        m.d.comb += received.eq(Mux(first_q, kept_q, stored))
+        return put_q, kept_q, stored
 
     def _block_ram(self, m: Module, sent: Value, received: Value, put: Signal, take: Signal) -> None:
         first_q, next_q = _addresses(m, self.depth, put, take)

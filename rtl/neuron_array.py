@@ -75,7 +75,7 @@ class NeuronArrayConfig:
     @property
     def queue_depth(self) -> int:
         """Beats between the pipeline and the consumer: enough that the pipeline never waits for room it has."""
-        return 1 << int(ceil_log2(self.latency_cycles + 2))
+        return 1 << int(ceil_log2(self.latency_cycles + 3))
 
     @cached_property
     def unit_cycles(self) -> int:
@@ -91,9 +91,9 @@ class NeuronArrayConfig:
 class NeuronArray(wiring.Component):
     """``units`` neuron units side by side. Equations: the population's program.
 
-    Pipelined units never stop: a beat of sums is taken when its masks are sure of room in the output
-    queue. Stepping units take a beat when they are free. States of several windows lie in a memory; the
-    first beat of a window waits until the window before has been written back.
+    Pipelined units never stop: a beat of sums is taken when its masks are sure of room in the output queue, where one
+    that is handed over counts for a cycle more. Stepping units take a beat when they are free. States of several
+    windows lie in a memory; the first beat of a window waits until the window before has been written back.
 
     Latency :attr:`NeuronArrayConfig.latency_cycles`. Throughput: one beat per cycle, or (stepping) per
     ``latency_cycles + 1`` cycles. Memory bits: ``queue_depth * units * (steps + potential_bits)`` (pipelined), plus
@@ -202,7 +202,7 @@ class NeuronArray(wiring.Component):
         cfg = self.config
         latency = cfg.unit_cycles
         layout = beat_layout(cfg.units, cfg.neuron.steps, cfg.potential_bits)
-        m.submodules.queue = queue = Queue(layout, cfg.queue_depth)
+        m.submodules.queue = queue = Queue(layout, cfg.queue_depth, has_room=True, registers_input=True)
         wiring.connect(m, wiring.flipped(self.o), queue.o)
 
         valid = Signal(latency)
@@ -210,7 +210,9 @@ class NeuronArray(wiring.Component):
         done = valid[-1]
         m.d.comb += [queue.i.valid.eq(done), queue.i.payload.as_value().eq(beat)]
 
-        _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
+        gone_q = Signal()  # the consumer may be far away
+        m.d.sync += gone_q.eq(self.o.valid & self.o.ready)
+        full = occupancy(m, "inside", cfg.queue_depth, take, gone_q)[-1]
         waits = window_starts & valid.any() if cfg.neuron.keeps_state else Const(0)
         m.d.comb += self.i.ready.eq(~full & ~waits)
         return done

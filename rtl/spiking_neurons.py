@@ -47,8 +47,9 @@ class SpikingNeurons(wiring.Component):
     ``t + 1`` on in which the beat before it moves on or is gone; it moves on in ``f``, the first one from ``c + 1`` on
     in which the last neuron of the beat before it enters the unit or has done so. Its own last one enters in
     ``f + max(1, k)``; the beat is offered :attr:`.NeuronArrayConfig.unit_cycles` + 1 cycles later. The next beat is
-    taken in ``c`` at the earliest, while fewer than :attr:`.NeuronArrayConfig.queue_depth` are inside. Latency without
-    neurons that wait :attr:`.NeuronArrayConfig.latency_cycles`.
+    taken in ``c`` at the earliest, while fewer than :attr:`.NeuronArrayConfig.queue_depth` are inside, where one
+    that is handed over counts for a cycle more. Latency without neurons that wait
+    :attr:`.NeuronArrayConfig.latency_cycles`.
 
     Memory bits: ``queue_depth * units * steps`` of LUT RAM, ``constant_beats * units * (accumulator_bits + 1)`` for the
     limits, and, if neurons have constants of their own, these for ``constant_beats << place_bits`` neurons.
@@ -106,7 +107,9 @@ class SpikingNeurons(wiring.Component):
             before = sums_q, number_q
             stages.append(before)
 
-        _, full = occupancy(m, "inside", cfg.queue_depth, take, self.o.valid & self.o.ready)
+        gone_q = Signal()  # the consumer may be far away
+        m.d.sync += gone_q.eq(self.o.valid & self.o.ready)
+        full = occupancy(m, "inside", cfg.queue_depth, take, gone_q)[-1]
         m.d.comb += [self.i.ready.eq((~compares_q | compared) & ~full), take.eq(self.i.valid & self.i.ready)]
         fires = self._compare(m, take, limits_row, stages[0][0])
         fires_q = Signal(units)
@@ -162,7 +165,8 @@ class SpikingNeurons(wiring.Component):
         some, last, place = token[0], token[1], token[2:]
         mask_q = Signal(steps, reset_less=True)
         m.d.sync += mask_q.eq(mask)
-        m.submodules.queue = queue = Queue(beat_layout(cfg.units, steps), cfg.queue_depth)
+        m.submodules.queue = queue = Queue(beat_layout(cfg.units, steps), cfg.queue_depth, has_room=True,
+                                           registers_input=True)
         wiring.connect(m, wiring.flipped(self.o), queue.o)
         kept_q = Signal(cfg.units * steps)
         masks = Cat(Mux(some & (place == n), mask_q, kept_q.word_select(n, steps)) for n in range(cfg.units))

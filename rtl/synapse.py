@@ -266,7 +266,8 @@ class SynapseArray(wiring.Component):
     i : In(slot_layout), or where weights come with the events In(fetched_layout)
     o : Out(stream of sums_layout)
     room : Out(1), the next end of a pass may be given: the queue has room for all beats of the passes that have ended
-        and one more, and the last end was seen ``group_beats - 1`` cycles ago. Without a queue: the sums of all ended
+        and one more, without what was taken in the last cycle, and the last end was seen ``group_beats - 1`` cycles
+        ago. Without a queue: the sums of all ended
         passes have been taken.
     load : In(write_bus), where weights are written at run time; chosen_set : In(1) with two sets of them
     """
@@ -348,8 +349,9 @@ class SynapseArray(wiring.Component):
             soon, before = Signal(name=f"soon{k}_q"), soon
             m.d.sync += soon.eq(before)
         left_q = Signal(index_shape(cfg.group_beats + 1))  # beats of the group that is handed over
+        comes_q = Signal()  # there are some left: the queue takes one
         if cfg.queued:
-            m.d.sync += left_q.eq(Mux(soon, cfg.group_beats, left_q - left_q.any()))
+            m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - comes_q)), comes_q.eq(soon | (left_q > 1))]
         totals = [balanced(or_, lane) for lane in sums]
         if cfg.registers_sums:
             for lane, total in enumerate(totals):
@@ -365,7 +367,7 @@ class SynapseArray(wiring.Component):
         taken = Signal()
         m.d.comb += taken.eq(self.o.valid & self.o.ready)
         if cfg.queued:
-            self._queue(m, left_q, taken, head)
+            self._queue(m, comes_q, taken, head)
         else:
             owed_q = Signal()
             m.d.sync += [self.o.valid.eq(soon | (self.o.valid & ~self.o.ready)),
@@ -431,16 +433,17 @@ class SynapseArray(wiring.Component):
             m.d.comb += [rom.address.eq(address.word_select(bank, len(address) // banks)),
                          block.weight[bank].as_value().eq(rom.data)]
 
-    def _queue(self, m: Module, left_q: Signal, taken: Signal, head: Any) -> None:
+    def _queue(self, m: Module, comes_q: Signal, taken: Signal, head: Any) -> None:
         """A group's beats follow each other into the queue."""
         cfg = self.config
-        m.submodules.queue = beats = Queue(sums_layout(cfg), cfg.queue_beats)
+        m.submodules.queue = beats = Queue(sums_layout(cfg), cfg.queue_beats, has_room=True)
         wiring.connect(m, wiring.flipped(self.o), beats.o)
-        m.d.comb += [beats.i.valid.eq(left_q.any()), beats.i.payload.as_value().eq(head)]
+        m.d.comb += [beats.i.valid.eq(comes_q), beats.i.payload.as_value().eq(head)]
 
-        # Beats of ended groups that the neurons have not taken.
+        # Beats of ended groups that the neurons had not taken a cycle ago.
+        taken_q = Signal()
         owed_q = Signal(index_shape(cfg.queue_beats + 1))
-        m.d.sync += owed_q.eq(owed_q + Mux(self.i.end, cfg.group_beats, 0) - taken)
+        m.d.sync += [taken_q.eq(taken), owed_q.eq(owed_q + Mux(self.i.end, cfg.group_beats, 0) - taken_q)]
         wait_q = Signal(index_shape(cfg.group_beats))
         with m.If(self.i.end):
             m.d.sync += wait_q.eq(max(0, cfg.group_beats - 2))
@@ -450,7 +453,7 @@ class SynapseArray(wiring.Component):
         # Room, compared a cycle ahead: from it, over the end of a pass, to all banks of the queue it is far enough.
         def at_most(beats: int) -> Any:
             """Whether no more than so many will be owed, but for those of a group that ends now."""
-            return (owed_q <= beats) | (taken & (owed_q == beats + 1)) if beats >= 0 else Const(0)
+            return (owed_q <= beats) | (taken_q & (owed_q == beats + 1)) if beats >= 0 else Const(0)
 
         spare = cfg.queue_beats - cfg.group_beats
         room_q = Signal(init=1)

@@ -33,6 +33,46 @@ def test_block_ram(depth: int, gap: float, stall: float) -> None:
     assert [value for _, value in given[1]] == payloads
 
 
+@pytest.mark.parametrize("bits", [64, 300])
+@pytest.mark.parametrize("depth", [2, 3, 8])
+@pytest.mark.parametrize(("gap", "stall"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.3, 0.6)])
+def test_registered_input(bits: int, depth: int, gap: float, stall: float) -> None:
+    """Every cycle is the same as without."""
+    rng = np.random.default_rng(depth)
+    payloads = [int.from_bytes(rng.bytes(bits // 8)) for _ in range(100)]
+    wanted, given = (run_streams(Queue(bits, depth, registers_input=registers), payloads, 100, gap=gap, stall=stall,
+                                 seed=depth) for registers in (False, True))
+    assert given == wanted
+    assert [value for _, value in given[1]] == payloads
+
+
+def test_registered_input_takes_two_payloads() -> None:
+    with pytest.raises(ValueError, match="depth must be 2 or more with registers_input, not 1"):
+        Queue(8, 1, registers_input=True)
+
+
+@pytest.mark.parametrize("registers", [False, True])
+def test_a_sender_who_knows_that_there_is_room(registers: bool) -> None:
+    """All of eight payloads are there, though ``ready`` has not been looked at."""
+    dut = Queue(8, 8, has_room=True, registers_input=registers)
+    got = []
+
+    async def bench(ctx: Any) -> None:
+        for value in range(8):
+            ctx.set(dut.i.valid, 1)
+            ctx.set(dut.i.payload, value)
+            await ctx.tick()
+        ctx.set(dut.i.valid, 0)
+        assert not ctx.get(dut.i.ready)
+        ctx.set(dut.o.ready, 1)
+        while ctx.get(dut.o.valid):
+            got.append(ctx.get(dut.o.payload))
+            await ctx.tick()
+
+    simulate(dut, bench)
+    assert got == list(range(8))
+
+
 def test_one_payload_is_of_flip_flops() -> None:
     sent, received, _ = run_streams(Queue(64, 1), list(range(9)), 9)
     assert [cycle for cycle, _ in received] == [cycle + 1 for cycle in sent] == list(range(1, 19, 2))

@@ -93,7 +93,7 @@ def test_timing(units: int, share: float) -> None:
     taken, compared, moved, entered, want = -1, -1, -1, -1, []
     starts = []
     for firing in case.firing:
-        room = want[-config.queue_depth] + 1 if len(want) >= config.queue_depth else 0
+        room = want[-config.queue_depth] + 2 if len(want) >= config.queue_depth else 0
         taken = max(taken + 1, compared, room, 1)
         compared = max(taken + 1, moved)
         moved = max(compared + 1, entered)

@@ -162,7 +162,7 @@ def test_latency_and_room(banks: int, passes: int, static: bool, lanes: int, uni
         ended = [end for end in at["end"] if end < cycle]
         if not ended:
             return True
-        owed = len(ended) * config.group_beats - sum(beat < cycle for beat in at["beat"])
+        owed = len(ended) * config.group_beats - sum(beat < cycle - 1 for beat in at["beat"])
         return owed + config.group_beats <= config.queue_beats and cycle >= ended[-1] + config.group_beats - 1
 
     assert at["room"] == [cycle for cycle in range(max(last) + 2) if room(cycle)]

@@ -1,0 +1,168 @@
+"""A design as nextpnr has placed it on an ECP5: where its cells are, and how long its paths will take, by estimate.
+
+nextpnr's own analysis is for one placement; with this one a cell can be tried in many places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["BLOCK_RAM", "PlacedDesign", "wire_ns"]
+
+BLOCK_RAM = "DP16KD"
+_LUT = "TRELLIS_COMB"
+_EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
+# Delays of speed grade 6, as nextpnr reports them.
+_CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6}
+_REGISTERED_OUTPUT_NS = 0.97  # of a block RAM
+_LUT_NS = 0.24
+_CARRY_NS = {("FCI", "FCO"): 0.07, ("FCI", "F"): 0.44, ("LUT", "FCO"): 0.45, ("LUT", "F"): 0.44}
+_SETUP_NS = {"WRE": 0.39, "DI": 0.0, "M": 0.0}
+_OTHER_SETUP_NS = 0.1
+
+End = tuple[str, str]  # cell, port
+Place = tuple[int, int]
+
+
+def wire_ns(dx: Any, dy: Any) -> Any:
+    """Of a wire over so many columns and rows, as nextpnr's placers estimate it: integers, or arrays of any shape."""
+    return 0.08 * (6 + np.maximum(dx - 5, 0) + np.maximum(dy - 5, 0) + 2 * (np.minimum(dx, 5) + np.minimum(dy, 5)))
+
+
+class PlacedDesign:
+    """Places and paths of a placed module.
+
+    The delay of a path is that of its cells and wires (:func:`wire_ns`); a carry, and a LUT's output to the flip-flop
+    beside it, take no wire. Clocks, constants and what else has loads everywhere are no paths.
+
+    Parameters
+    ----------
+    module : mapping
+        As nextpnr's ``--write`` gives it.
+
+    Attributes
+    ----------
+    cells : mapping
+        The module's.
+    places : dict
+        Column and row of each cell.
+    loads : dict
+        Cells and ports that a net ends at, by net.
+    drivers : dict
+        Cell and port that it comes from.
+    """
+
+    def __init__(self, module: Mapping[str, Any]) -> None:
+        self.cells: Mapping[str, Any] = module["cells"]
+        self.places: dict[str, Place] = {}
+        self.loads: dict[int, list[End]] = defaultdict(list)
+        self.drivers: dict[int, End] = {}
+        for name, cell in self.cells.items():
+            if match := re.match(r"X(\d+)/Y(\d+)/", cell["attributes"].get("NEXTPNR_BEL", "")):
+                self.places[name] = int(match[1]), int(match[2])
+                for port, bits in cell["connections"].items():
+                    for bit in bits:
+                        if cell["port_directions"][port] == "output":
+                            self.drivers[bit] = name, port
+                        else:
+                            self.loads[bit].append((name, port))
+
+    def is_path(self, net: int) -> bool:
+        """Whether it goes from one placed cell to a few others."""
+        return net in self.drivers and 0 < len(self.loads[net]) < _EVERYWHERE
+
+    def wires(self, cell: str) -> list[tuple[str, int, End]]:
+        """Port, net and other end of all paths that begin or end at the cell."""
+        found = []
+        for port, bits in self.cells[cell]["connections"].items():
+            for net in bits:
+                if self.is_path(net):
+                    others = self.loads[net] if self.drivers[net] == (cell, port) else [self.drivers[net]]
+                    found += [(port, net, other) for other in others]
+        return found
+
+    @cached_property
+    def arrivals_ns(self) -> dict[int, float]:
+        """When a net changes at its driver, from the clock edge on."""
+        found: dict[int, float] = {}
+        for net in self._order:
+            name, port = self.drivers[net]
+            cell = self.cells[name]
+            found[net] = max((found[before] + self._wire_ns(before, (name, end)) + _through_ns(cell, end, port)
+                              for end, before in self._inputs(name, port)), default=_from_clock_ns(cell))
+        return found
+
+    @cached_property
+    def _left_ns(self) -> dict[int, float]:
+        """From the change of a net at its driver to the last setup behind it."""
+        found: dict[int, float] = {}
+        for net in reversed(self._order):
+            found[net] = max(self._wire_ns(net, end) + self.after_ns(end, found) for end in self.loads[net])
+        return found
+
+    def after_ns(self, end: End, left_ns: Mapping[int, float] | None = None) -> float:
+        """From an end of a net to the last setup behind it."""
+        name, port = end
+        cell = self.cells[name]
+        if cell["type"] != _LUT or not _passes(cell, port):
+            return _SETUP_NS.get(port, _OTHER_SETUP_NS)
+        left = self._left_ns if left_ns is None else left_ns
+        return max((_through_ns(cell, port, out) + left[bits[0]] for out, bits in cell["connections"].items()
+                    if bits and cell["port_directions"][out] == "output" and bits[0] in left
+                    and _passes(cell, port, out)), default=0.0)
+
+    def slowest_through_ns(self, cell: str, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The slowest path that begins or ends at a cell, if it were in each of ``places`` (N, 2): (N,)."""
+        slowest = np.zeros(len(places))
+        for port, net, other in self.wires(cell):
+            wire = wire_ns(*np.abs(places - self.places[other[0]]).T)
+            rest = (self.arrivals_ns[net] + self.after_ns(other) if self.drivers[net] == (cell, port)
+                    else self.arrivals_ns[net] + _SETUP_NS.get(port, _OTHER_SETUP_NS))
+            slowest = np.maximum(slowest, wire + rest)
+        return slowest
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """All paths' nets, each behind those that it comes from."""
+        nets = {net: [before for _, before in self._inputs(name, port)] for net, (name, port) in self.drivers.items()
+                if self.is_path(net)}
+        return list(TopologicalSorter(nets).static_order())
+
+    def _inputs(self, name: str, out: str) -> list[tuple[str, int]]:
+        """Ports and nets that an output of the cell follows at once."""
+        cell = self.cells[name]
+        if cell["type"] != _LUT:
+            return []
+        return [(port, bits[0]) for port, bits in cell["connections"].items()
+                if bits and cell["port_directions"][port] == "input" and _passes(cell, port, out) and self.is_path(bits[0])]
+
+    def _wire_ns(self, net: int, end: End) -> float:
+        (name, out), (other, port) = self.drivers[net], end
+        (x, y), (other_x, other_y) = self.places[name], self.places[other]
+        if port == "FCI" or ((out, port) == ("F", "DI") and (x, y) == (other_x, other_y)):
+            return 0.0
+        return float(wire_ns(abs(x - other_x), abs(y - other_y)))
+
+
+def _passes(lut: Mapping[str, Any], port: str, out: str = "OFX") -> bool:
+    """Whether an output follows this input at once: that of the multiplexer behind a LUT any of them."""
+    return port in "ABCD" or (lut["parameters"].get("MODE") != "DPRAM" and (out == "OFX" or port == "FCI"))
+
+
+def _through_ns(cell: Mapping[str, Any], port: str, out: str) -> float:
+    if cell["parameters"].get("MODE") != "CCU2":
+        return _LUT_NS
+    return _CARRY_NS[port if port == "FCI" else "LUT", out if out == "FCO" else "F"]
+
+
+def _from_clock_ns(cell: Mapping[str, Any]) -> float:
+    registered = "OUTREG" in (cell["parameters"].get("REGMODE_A"), cell["parameters"].get("REGMODE_B"))
+    return _REGISTERED_OUTPUT_NS if registered else _CLOCK_TO_OUTPUT_NS.get(cell["type"], 0.0)
