@@ -142,7 +142,8 @@ class PlacedDesign:
         if cell["type"] != _LUT:
             return []
         return [(port, bits[0]) for port, bits in cell["connections"].items()
-                if bits and cell["port_directions"][port] == "input" and _passes(cell, port, out) and self.is_path(bits[0])]
+                if bits and cell["port_directions"][port] == "input" and self.is_path(bits[0])
+                and _passes(cell, port, out)]
 
     def _wire_ns(self, net: int, end: End) -> float:
         (name, out), (other, port) = self.drivers[net], end

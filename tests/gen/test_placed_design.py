@@ -1,0 +1,83 @@
+"""Paths of a placed design, by estimate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikeloom.gen.placed_design import PlacedDesign, wire_ns
+
+OUTPUTS = ("F", "Q", "OFX", "FCO", "DOA0")
+
+
+def cell(kind: str, at: tuple[int, int], parameters: dict[str, str] | None = None, **wires: int) -> dict[str, Any]:
+    return {"type": kind, "attributes": {"NEXTPNR_BEL": "X{}/Y{}/BEL".format(*at)}, "parameters": parameters or {},
+            "connections": {port: [wire] for port, wire in wires.items()},
+            "port_directions": {port: "output" if port in OUTPUTS else "input" for port in wires}}
+
+
+def chain(**more: dict[str, Any]) -> PlacedDesign:
+    """A flip-flop, a LUT, a carry over two LUTs, the flip-flop beside the second one."""
+    return PlacedDesign({"cells": {
+        "from": cell("TRELLIS_FF", (0, 0), CLK=99, Q=1, DI=98),
+        "lut": cell("TRELLIS_COMB", (3, 0), A=1, B=97, F=2),
+        "low": cell("TRELLIS_COMB", (3, 10), {"MODE": "CCU2"}, A=2, FCO=3),
+        "high": cell("TRELLIS_COMB", (3, 10), {"MODE": "CCU2"}, FCI=3, F=4),
+        "to": cell("TRELLIS_FF", (3, 10), CLK=99, DI=4, Q=5), **more}})
+
+
+@pytest.mark.parametrize(("dx", "dy", "steps"), [(0, 0, 6), (3, 0, 12), (5, 5, 26), (20, 7, 43)])
+def test_wires(dx: int, dy: int, steps: int) -> None:
+    assert wire_ns(dx, dy) == pytest.approx(0.08 * steps)
+
+
+def test_arrivals() -> None:
+    """And what has no driver in sight is no path."""
+    arrivals = chain().arrivals_ns
+    lut = 0.53 + wire_ns(3, 0) + 0.24
+    low = lut + wire_ns(0, 10) + 0.45
+    assert arrivals == pytest.approx({1: 0.53, 2: lut, 3: low, 4: low + 0.44})
+
+
+def test_what_is_left() -> None:
+    design = chain()
+    carry = 0.45 + 0.44
+    assert design.after_ns(("to", "DI")) == 0
+    assert design.after_ns(("high", "FCI")) == pytest.approx(0.44)
+    assert design.after_ns(("low", "A")) == pytest.approx(carry)
+    assert design.after_ns(("lut", "A")) == pytest.approx(0.24 + wire_ns(0, 10) + carry)
+
+
+def test_slowest_path_of_a_cell_elsewhere() -> None:
+    """A block RAM with a register at its output, between the chain's end and the LUT's other input."""
+    ram = {"ram": cell("DP16KD", (40, 22), {"REGMODE_A": "OUTREG"}, ADA0=5, DOA0=97)}
+    design = chain(**ram)
+    assert sorted(design.wires("ram")) == [("ADA0", 5, ("to", "Q")), ("DOA0", 97, ("lut", "B"))]
+    places = np.array([(3, 10), (40, 22), (3, 0)])
+    behind = 0.97 + design.after_ns(("lut", "B"))
+    want = [max(0.53 + wire_ns(abs(x - 3), abs(y - 10)) + 0.1, behind + wire_ns(abs(x - 3), y)) for x, y in places]
+    assert design.slowest_through_ns("ram", places).tolist() == pytest.approx(want)
+    assert design.slowest_through_ns("from", places).tolist() == pytest.approx(
+        [0.53 + design.after_ns(("lut", "A")) + wire_ns(abs(x - 3), y) for x, y in places])
+
+
+def test_outputs_of_a_lut_follow_their_own_inputs() -> None:
+    """A LUT's own output does not wait for the multiplexer behind it, whose other input may come from it; and what is
+    written into LUT RAM does not come out of it at once."""
+    design = chain(
+        mux=cell("TRELLIS_COMB", (9, 9), A=5, F=20, FXA=20, M=4, OFX=21),
+        ram=cell("TRELLIS_COMB", (9, 9), {"MODE": "DPRAM"}, A=5, WRE=4, F=22),
+        end=cell("TRELLIS_FF", (9, 9), CLK=99, DI=21, M=22, Q=23))
+    address = 0.53 + wire_ns(6, 1)
+    assert design.arrivals_ns[20] == pytest.approx(address + 0.24)
+    assert design.arrivals_ns[21] == pytest.approx(design.arrivals_ns[4] + wire_ns(6, 1) + 0.24)
+    assert design.arrivals_ns[22] == pytest.approx(address + 0.24)
+    assert design.after_ns(("ram", "WRE")) == 0.39
+
+
+def test_what_goes_everywhere_is_no_path() -> None:
+    loads = {f"load{k}": cell("TRELLIS_FF", (k % 50, k // 50), DI=5) for k in range(1000)}
+    assert not chain(**loads).is_path(5)
+    assert chain(**dict(list(loads.items())[1:])).is_path(5)
