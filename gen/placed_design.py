@@ -19,14 +19,17 @@ __all__ = ["BLOCK_RAM", "PlacedDesign", "wire_ns"]
 
 BLOCK_RAM = "DP16KD"
 _LUT = "TRELLIS_COMB"
+_MULTIPLIER = "MULT18X18D"
 _EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
 # Delays of speed grade 6, as nextpnr reports them.
-_CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6}
+_CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6, _MULTIPLIER: 0.74}
 _REGISTERED_OUTPUT_NS = 0.97  # of a block RAM
 _LUT_NS = 0.24
 _CARRY_NS = {("FCI", "FCO"): 0.07, ("FCI", "F"): 0.44, ("LUT", "FCO"): 0.45, ("LUT", "F"): 0.44}
+_PRODUCT_NS = 3.93
 _SETUP_NS = {"WRE": 0.39, "DI": 0.0, "M": 0.0}
 _OTHER_SETUP_NS = 0.1
+_MULTIPLIER_SETUP_NS = 3.49  # of an output register, at its inputs
 
 End = tuple[str, str]  # cell, port
 Place = tuple[int, int]
@@ -112,8 +115,8 @@ class PlacedDesign:
         """From an end of a net to the last setup behind it."""
         name, port = end
         cell = self.cells[name]
-        if cell["type"] != _LUT or not _passes(cell, port):
-            return _SETUP_NS.get(port, _OTHER_SETUP_NS)
+        if not _passes(cell, port):
+            return _setup_ns(cell, port)
         left = self._left_ns if left_ns is None else left_ns
         return max((_through_ns(cell, port, out) + left[bits[0]] for out, bits in cell["connections"].items()
                     if bits and cell["port_directions"][out] == "output" and bits[0] in left
@@ -125,7 +128,7 @@ class PlacedDesign:
         for port, net, other in self.wires(cell):
             wire = wire_ns(*np.abs(places - self.places[other[0]]).T)
             rest = (self.arrivals_ns[net] + self.after_ns(other) if self.drivers[net] == (cell, port)
-                    else self.arrivals_ns[net] + _SETUP_NS.get(port, _OTHER_SETUP_NS))
+                    else self.arrivals_ns[net] + _setup_ns(self.cells[cell], port))
             slowest = np.maximum(slowest, wire + rest)
         return slowest
 
@@ -139,8 +142,6 @@ class PlacedDesign:
     def _inputs(self, name: str, out: str) -> list[tuple[str, int]]:
         """Ports and nets that an output of the cell follows at once."""
         cell = self.cells[name]
-        if cell["type"] != _LUT:
-            return []
         return [(port, bits[0]) for port, bits in cell["connections"].items()
                 if bits and cell["port_directions"][port] == "input" and self.is_path(bits[0])
                 and _passes(cell, port, out)]
@@ -153,12 +154,21 @@ class PlacedDesign:
         return float(wire_ns(abs(x - other_x), abs(y - other_y)))
 
 
-def _passes(lut: Mapping[str, Any], port: str, out: str = "OFX") -> bool:
+def _passes(cell: Mapping[str, Any], port: str, out: str = "OFX") -> bool:
     """Whether an output follows this input at once: that of the multiplexer behind a LUT any of them."""
-    return port in "ABCD" or (lut["parameters"].get("MODE") != "DPRAM" and (out == "OFX" or port == "FCI"))
+    if cell["type"] == _MULTIPLIER:
+        return bool(cell["parameters"].get("REG_OUTPUT_CLK", "NONE") == "NONE")
+    return cell["type"] == _LUT and (
+        port in "ABCD" or (cell["parameters"].get("MODE") != "DPRAM" and (out == "OFX" or port == "FCI")))
+
+
+def _setup_ns(cell: Mapping[str, Any], port: str) -> float:
+    return _MULTIPLIER_SETUP_NS if cell["type"] == _MULTIPLIER else _SETUP_NS.get(port, _OTHER_SETUP_NS)
 
 
 def _through_ns(cell: Mapping[str, Any], port: str, out: str) -> float:
+    if cell["type"] == _MULTIPLIER:
+        return _PRODUCT_NS
     if cell["parameters"].get("MODE") != "CCU2":
         return _LUT_NS
     return _CARRY_NS[port if port == "FCI" else "LUT", out if out == "FCO" else "F"]

@@ -37,7 +37,7 @@ from spikeloom.model.system.cache import cached
 
 from .devices import DEVICES, Device, Family, find_device
 from .manifest import BuiltFiles, Manifest, read_build
-from .output_registers import absorb_output_registers
+from .output_registers import ABSORBING_CELLS, absorb_output_registers
 from .own_cells import OWN_CELLS, own_cells
 from .tools import Tool, log_tail
 
@@ -206,7 +206,8 @@ def synthesize_netlist(built: BuiltFiles, device: str, *, progress: Progress | N
     command = _commands(target, manifest, shell)
     keeps = netlist or target.family == "ecp5"
     script = f"{command}; tee -q -o stat.json stat -json" + ("; write_json netlist.json" if keeps else "")
-    key = hashlib.sha256(repr((version, script, netlist, sorted(sources.items()))).encode()).hexdigest()[:32]
+    known = version, script, netlist, ABSORBING_CELLS if target.family == "ecp5" else (), sorted(sources.items())
+    key = hashlib.sha256(repr(known).encode()).hexdigest()[:32]
 
     def make(part: Path) -> None:
         for name, content in sources.items():

@@ -1,4 +1,4 @@
-"""Registers behind block RAMs: which ones move into them, and which must not."""
+"""Registers behind block RAMs and multipliers: which ones move into them, and which must not."""
 
 from __future__ import annotations
 
@@ -81,6 +81,37 @@ def test_what_must_stay(change: dict[str, Any]) -> None:
     assert absorb_output_registers(netlist) == 0
     assert set(netlist["cells"]) == set(cells)
     assert netlist["cells"]["ram"]["parameters"]["REGMODE_B"] == "NOREG"
+
+
+def multiplier(product: list[int]) -> dict[str, Any]:
+    """Its lowest bits and its highest one are not read."""
+    wires = {"A0": [90], "B0": [91], **{f"P{k}": [300 + k] for k in range(36)},
+             **{f"P{k}": [bit] for k, bit in enumerate(product, 9)}}
+    return {"type": "MULT18X18D", "connections": wires, "parameters": {},
+            "port_directions": {port: "output" if port[0] == "P" else "input" for port in wires}}
+
+
+def test_a_register_moves_into_a_multiplier() -> None:
+    netlist = module({"product": multiplier([100, 101]), "first": flip_flop(100, 200), "second": flip_flop(101, 201)},
+                     out=[200, 201])
+    assert absorb_output_registers(netlist) == 2
+    (product,) = netlist["cells"].values()
+    wires, ways = product["connections"], product["port_directions"]
+    assert (wires["P9"], wires["P10"], wires["P8"], wires["P35"]) == ([200], [201], [308], [335])
+    assert (wires["CLK0"], wires["CE0"], wires["RST0"]) == ([CLOCK], ["1"], ["0"])
+    assert {ways[port] for port in ("CLK0", "CE0", "RST0")} == {"input"}
+    assert product["parameters"] == {"REG_OUTPUT_CLK": "CLK0", "REG_OUTPUT_CE": "CE0", "REG_OUTPUT_RST": "RST0"}
+
+
+@pytest.mark.parametrize("change", [
+    {"second": flip_flop(101, 201, clock=OTHER_CLOCK)}, {"second": flip_flop(101, 201, enable="CE")},
+    {"second": lut(101)}, {"first": lut(100), "second": lut(101)}], ids=["clock", "enable", "logic", "only logic"])
+def test_what_must_stay_behind_a_multiplier(change: dict[str, Any]) -> None:
+    cells = {"product": multiplier([100, 101]), "first": flip_flop(100, 200), "second": flip_flop(101, 201)} | change
+    netlist = module(cells)
+    assert absorb_output_registers(netlist) == 0
+    assert set(netlist["cells"]) == set(cells)
+    assert netlist["cells"]["product"]["parameters"] == {}
 
 
 def test_an_output_of_the_module_stays() -> None:

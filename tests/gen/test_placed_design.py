@@ -9,7 +9,7 @@ import pytest
 
 from spikeloom.gen.placed_design import PlacedDesign, wire_ns
 
-OUTPUTS = ("F", "Q", "OFX", "FCO", "DOA0")
+OUTPUTS = ("F", "Q", "OFX", "FCO", "DOA0", "P9")
 
 
 def cell(kind: str, at: tuple[int, int], parameters: dict[str, str] | None = None, **wires: int) -> dict[str, Any]:
@@ -61,6 +61,16 @@ def test_slowest_path_of_a_cell_elsewhere() -> None:
     assert design.slowest_through_ns("ram", places).tolist() == pytest.approx(want)
     assert design.slowest_through_ns("from", places).tolist() == pytest.approx(
         [0.53 + design.after_ns(("lut", "A")) + wire_ns(abs(x - 3), y) for x, y in places])
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_multipliers(registered: bool) -> None:
+    """With an output register the product is there at a setup, and leaves with the clock."""
+    clock = {"REG_OUTPUT_CLK": "CLK0"} if registered else {}
+    design = chain(product=cell("MULT18X18D", (3, 12), clock, A0=5, P9=20), end=cell("TRELLIS_FF", (3, 13), DI=20))
+    arrives, leaves = 0.53 + wire_ns(0, 2), wire_ns(0, 1)
+    assert design.after_ns(("product", "A0")) == pytest.approx(3.49 if registered else 3.93 + leaves)
+    assert design.arrivals_ns[20] == pytest.approx(0.74 if registered else arrives + 3.93)
 
 
 def test_outputs_of_a_lut_follow_their_own_inputs() -> None:
