@@ -14,7 +14,7 @@ from .share import EmitPlatform, MaskedAdd, ThreeAdd
 __all__ = ["MaskedSums", "Term", "tree_depth"]
 
 LEVELS_PER_REGISTER = 2
-CHAIN_BITS = 32  # of adders in one carry chain, at most
+CHAIN_ADDERS = 2  # in one carry chain: with more, the way from the first to the last one takes too long
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class MaskedSums:
     Adders are instances of ``masked_add``, a module of its own in the Verilog: a LUT with four inputs has the sum of
     two masked bits in front of the carry, which synthesis for some devices does not find by itself; and where two
     adders stand one behind the other, it builds something larger out of both. Sums of unsigned terms leave no carry:
-    adders of them share a chain, up to :data:`CHAIN_BITS` long, so that an odd width costs no LUT, and the ends of a
-    chain are paid once.
+    :data:`CHAIN_ADDERS` of them share a chain, so that an odd width costs no LUT.
 
     Parameters
     ----------
@@ -98,9 +97,9 @@ class MaskedSums:
         totals: dict[int, Any] = {}
         for width, places in widths.items():
             # (Modulo so many bits there may be a carry.)
-            count = CHAIN_BITS // width if bits is None and self.shape is unsigned else 1
-            for first in range(0, len(places), max(1, count)):
-                some = places[first:first + max(1, count)]
+            count = CHAIN_ADDERS if bits is None and self.shape is unsigned else 1
+            for first in range(0, len(places), count):
+                some = places[first:first + count]
                 added = self._adder([pairs[place] for place in some], width)
                 totals |= {place: self._as_term(added.word_select(k, width)) for k, place in enumerate(some)}
         return [totals[place] for place in range(len(pairs))]
