@@ -42,7 +42,11 @@ _ASK_MORE = 1.1
 _ASK_LESS = 0.95
 _NEAR = 1.06
 _LEAST = 0.8
-_ROUNDS = 50  # after which it has missed a clock, if paths fail
+_ROUNDS = 50  # one behind the other in which paths fail: it has missed a clock
+# What a wire costs that another net has taken: much at once, and little more with each round. By nextpnr's own numbers
+# it costs less than its delay at first, and so much in the end that slow paths get no wire of others any more.
+_ROUTER = {"router2/initCurrCongWeight": "5.0", "router2/histCongWeight": "1.0", "router2/currCongWeightMult": "0.25",
+           "router2/estimateWeight": "1.0"}
 _EXTRA = "'spikeloom[pnr]'"
 _PINS = "pins.txt"
 _PLACED = "placed.json.gz"
@@ -474,7 +478,8 @@ class _Given:
 
     def key(self, seed: int) -> str:
         """Of a seed's result in the cache."""
-        asked = (_ASK_MORE, _ASK_LESS, _NEAR, _LEAST, _ROUNDS) if self.places_twice and not self.placed else ()
+        asked = ((_ASK_MORE, _ASK_LESS, _NEAR, _LEAST, _ROUNDS, _ROUTER) if self.places_twice and not self.placed
+                 else ())
         return hashlib.sha256(repr((self._placement_key(seed), asked)).encode()).hexdigest()[:32]
 
     def _placement_key(self, seed: int) -> str:
@@ -536,7 +541,7 @@ class _Given:
         (module,) = design["modules"].values()
 
         def routed(may_miss: bool) -> dict[str, Any]:
-            module["settings"]["target_freq"] = f"{asked_mhz * 1e6:f}"
+            module["settings"] |= {"target_freq": f"{asked_mhz * 1e6:f}", **_ROUTER}
             read = _stages(None if progress is None else lambda what: progress(f"{asked_mhz:g} MHz: {what}"))
             with scratch_folder() as attempt:  # a tool that is ended leaves what it was writing
                 (attempt / "netlist.json").write_text(json.dumps(design))
@@ -656,12 +661,16 @@ class _MissedError(Exception):
 
 
 def _gives_up(read: Callable[[str], None] | None) -> Callable[[str], None]:
-    """A reader of the router's output that ends it if there are paths which miss the clock after many rounds: most of
-    those that it mends, it mends in the first forty, and it goes on for 1,500."""
+    """A reader of the router's output that ends it if paths miss the clock in many rounds one behind the other: it goes
+    on for 1,500."""
+    failing = 0
+
     def watch(line: str) -> None:
-        match = re.search(r"iter=(\d+) .*tmgfail=(\d+)", line)
-        if match and int(match[1]) >= _ROUNDS and int(match[2]):
-            raise _MissedError
+        nonlocal failing
+        if match := re.search(r"iter=\d+ .*tmgfail=(\d+)", line):
+            failing = failing + 1 if int(match[1]) else 0
+            if failing >= _ROUNDS:
+                raise _MissedError
         if read is not None:
             read(line)
 
