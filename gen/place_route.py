@@ -528,11 +528,10 @@ class _Given:
             (part / "netlist.json").unlink()
             _pack(part, design)
 
-        folder = cached("placement", self._placement_key(seed), make)
-        design = _unpack(folder)
+        design = _unpack(cached("placement", self._placement_key(seed), make))
         (module,) = design["modules"].values()
         move_block_rams(module)
-        return design, ask_for_mhz(self.target_mhz, (folder / "second.log").read_text())
+        return design, ask_for_mhz(self.target_mhz, module)
 
     def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:
         """nextpnr's report on the fastest clock that the router reaches: it is asked for more, until it misses, or for

@@ -122,6 +122,10 @@ class PlacedDesign:
                     if bits and cell["port_directions"][out] == "output" and bits[0] in left
                     and _passes(cell, port, out)), default=0.0)
 
+    def slowest_ns(self) -> float:
+        """The slowest path; 0 if there is none."""
+        return max((self.arrivals_ns[net] + left for net, left in self._left_ns.items()), default=0.0)
+
     def slowest_through_ns(self, cell: str, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The slowest path that begins or ends at a cell, if it were in each of ``places`` (N, 2): (N,)."""
         slowest = np.zeros(len(places))

@@ -10,7 +10,6 @@ the design alike, and asked for less than it can reach, it stops there.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -28,10 +27,10 @@ _SHARE = 0.1  # of the block RAMs, in a layer of whose logic so much lies around
 _ABOVE_ESTIMATE = 1.15  # of the clock, so much may come of routing
 
 
-def ask_for_mhz(wanted: float, log: str) -> float:
-    """The clock to ask the router for: what is wanted, or what the log of a placement lets one hope for."""
-    clocks = re.findall(r"Max frequency for clock +'(?!\$PACKER_)[^']*': ([0-9.]+) MHz", log)
-    return min([wanted, *(round(_ABOVE_ESTIMATE * float(clock), 1) for clock in clocks)])
+def ask_for_mhz(wanted: float, placed: Mapping[str, Any]) -> float:
+    """The clock to ask the router for: what is wanted, or what a placed module lets one hope for."""
+    slowest_ns = PlacedDesign(placed).slowest_ns()
+    return min(wanted, round(_ABOVE_ESTIMATE * 1000 / slowest_ns, 1)) if slowest_ns else wanted
 
 
 def _layer_of_weights(name: str) -> str | None:

@@ -16,6 +16,7 @@ from spikeloom.gen.devices import DEVICES
 from spikeloom.gen.fold import load_fold
 from spikeloom.gen.manifest import difference
 from spikeloom.gen.place_route import place_and_route
+from spikeloom.gen.placed_design import PlacedDesign
 from spikeloom.gen.plan import make_plan
 from spikeloom.gen.results import keep_result
 from spikeloom.gen.second_placement import block_ram_places
@@ -222,6 +223,11 @@ class Router:
     def version(self):
         return f"stand-in {self.estimate_mhz} {self.reached_mhz}"
 
+    def stands_in(self, monkeypatch):
+        """For nextpnr, and for the estimate of what it places."""
+        monkeypatch.setitem(place_route._FLOWS, "ecp5", dataclasses.replace(place_route._FLOWS["ecp5"], tool=self))
+        monkeypatch.setattr(PlacedDesign, "slowest_ns", lambda design: 1000 / self.estimate_mhz)
+
     def run(self, arguments, log, read_line=None):
         design = json.loads((log.parent / "netlist.json").read_text())
         if "--no-route" in arguments:
@@ -230,7 +236,7 @@ class Router:
             for k, cell in enumerate(module["cells"].values()):
                 cell["attributes"]["NEXTPNR_BEL"] = f"X{k}/Y{k % 2}/BEL"
             (log.parent / "placed.json").write_text(json.dumps({"modules": {"top": module | {"settings": {}}}}))
-            log.write_text(f"Info: Max frequency for clock 'clk': {self.estimate_mhz:.2f} MHz (FAIL at 120.00 MHz)\n")
+            log.write_text("")
             return
         (module,) = design["modules"].values()
         self.ram_places.add(tuple(cell["attributes"]["NEXTPNR_BEL"] for cell in module["cells"].values()
@@ -267,8 +273,7 @@ class Router:
 ])
 def test_the_router_is_asked_for_more(built, cache, monkeypatch, estimate, reached, asked, rounds, clock):
     router = Router(estimate, reached)
-    flow = dataclasses.replace(place_route._FLOWS["ecp5"], tool=router)
-    monkeypatch.setitem(place_route._FLOWS, "ecp5", flow)
+    router.stands_in(monkeypatch)
     result = place_and_route(built, "lfe5u-25f", target_mhz=120, progress=lambda what: None)
     assert router.asked == asked
     assert router.rounds == rounds
@@ -279,7 +284,7 @@ def test_the_router_is_asked_for_more(built, cache, monkeypatch, estimate, reach
 
 def test_the_fastest_report_is_kept(built, cache, monkeypatch):
     router = Router(80, 200, above=100.0)
-    monkeypatch.setitem(place_route._FLOWS, "ecp5", dataclasses.replace(place_route._FLOWS["ecp5"], tool=router))
+    router.stands_in(monkeypatch)
     result = place_and_route(built, "lfe5u-25f", target_mhz=120)
     assert router.asked == [92.0, 101.2, 111.3, 120.0]
     assert [(seed.fmax_mhz, seed.asked_mhz) for seed in result.seeds] == [(92.0, 92.0)]
@@ -288,7 +293,7 @@ def test_the_fastest_report_is_kept(built, cache, monkeypatch):
 def test_a_seed_is_placed_once_however_the_router_is_asked(built, cache, monkeypatch):
     for rounds, attempts in ((50, [92.0, 87.4, 83.0]), (60, [92.0, 87.4, 83.0])):
         router = Router(80, 85)
-        monkeypatch.setitem(place_route._FLOWS, "ecp5", dataclasses.replace(place_route._FLOWS["ecp5"], tool=router))
+        router.stands_in(monkeypatch)
         monkeypatch.setattr(place_route, "_ROUNDS", rounds)
         place_and_route(built, "lfe5u-25f", target_mhz=120)
         assert router.asked == attempts

@@ -96,10 +96,9 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
         block_ram_places(placement([], [], []))
 
 
-@pytest.mark.parametrize(("wanted", "clocks", "asked"), [
-    (120.0, {"clk": 79.86}, 91.8), (50.0, {"clk": 79.86}, 50.0), (120.0, {"clk": 150.0}, 120.0),
-    (120.0, {"clk": 100.0, "bus_clk": 60.0}, 69.0), (120.0, {}, 120.0), (120.0, {"$PACKER_GND_NET": 1.0}, 120.0)])
-def test_clock_that_is_asked_for(wanted: float, clocks: dict[str, float], asked: float) -> None:
-    log = "".join(f"Info: Max frequency for clock {name!r:>20}: {mhz:.2f} MHz (FAIL at 120.00 MHz)\n"
-                  for name, mhz in clocks.items())
-    assert ask_for_mhz(wanted, log) == asked
+@pytest.mark.parametrize("wanted", [50.0, 120.0, 500.0])
+def test_clock_that_is_asked_for(wanted: float) -> None:
+    """More than the slowest path lets one expect."""
+    placed = placement([(4, 22), (50, 22)], [[(5, 22)], [(20, 20)]], [(4, 22), (3, 22)])
+    assert ask_for_mhz(wanted, placed) == min(wanted, round(1150 / (5.6 + float(wire_ns(30, 2))), 1))
+    assert ask_for_mhz(wanted, placement([], [], [])) == wanted
