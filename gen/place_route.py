@@ -29,6 +29,7 @@ from .devices import DEVICES, Device, Family, find_device
 from .inverters import absorb_inverters
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
+from .register_moves import move_registers
 from .second_placement import ask_for_mhz, block_ram_places, bound_places, move_block_rams
 from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
@@ -36,6 +37,8 @@ from .tools import Tool, ToolError
 __all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and_route"]
 
 SEEDS_MAX = 1000
+# What is moved in a seed's placement before it is routed.
+_MOVES = (move_block_rams, move_registers)
 # How the router is asked for a clock: so many times the one that it met, or missed while it has met none; what is
 # between, unless those are near; and of the first one as much as it may take all its rounds for.
 _ASK_MORE = 1.1
@@ -478,8 +481,8 @@ class _Given:
 
     def key(self, seed: int) -> str:
         """Of a seed's result in the cache."""
-        asked = ((_ASK_MORE, _ASK_LESS, _NEAR, _LEAST, _ROUNDS, _ROUTER) if self.places_twice and not self.placed
-                 else ())
+        asked = ((_ASK_MORE, _ASK_LESS, _NEAR, _LEAST, _ROUNDS, _ROUTER, [move.__name__ for move in _MOVES])
+                 if self.places_twice and not self.placed else ())
         return hashlib.sha256(repr((self._placement_key(seed), asked)).encode()).hexdigest()[:32]
 
     def _placement_key(self, seed: int) -> str:
@@ -521,7 +524,7 @@ class _Given:
         return replace(self, netlist=json.dumps(netlist).encode())
 
     def _second_placement(self, seed: int, progress: Progress | None) -> tuple[dict[str, Any], float]:
-        """The seed's placed design, from the cache or made, with block RAMs where it says, and the clock to ask for."""
+        """The seed's placed design, from the cache or made, with what is moved in it, and the clock to ask for."""
         def make(part: Path) -> None:
             self._fill(part)
             design = self._placement("second", seed, part, progress)
@@ -530,7 +533,8 @@ class _Given:
 
         design = _unpack(cached("placement", self._placement_key(seed), make))
         (module,) = design["modules"].values()
-        move_block_rams(module)
+        for move in _MOVES:
+            move(module)
         return design, ask_for_mhz(self.target_mhz, module)
 
     def _placed_again(self, seed: int, folder: Path, progress: Progress | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ __all__ = ["BLOCK_RAM", "PlacedDesign", "wire_ns"]
 BLOCK_RAM = "DP16KD"
 _LUT = "TRELLIS_COMB"
 _MULTIPLIER = "MULT18X18D"
+_CONSTANTS = "$PACKER_"
 _EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
 # Delays of speed grade 6, as nextpnr reports them.
 _CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6, _MULTIPLIER: 0.74}
@@ -79,8 +80,9 @@ class PlacedDesign:
                             self.loads[bit].append((name, port))
 
     def is_path(self, net: int) -> bool:
-        """Whether it goes from one placed cell to a few others."""
-        return net in self.drivers and 0 < len(self.loads[net]) < _EVERYWHERE
+        """Whether it goes from one placed cell to a few others, and is no constant."""
+        return (net in self.drivers and not self.drivers[net][0].startswith(_CONSTANTS)
+                and 0 < len(self.loads[net]) < _EVERYWHERE)
 
     def wires(self, cell: str) -> list[tuple[str, int, End]]:
         """Port, net and other end of all paths that begin or end at the cell."""
