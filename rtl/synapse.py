@@ -351,7 +351,8 @@ class SynapseArray(wiring.Component):
         left_q = Signal(index_shape(cfg.group_beats + 1))  # beats of the group that is handed over
         comes_q = Signal()  # there are some left: the queue takes one
         if cfg.queued:
-            m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - comes_q)), comes_q.eq(soon | (left_q > 1))]
+            more = left_q > 1 if cfg.group_beats > 1 else Const(0)
+            m.d.sync += [left_q.eq(Mux(soon, cfg.group_beats, left_q - comes_q)), comes_q.eq(soon | more)]
         totals = [balanced(or_, lane) for lane in sums]
         if cfg.registers_sums:
             for lane, total in enumerate(totals):
