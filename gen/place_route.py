@@ -42,8 +42,8 @@ _MOVES = (move_block_rams, move_registers)
 # How the router is asked for a clock: so many times the one that it met, or missed while it has met none; what is
 # between, unless those are near; and of the first one as much as it may take all its rounds for.
 _ASK_MORE = 1.1
-_ASK_LESS = 0.95
-_NEAR = 1.06
+_ASK_LESS = 0.97
+_NEAR = 1.04
 _LEAST = 0.8
 _ROUNDS = 50  # one behind the other in which paths fail: it has missed a clock
 # What a wire costs that another net has taken: much at once, and little more with each round. By nextpnr's own numbers
