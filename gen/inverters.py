@@ -35,8 +35,8 @@ def absorb_inverters(module: dict[str, Any]) -> None:
 def _inverted(cell: dict[str, Any]) -> int | None:
     """The wire that the LUT inverts; None if it does anything else."""
     ends = [cell["connections"][port][0] for port in _INPUTS]
-    wires = [bit for bit in ends if isinstance(bit, int)]
-    if len(wires) != 1:
+    wires = [bit for bit in ends if bit not in ("0", "1")]
+    if len(wires) != 1 or wires == ["x"]:
         return None
     table = int(cell["parameters"]["INIT"], 2)
 

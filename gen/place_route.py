@@ -213,7 +213,8 @@ class _Flow:
     prepare : tuple of callable
         What changes the top module of the netlist before the tool gets it.
     places_twice : bool
-        A first placement says where block RAMs are in those of the seeds, and these which clock to ask the router for.
+        A first placement says where block RAMs are in those of the seeds; in these, block RAMs and registers are moved,
+        and they say which clock to ask the router for.
     """
 
     tool: Tool

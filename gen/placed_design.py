@@ -21,7 +21,8 @@ BLOCK_RAM = "DP16KD"
 _LUT = "TRELLIS_COMB"
 _MULTIPLIER = "MULT18X18D"
 _CONSTANTS = "$PACKER_"
-_EVERYWHERE = 1000  # loads of a net that says nothing about places, as a clock's or a constant's
+_CLOCKS = ("CLK", "WCK")  # how ports begin that a clock comes to
+_EVERYWHERE = 1000  # loads of a net that says nothing about places, as a reset's
 # Delays of speed grade 6, as nextpnr reports them.
 _CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6, _MULTIPLIER: 0.74}
 _REGISTERED_OUTPUT_NS = 0.97  # of a block RAM
@@ -69,6 +70,7 @@ class PlacedDesign:
         self.places: dict[str, Place] = {}
         self.loads: dict[int, list[End]] = defaultdict(list)
         self.drivers: dict[int, End] = {}
+        self._clocks: set[int] = set()
         for name, cell in self.cells.items():
             if match := re.match(r"X(\d+)/Y(\d+)/", cell["attributes"].get("NEXTPNR_BEL", "")):
                 self.places[name] = int(match[1]), int(match[2])
@@ -78,11 +80,13 @@ class PlacedDesign:
                             self.drivers[bit] = name, port
                         else:
                             self.loads[bit].append((name, port))
+                            if port.startswith(_CLOCKS):
+                                self._clocks.add(bit)
 
     def is_path(self, net: int) -> bool:
-        """Whether it goes from one placed cell to a few others, and is no constant."""
-        return (net in self.drivers and not self.drivers[net][0].startswith(_CONSTANTS)
-                and 0 < len(self.loads[net]) < _EVERYWHERE)
+        """Whether it goes from one placed cell to a few others, and is no clock and no constant."""
+        return (net in self.drivers and net not in self._clocks
+                and not self.drivers[net][0].startswith(_CONSTANTS) and 0 < len(self.loads[net]) < _EVERYWHERE)
 
     def wires(self, cell: str) -> list[tuple[str, int, End]]:
         """Port, net and other end of all paths that begin or end at the cell."""
@@ -129,7 +133,8 @@ class PlacedDesign:
         return max((self.arrivals_ns[net] + left for net, left in self._left_ns.items()), default=0.0)
 
     def slowest_through_ns(self, cell: str, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The slowest path that begins or ends at a cell, if it were in each of ``places`` (N, 2): (N,)."""
+        """The slowest path that begins or ends at a register, or at a cell that has one at its inputs or its outputs,
+        if it were in each of ``places`` (N, 2): (N,)."""
         slowest = np.zeros(len(places))
         for port, net, other in self.wires(cell):
             wire = wire_ns(*np.abs(places - self.places[other[0]]).T)

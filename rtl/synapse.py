@@ -266,9 +266,8 @@ class SynapseArray(wiring.Component):
     i : In(slot_layout), or where weights come with the events In(fetched_layout)
     o : Out(stream of sums_layout)
     room : Out(1), the next end of a pass may be given: the queue has room for all beats of the passes that have ended
-        and one more, without what was taken in the last cycle, and the last end was seen ``group_beats - 1`` cycles
-        ago. Without a queue: the sums of all ended
-        passes have been taken.
+        and one more, where one that was taken in the last cycle still counts, and the last end was seen
+        ``group_beats - 1`` cycles ago. Without a queue: the sums of all ended passes have been taken.
     load : In(write_bus), where weights are written at run time; chosen_set : In(1) with two sets of them
     """
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ecp5_cells import flip_flop_models
+from support.ecp5_cells import flip_flop_models, prove_equal, synthesized
 
 from spikeloom.gen.inverters import absorb_inverters
-from spikeloom.gen.synth import _YOSYS
 from spikeloom.gen.tools import ToolError
 
 DESIGN = """\
@@ -31,15 +29,7 @@ endmodule
 
 @pytest.fixture(scope="module")
 def netlist(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("inverters")
-    (folder / "dut.v").write_text(DESIGN)
-    run(folder, "read_verilog dut.v; synth_ecp5 -top dut -flatten; write_json netlist.json")
-    return dict(json.loads((folder / "netlist.json").read_text()))
-
-
-def run(folder: Path, script: str) -> None:
-    """Yosys; an error if it does not end well."""
-    _YOSYS.run(["-p", script], folder / "yosys.log")
+    return synthesized(tmp_path_factory.mktemp("inverters"), DESIGN)
 
 
 def cells(module: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -48,19 +38,11 @@ def cells(module: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 def prove(netlist: dict[str, Any], folder: Path, change: Callable[[dict[str, Any]], None] | None = None) -> None:
     """That both netlists do the same in all cycles; with ``change``, one that changes the second."""
-    absorbed = copy.deepcopy(netlist)
-    absorb_inverters(absorbed["modules"]["dut"])
-    absorbed["modules"]["absorbed"] = module = absorbed["modules"].pop("dut")
+    module = copy.deepcopy(netlist["modules"]["dut"])
+    absorb_inverters(module)
     if change is not None:
         change(module)
-    for name, values in (("first", netlist), ("second", absorbed)):
-        values = {**values, "modules": {top: each for top, each in values["modules"].items()
-                                        if top in ("dut", "absorbed")}}
-        (folder / f"{name}.json").write_text(json.dumps(values))
-    (folder / "models.v").write_text(flip_flop_models())
-    run(folder, "read_json first.json; read_json second.json; miter -equiv -flatten dut absorbed miter; "
-                "read_verilog models.v; hierarchy -top miter; proc; flatten; opt_clean; "
-                "sat -verify -tempinduct -set-init-undef -seq 1 -prove trigger 0 miter")
+    prove_equal(folder, netlist["modules"]["dut"], module, flip_flop_models(), "-tempinduct -set-init-undef -seq 1")
 
 
 def test_same_function(netlist: dict[str, Any], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from spikeloom.gen.placed_design import PlacedDesign, wire_ns
 
-OUTPUTS = ("F", "Q", "OFX", "FCO", "DOA0", "P9")
+OUTPUTS = ("F", "Q", "OFX", "FCO", "DOA0", "P9", "CLKO")
 
 
 def cell(kind: str, at: tuple[int, int], parameters: dict[str, str] | None = None, **wires: int) -> dict[str, Any]:
@@ -85,6 +85,15 @@ def test_outputs_of_a_lut_follow_their_own_inputs() -> None:
     assert design.arrivals_ns[21] == pytest.approx(design.arrivals_ns[4] + wire_ns(6, 1) + 0.24)
     assert design.arrivals_ns[22] == pytest.approx(address + 0.24)
     assert design.after_ns(("ram", "WRE")) == 0.39
+
+
+def test_clocks_and_constants_are_no_paths() -> None:
+    """However few loads they have, and though they come from far away."""
+    design = chain(buffer=cell("DCCA", (60, 0), CLKO=99), **{"$PACKER_VCC": cell("TRELLIS_COMB", (60, 0), F=97)})
+    assert not design.is_path(99)
+    assert not design.is_path(97)
+    assert design.is_path(5) is False  # nobody reads it
+    assert design.slowest_ns() == chain().slowest_ns() == pytest.approx(chain().arrivals_ns[4])
 
 
 def test_what_goes_everywhere_is_no_path() -> None:

@@ -53,24 +53,27 @@ def test_registered_input_takes_two_payloads() -> None:
 
 @pytest.mark.parametrize("registers", [False, True])
 def test_a_sender_who_knows_that_there_is_room(registers: bool) -> None:
-    """All of eight payloads are there, though ``ready`` has not been looked at."""
-    dut = Queue(8, 8, has_room=True, registers_input=registers)
-    got = []
+    """Into a full queue, too, as a payload leaves it: ``ready`` is not looked at."""
+    wanted = {True: list(range(12)), False: list(range(8))}
+    for has_room, want in wanted.items():
+        dut = Queue(8, 8, has_room=has_room, registers_input=registers)
+        got: list[int] = []
 
-    async def bench(ctx: Any) -> None:
-        for value in range(8):
-            ctx.set(dut.i.valid, 1)
-            ctx.set(dut.i.payload, value)
-            await ctx.tick()
-        ctx.set(dut.i.valid, 0)
-        assert not ctx.get(dut.i.ready)
-        ctx.set(dut.o.ready, 1)
-        while ctx.get(dut.o.valid):
-            got.append(ctx.get(dut.o.payload))
-            await ctx.tick()
+        async def bench(ctx: Any, dut: Queue = dut, got: list[int] = got) -> None:
+            for value in range(12):
+                ctx.set(dut.i.valid, value < 8 or not ctx.get(dut.i.ready))
+                ctx.set(dut.i.payload, value)
+                ctx.set(dut.o.ready, value >= 8)
+                if ctx.get(dut.o.valid) and ctx.get(dut.o.ready):
+                    got.append(ctx.get(dut.o.payload))
+                await ctx.tick()
+            ctx.set(dut.i.valid, 0)
+            while ctx.get(dut.o.valid):
+                got.append(ctx.get(dut.o.payload))
+                await ctx.tick()
 
-    simulate(dut, bench)
-    assert got == list(range(8))
+        simulate(dut, bench)
+        assert got == want
 
 
 def test_one_payload_is_of_flip_flops() -> None:
