@@ -162,11 +162,11 @@ class Queue(wiring.Component):
                   take: Signal) -> tuple[Signal, Value, Value]:
         """What is written a cycle later, and what is read from the rows."""
         put_q = Signal()
-        first_q = Signal()  # what is written is the first payload, and not yet in its row
+        passes_q = Signal()  # what is written is the first payload, and not yet in its row
         kept_q = Signal(len(sent), reset_less=True)
         stored = Signal(len(sent))
-        m.d.sync += [put_q.eq(put), kept_q.eq(sent), first_q.eq(put & (~inside_q[0] | (take & ~inside_q[1])))]
-        m.d.comb += received.eq(Mux(first_q, kept_q, stored))
+        m.d.sync += [put_q.eq(put), kept_q.eq(sent), passes_q.eq(put & (~inside_q[0] | (take & ~inside_q[1])))]
+        m.d.comb += received.eq(Mux(passes_q, kept_q, stored))
         return put_q, kept_q, stored
 
     def _block_ram(self, m: Module, sent: Value, received: Value, put: Signal, take: Signal) -> None:

@@ -2,56 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 
-from spikeloom.model.neurons.program import CHAINS, Graph
+from spikeloom.model.neurons.program import CHAINS, Graph, Operation
 
-from .neuron import NeuronConfig, constant_value, operation_value, shape_of, start_value, unit_ports
+from .early_comparisons import compare_early
+from .neuron import NeuronConfig, Span, constant_value, operation_value, shape_of, start_value, unit_ports
 
-__all__ = ["CHAINS_PER_STAGE", "CONSTANTS_CYCLES", "NeuronPipeline", "chains_before", "pipeline_latency_cycles"]
+__all__ = ["CHAINS_PER_STAGE", "CONSTANTS_CYCLES", "NeuronPipeline", "pipeline_latency_cycles"]
 
 
 CHAINS_PER_STAGE = 2
 CONSTANTS_CYCLES = 2  # from taking a beat of sums to its constants: a block RAM, and the register behind it
 
 
-def chains_before(graph: Graph) -> list[int]:
-    """For each operation, how many carry chains, one behind the other, end with its value. A stage has
-    :data:`CHAINS_PER_STAGE` of them, with a register behind the last; a multiplication has a stage of its own.
+def _chains_of(graph: Graph) -> Callable[[Operation, Sequence[int]], int]:
+    """Of an operation, and of those before it: how many carry chains, one behind the other, end with its value. A stage
+    has :data:`CHAINS_PER_STAGE` of them, with a register behind the last; a multiplication has a stage of its own.
 
     Registers of the neuron are there at the start, and so are sums, to be added to them; without registers sums come a
     stage later, constants :data:`CONSTANTS_CYCLES` stages later. All other operations are wires, or LUTs in
     front of the next carry chain.
     """
     stages = {"register": 0, "parameter": CONSTANTS_CYCLES, "sum": int(not graph.leaves("register"))}
+
+    def chains(operation: Operation, before: Sequence[int]) -> int:
+        if operation.name == "constant":
+            return 0
+        if not operation.arguments:
+            return CHAINS_PER_STAGE * stages[operation.name]
+        last = max(before[a] for a in operation.arguments)
+        return ((-(-last // CHAINS_PER_STAGE) + 1) * CHAINS_PER_STAGE if operation.name == "multiply"
+                else last + (operation.name in CHAINS))
+
+    return chains
+
+
+@lru_cache(maxsize=64)
+def _scheduled(config: NeuronConfig) -> tuple[Graph, tuple[Span, ...], list[int]]:
+    """The operations of the pipeline, their spans, and the carry chains that end with each."""
+    chains = _chains_of(config.graph)
+    graph, spans = compare_early(config.graph, config.graph_spans, chains)
     before: list[int] = []
     for operation in graph.operations:
-        if operation.name == "constant":
-            before.append(0)
-        elif not operation.arguments:
-            before.append(CHAINS_PER_STAGE * stages[operation.name])
-        else:
-            last = max(before[a] for a in operation.arguments)
-            before.append((-(-last // CHAINS_PER_STAGE) + 1) * CHAINS_PER_STAGE if operation.name == "multiply"
-                          else last + (operation.name in CHAINS))
-    return before
+        before.append(chains(operation, before))
+    return graph, spans, before
 
 
 def pipeline_latency_cycles(config: NeuronConfig) -> int:
     """From the sums to the mask: of a LIF neuron a cycle a step and one more."""
-    before = chains_before(config.graph)
-    return max(1, *(before[position] // CHAINS_PER_STAGE for position in config.graph.outputs.values()))
+    graph, _, before = _scheduled(config)
+    return max(1, *(before[position] // CHAINS_PER_STAGE for position in graph.outputs.values()))
 
 
 class NeuronPipeline(wiring.Component):
     """One neuron per cycle through all steps of a window.
 
     Equations: the population's program (``spikeloom check`` prints it), once for each step. A multiplexer behind a
-    comparison is worked out for both outcomes beside it, so that a stage has two carry chains and no more; each
-    operation has as many bits as its own bounds need.
+    comparison is worked out for both outcomes beside it, so that a stage has two carry chains and no more; a wide
+    comparison does not wait for the sum that it is about (:func:`.compare_early`); each operation has as many bits as
+    its own bounds need.
 
     Latency :func:`pipeline_latency_cycles`; one neuron per cycle; no memory.
 
@@ -72,7 +87,7 @@ class NeuronPipeline(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         cfg = self.config
-        graph, before = cfg.graph, chains_before(cfg.graph)
+        graph, spans, before = _scheduled(cfg)
         values: dict[tuple[int, int], Any] = {}
 
         def at(position: int, stage: int) -> Any:
@@ -85,7 +100,7 @@ class NeuronPipeline(wiring.Component):
         def kept(position: int, stage: int) -> Any:
             if graph.operations[position].name == "constant":
                 return at(position, 0)
-            late = Signal(shape_of(graph, cfg.graph_spans, position), name=f"v{position}_s{stage}_q", reset_less=True)
+            late = Signal(shape_of(graph, spans, position), name=f"v{position}_s{stage}_q", reset_less=True)
             m.d.sync += late.eq(at(position, stage - 1))
             return late
 
@@ -106,7 +121,7 @@ class NeuronPipeline(wiring.Component):
                     return start_value(cfg, self, str(operation.value))
             # What ends a stage is there in the next one.
             registered = operation.name in CHAINS and before[position] % CHAINS_PER_STAGE == 0
-            value = Signal(shape_of(graph, cfg.graph_spans, position), name=f"v{position}{'_q' * registered}",
+            value = Signal(shape_of(graph, spans, position), name=f"v{position}{'_q' * registered}",
                            reset_less=registered)
             result = operation_value(operation, [at(a, stage - registered) for a in operation.arguments])
             if registered:
