@@ -27,9 +27,9 @@ from .boards import Pin, find_board
 from .carry_chains import trim_carry_chains
 from .devices import DEVICES, Device, Family, find_device
 from .inverters import absorb_inverters
+from .logic_moves import move_logic
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
-from .register_moves import move_registers
 from .second_placement import ask_for_mhz, block_ram_places, bound_places, move_block_rams
 from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
@@ -38,7 +38,7 @@ __all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and
 
 SEEDS_MAX = 1000
 # What is moved in a seed's placement before it is routed.
-_MOVES = (move_block_rams, move_registers)
+_MOVES = (move_block_rams, move_logic)
 # How the router is asked for a clock: so many times the one that it met, or missed while it has met none; what is
 # between, unless those are near; and of the first one as much as it may take all its rounds for.
 _ASK_MORE = 1.1

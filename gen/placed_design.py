@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK_RAM", "PlacedDesign", "wire_ns"]
+__all__ = ["BLOCK_RAM", "Place", "PlacedDesign", "wire_ns"]
 
 BLOCK_RAM = "DP16KD"
 _LUT = "TRELLIS_COMB"
@@ -132,15 +132,50 @@ class PlacedDesign:
         """The slowest path; 0 if there is none."""
         return max((self.arrivals_ns[net] + left for net, left in self._left_ns.items()), default=0.0)
 
-    def slowest_through_ns(self, cell: str, places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The slowest path that begins or ends at a register, or at a cell that has one at its inputs or its outputs,
-        if it were in each of ``places`` (N, 2): (N,)."""
+    def forget_paths(self) -> None:
+        """Work out delays anew: cells have moved."""
+        for name in ("arrivals_ns", "_left_ns"):
+            self.__dict__.pop(name, None)
+
+    def slowest_now_ns(self, cells: Sequence[str]) -> float:
+        """The slowest path that goes through one of these cells, or begins or ends there."""
+        slowest = 0.0
+        for name in cells:
+            cell = self.cells[name]
+            for port, bits in cell["connections"].items():
+                if not bits or not self.is_path(net := bits[0]):
+                    continue
+                if self.drivers[net] == (name, port):
+                    slowest = max(slowest, self.arrivals_ns[net] + self._left_ns[net])
+                elif not _passes(cell, port):
+                    slowest = max(slowest, self.arrivals_ns[net] + self._wire_ns(net, (name, port))
+                                  + _setup_ns(cell, port))
+        return slowest
+
+    def slowest_through_ns(self, cells: Sequence[str], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The same, if they were all in each of ``places`` (N, 2): (N,). Of cells that have registers at their inputs
+        or their outputs, and of a LUT, which comes before a flip-flop that it feeds."""
         slowest = np.zeros(len(places))
-        for port, net, other in self.wires(cell):
-            wire = wire_ns(*np.abs(places - self.places[other[0]]).T)
-            rest = (self.arrivals_ns[net] + self.after_ns(other) if self.drivers[net] == (cell, port)
-                    else self.arrivals_ns[net] + _setup_ns(self.cells[cell], port))
-            slowest = np.maximum(slowest, wire + rest)
+        arrivals: dict[int, Any] = {}  # of outputs of the cells
+        for name in cells:
+            cell = self.cells[name]
+            outputs = []
+            came: Any = 0.0  # at a LUT's inputs
+            for port, net, other in self.wires(name):
+                if self.drivers[net] == (name, port):
+                    outputs.append((net, other))
+                    continue
+                arrives = (arrivals[net] if net in arrivals else
+                           self.arrivals_ns[net] + wire_ns(*np.abs(places - self.places[other[0]]).T))
+                if _passes(cell, port):
+                    came = np.maximum(came, arrives)
+                else:
+                    slowest = np.maximum(slowest, arrives + _setup_ns(cell, port))
+            for net, other in outputs:
+                arrivals[net] = came + _LUT_NS if cell["type"] == _LUT else self.arrivals_ns[net]
+                if other[0] not in cells:
+                    slowest = np.maximum(slowest, arrivals[net] + self.after_ns(other)
+                                         + wire_ns(*np.abs(places - self.places[other[0]]).T))
         return slowest
 
     @cached_property

@@ -92,7 +92,7 @@ def block_ram_places(placed: Mapping[str, Any]) -> dict[str, str]:
         if wires := design.wires(name):
             ends = np.array([design.places[other] for _, _, (other, _) in wires])
             distances = np.abs(sites[:, None] - ends).sum(2)
-            cost[row] = (distances ** 2).mean(1) * design.slowest_through_ns(name, sites) ** _SLOWEST_POWER
+            cost[row] = (distances ** 2).mean(1) * design.slowest_through_ns([name], sites) ** _SLOWEST_POWER
     return {rams[row]: "X{}/Y{}/{}".format(*grid[column])
             for row, column in zip(*linear_sum_assignment(cost), strict=True)}
 

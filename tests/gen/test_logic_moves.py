@@ -1,0 +1,136 @@
+"""LUTs and flip-flops that move along their paths: where to, and where not."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from spikeloom.gen.logic_moves import move_logic
+from spikeloom.gen.placed_design import PlacedDesign
+
+OUTPUTS = ("F", "Q", "OFX", "FCO")
+HALVES = [(slice_, half) for slice_ in "ABCD" for half in (0, 1)]
+
+
+def cell(kind: str, bel: str, parameters: dict[str, str] | None = None, **wires: int) -> dict[str, Any]:
+    return {"type": kind, "attributes": {"NEXTPNR_BEL": bel}, "parameters": parameters or {},
+            "connections": {port: [wire] for port, wire in wires.items()},
+            "port_directions": {port: "output" if port in OUTPUTS else "input" for port in wires}}
+
+
+def lut(bel: str, mode: str = "LOGIC", **wires: int) -> dict[str, Any]:
+    return cell("TRELLIS_COMB", bel, {"MODE": mode}, **wires)
+
+
+def register(bel: str, **wires: int) -> dict[str, Any]:
+    return cell("TRELLIS_FF", bel, {"CEMUX": "1 "}, **wires)
+
+
+def end(name: str, at: str, **wires: int) -> dict[str, Any]:
+    """A flip-flop in a tile that is closed."""
+    return {name: register(f"{at}/SLICEA.FF0", **wires), f"{name}_closed": cell("TRELLIS_RAMW", f"{at}/SLICEC.RAMW")}
+
+
+def design(what: str = "register", **more: dict[str, Any]) -> dict[str, Any]:
+    """A register, a LUT or a LUT with its register at one end of a way of 60 columns: from the flip-flop beside it to
+    one at the other end; and half way a tile with a LUT."""
+    moving = {
+        "register": {"register": register("X1/Y9/SLICEA.FF0", M=1, Q=2, CLK=90)},
+        "lut": {"lut": lut("X1/Y9/SLICEA.K0", A=1, F=2)},
+        "both": {"lut": lut("X1/Y9/SLICEA.K0", A=1, F=4), "register": register("X1/Y9/SLICEA.FF0", DI=4, Q=2, CLK=90)},
+    }[what]
+    return {"cells": {
+        **end("from", "X0/Y9", Q=1), **end("to", "X60/Y9", M=2, CLK=90), "half": lut("X30/Y9/SLICEA.K0", A=82, F=83),
+        **moving, **more}}
+
+
+def places(module: dict[str, Any]) -> dict[str, str]:
+    return {name: each["attributes"]["NEXTPNR_BEL"] for name, each in module["cells"].items()}
+
+
+def at_half_way(module: dict[str, Any]) -> dict[str, str]:
+    return {name: place for name, place in places(module).items() if place.startswith("X30/") and name != "half"}
+
+
+@pytest.mark.parametrize(("what", "names"), [("register", {"register"}), ("both", {"lut", "register"})])
+def test_to_the_middle(what: str, names: set[str]) -> None:
+    """And nothing else does."""
+    module = design(what)
+    before, slowest = places(module), PlacedDesign(module).slowest_ns()
+    assert move_logic(module) == 1
+    moved = at_half_way(module)
+    assert set(moved) == names
+    assert len({place.replace(".K", ".FF") for place in moved.values()}) == 1, "beside each other"
+    assert {name: place for name, place in places(module).items() if name not in names} == {
+        name: place for name, place in before.items() if name not in names}
+    assert PlacedDesign(module).slowest_ns() < 0.7 * slowest
+    again = copy.deepcopy(module)
+    assert move_logic(again) == 0
+    assert again == module
+
+
+def test_a_lut_comes_nearer_to_what_is_slow() -> None:
+    """It lies beside one of the two flip-flops that it follows: half way it is nearer to the other one."""
+    module = design("lut", **end("second", "X50/Y50", Q=5))
+    module["cells"]["lut"] = lut("X1/Y9/SLICEA.K0", A=1, B=5, F=2)
+    slowest = PlacedDesign(module).slowest_ns()
+    assert move_logic(module) == 1
+    assert set(at_half_way(module)) == {"lut"}
+    assert PlacedDesign(module).slowest_ns() < slowest - 3
+
+
+@pytest.mark.parametrize("more", [
+    {f"ff{slice_}{half}": register(f"X30/Y9/SLICE{slice_}.FF{half}", CLK=90) for slice_, half in HALVES},
+    {"other": register("X30/Y9/SLICED.FF1", CLK=91)},
+    {"other": cell("TRELLIS_RAMW", "X30/Y9/SLICEC.RAMW")},
+    {"half": lut("X30/Y9/SLICEA.K0", "DPRAM", A=82, F=83)},
+    {"half": cell("DP16KD", "X30/Y9/EBR0")},
+    {f"lut{slice_}{half}": lut(f"X30/Y9/SLICE{slice_}.K{half}", M=82, OFX=83) for slice_, half in HALVES}
+    | {"half": lut("X30/Y9/SLICEA.K0", M=82, F=83)},
+], ids=["full", "another clock", "LUT RAM's addresses", "LUT RAM", "block RAM", "multiplexers"])
+def test_tiles_without_room_for_a_register(more: dict[str, Any]) -> None:
+    module = design(**more)
+    before = places(module)
+    assert move_logic(module) == 0
+    assert places(module) == before
+
+
+@pytest.mark.parametrize("more", [
+    {f"lut{slice_}{half}": lut(f"X30/Y9/SLICE{slice_}.K{half}", A=82, F=83) for slice_, half in HALVES}
+    | {"half": lut("X30/Y9/SLICEA.K0", A=82, F=83)},
+    {f"carry{slice_}": lut(f"X30/Y9/SLICE{slice_}.K1", "CCU2", FCI=84, F=85) for slice_ in "ABCD"},
+    {f"ff{slice_}": register(f"X30/Y9/SLICE{slice_}.FF1", CLK=90, CE=92) for slice_ in "ABCD"}],
+    ids=["full", "carry chains", "another enable"])
+def test_tiles_without_room_for_both(more: dict[str, Any]) -> None:
+    assert move_logic(design("both", **more)) == 0
+
+
+@pytest.mark.parametrize("fixed", [
+    lut("X1/Y9/SLICEA.K0", "CCU2", A=1, F=4), lut("X1/Y9/SLICEA.K0", A=1, M=86, F=4, OFX=87),
+    lut("X1/Y9/SLICEA.K0", "DPRAM", A=1, F=4)], ids=["carry", "multiplexer", "LUT RAM"])
+def test_what_stays(fixed: dict[str, Any]) -> None:
+    """A carry chain, and the registers behind it."""
+    assert move_logic(design("both", lut=fixed)) == 0
+
+
+@pytest.mark.parametrize(("other", "moves"), [({}, 2), ({"LSRMUX": "INV"}, 1), ({"CLK": 91}, 1), ({"CE": 92}, 2)])
+def test_who_shares_a_tile(other: dict[str, Any], moves: int) -> None:
+    """A second register comes to the same tile if it has the same clock and reset, to the same slice if it has the same
+    enable."""
+    parameters = {"CEMUX": "1 "} | {name: value for name, value in other.items() if isinstance(value, str)}
+    wires = {"CLK": 90} | {name: value for name, value in other.items() if isinstance(value, int)}
+    module = design(second=cell("TRELLIS_FF", "X1/Y9/SLICEC.FF1", parameters, M=1, Q=3, **wires),
+                    **end("end", "X60/Y8", M=3, CLK=90))
+    assert move_logic(module) == moves
+    moved = at_half_way(module)
+    assert len(moved) == moves
+    slices = {place.partition(".")[0] for place in moved.values()}
+    assert len(slices) == (2 if "CE" in other else 1)
+
+
+def test_what_is_fast_stays() -> None:
+    """Another path is much slower: those that stand beside it do not decide."""
+    module = design(**end("far", "X0/Y10", Q=5), **end("end", "X99/Y90", M=5))
+    assert move_logic(module) == 0
