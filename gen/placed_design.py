@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -28,25 +28,27 @@ _CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6, _MULTIPLIER: 0.74}
 _REGISTERED_OUTPUT_NS = 0.97  # of a block RAM
 _LUT_NS = 0.24
 _CARRY_NS = {("FCI", "FCO"): 0.07, ("FCI", "F"): 0.44, ("LUT", "FCO"): 0.45, ("LUT", "F"): 0.44}
+_BESIDE = ("FCI", "F1", "FXA", "FXB")  # inputs that come from the LUT beside it without a wire
 _PRODUCT_NS = 3.93
 _SETUP_NS = {"WRE": 0.39, "DI": 0.0, "M": 0.0}
 _OTHER_SETUP_NS = 0.1
 _MULTIPLIER_SETUP_NS = 3.49  # of an output register, at its inputs
 
+_STEPS = np.array([2 * min(d, 5) + max(d - 5, 0) for d in range(1000)])  # of a wire, by distance
 End = tuple[str, str]  # cell, port
 Place = tuple[int, int]
 
 
 def wire_ns(dx: Any, dy: Any) -> Any:
     """Of a wire over so many columns and rows, as nextpnr's placers estimate it: integers, or arrays of any shape."""
-    return 0.08 * (6 + np.maximum(dx - 5, 0) + np.maximum(dy - 5, 0) + 2 * (np.minimum(dx, 5) + np.minimum(dy, 5)))
+    return 0.08 * (6 + _STEPS[dx] + _STEPS[dy])
 
 
 class PlacedDesign:
     """Places and paths of a placed module.
 
-    The delay of a path is that of its cells and wires (:func:`wire_ns`); a carry, and a LUT's output to the flip-flop
-    beside it, take no wire. Clocks, constants and what else has loads everywhere are no paths.
+    The delay of a path is that of its cells and wires (:func:`wire_ns`); carries, and LUTs' outputs to multiplexers and
+    to the flip-flop beside them, take no wire. Clocks, constants and what else has loads everywhere are no paths.
 
     Parameters
     ----------
@@ -137,6 +139,11 @@ class PlacedDesign:
         for name in ("arrivals_ns", "_left_ns"):
             self.__dict__.pop(name, None)
 
+    def rename_load(self, cell: str, port: str, new: str) -> None:
+        """A net ends at another port of the cell."""
+        for net in self.cells[cell]["connections"][new]:
+            self.loads[net] = [(cell, new) if end == (cell, port) else end for end in self.loads[net]]
+
     def slowest_now_ns(self, cells: Sequence[str]) -> float:
         """The slowest path that goes through one of these cells, or begins or ends there."""
         slowest = 0.0
@@ -153,29 +160,34 @@ class PlacedDesign:
         return slowest
 
     def slowest_through_ns(self, cells: Sequence[str], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The same, if they were all in each of ``places`` (N, 2): (N,). Of cells that have registers at their inputs
-        or their outputs, and of a LUT, which comes before a flip-flop that it feeds."""
+        """The same, if they were all in each of ``places`` (N, 2), as near to each other as they are now: (N,)."""
+        within = set(cells)
+        leaves: dict[int, Any] = {}
+
+        def arrives(net: int, end: End) -> Any:
+            driver = self.drivers[net][0]
+            if driver in within:
+                return leaves_at(net) + self._wire_ns(net, end)
+            return self.arrivals_ns[net] + wire_ns(*np.abs(places - self.places[driver]).T)
+
+        def leaves_at(net: int) -> Any:
+            if net not in leaves:
+                name, out = self.drivers[net]
+                cell = self.cells[name]
+                came = [arrives(before, (name, port)) + _through_ns(cell, port, out)
+                        for port, before in self._inputs(name, out)]
+                leaves[net] = reduce(np.maximum, came) if came else _from_clock_ns(cell)
+            return leaves[net]
+
         slowest = np.zeros(len(places))
-        arrivals: dict[int, Any] = {}  # of outputs of the cells
         for name in cells:
-            cell = self.cells[name]
-            outputs = []
-            came: Any = 0.0  # at a LUT's inputs
-            for port, net, other in self.wires(name):
-                if self.drivers[net] == (name, port):
-                    outputs.append((net, other))
-                    continue
-                arrives = (arrivals[net] if net in arrivals else
-                           self.arrivals_ns[net] + wire_ns(*np.abs(places - self.places[other[0]]).T))
-                if _passes(cell, port):
-                    came = np.maximum(came, arrives)
-                else:
-                    slowest = np.maximum(slowest, arrives + _setup_ns(cell, port))
-            for net, other in outputs:
-                arrivals[net] = came + _LUT_NS if cell["type"] == _LUT else self.arrivals_ns[net]
-                if other[0] not in cells:
-                    slowest = np.maximum(slowest, arrivals[net] + self.after_ns(other)
-                                         + wire_ns(*np.abs(places - self.places[other[0]]).T))
+            for port, net, (other, other_port) in self.wires(name):
+                if self.drivers[net] != (name, port):
+                    if not _passes(self.cells[name], port):
+                        slowest = np.maximum(slowest, arrives(net, (name, port)) + _setup_ns(self.cells[name], port))
+                elif other not in within:
+                    slowest = np.maximum(slowest, leaves_at(net) + self.after_ns((other, other_port))
+                                         + wire_ns(*np.abs(places - self.places[other]).T))
         return slowest
 
     @cached_property
@@ -195,7 +207,7 @@ class PlacedDesign:
     def _wire_ns(self, net: int, end: End) -> float:
         (name, out), (other, port) = self.drivers[net], end
         (x, y), (other_x, other_y) = self.places[name], self.places[other]
-        if port == "FCI" or ((out, port) == ("F", "DI") and (x, y) == (other_x, other_y)):
+        if port in _BESIDE or (port == "DI" and out in ("F", "OFX") and (x, y) == (other_x, other_y)):
             return 0.0
         return float(wire_ns(abs(x - other_x), abs(y - other_y)))
 

@@ -101,18 +101,70 @@ def test_tiles_without_room_for_a_register(more: dict[str, Any]) -> None:
     {f"lut{slice_}{half}": lut(f"X30/Y9/SLICE{slice_}.K{half}", A=82, F=83) for slice_, half in HALVES}
     | {"half": lut("X30/Y9/SLICEA.K0", A=82, F=83)},
     {f"carry{slice_}": lut(f"X30/Y9/SLICE{slice_}.K1", "CCU2", FCI=84, F=85) for slice_ in "ABCD"},
-    {f"ff{slice_}": register(f"X30/Y9/SLICE{slice_}.FF1", CLK=90, CE=92) for slice_ in "ABCD"}],
-    ids=["full", "carry chains", "another enable"])
-def test_tiles_without_room_for_both(more: dict[str, Any]) -> None:
+    {"lut": lut("X1/Y9/SLICEA.K0", "CCU2", A=1, F=4)},
+    {"lut": lut("X1/Y9/SLICEA.K0", A=1, M=86, F=4, OFX=87)}],
+    ids=["full", "carry chains", "from a carry chain", "from half a multiplexer"])
+def test_a_register_without_its_lut(more: dict[str, Any]) -> None:
+    """It takes by a wire what it had from the LUT beside it."""
+    module = design("both", **more)
+    before = module["cells"]["lut"]["attributes"]["NEXTPNR_BEL"]
+    assert move_logic(module) == 1
+    assert set(at_half_way(module)) - set(more) == {"register"}
+    moved = module["cells"]["register"]
+    assert moved["connections"] == {"M": [4], "Q": [2], "CLK": [90]}
+    assert moved["port_directions"] == {"M": "input", "Q": "output", "CLK": "input"}
+    assert moved["parameters"]["SD"] == "0 "
+    assert module["cells"]["lut"]["attributes"]["NEXTPNR_BEL"] == before
+
+
+@pytest.mark.parametrize("more", [
+    {f"ff{slice_}": register(f"X30/Y9/SLICE{slice_}.FF1", CLK=90, CE=92) for slice_ in "ABCD"},
+    {"lut": lut("X1/Y9/SLICEA.K0", "DPRAM", A=1, F=4)}], ids=["another enable", "LUT RAM"])
+def test_both_stay(more: dict[str, Any]) -> None:
     assert move_logic(design("both", **more)) == 0
 
 
-@pytest.mark.parametrize("fixed", [
-    lut("X1/Y9/SLICEA.K0", "CCU2", A=1, F=4), lut("X1/Y9/SLICEA.K0", A=1, M=86, F=4, OFX=87),
-    lut("X1/Y9/SLICEA.K0", "DPRAM", A=1, F=4)], ids=["carry", "multiplexer", "LUT RAM"])
-def test_what_stays(fixed: dict[str, Any]) -> None:
-    """A carry chain, and the registers behind it."""
-    assert move_logic(design("both", lut=fixed)) == 0
+def multiplexers(first: str, second: str) -> dict[str, dict[str, Any]]:
+    """Four LUTs and their three multiplexers in two slices, between the ends of the way."""
+    return {"one": lut(f"X1/Y9/SLICE{first}.K0", A=1, F=11, F1=12, M=80, OFX=15),
+            "two": lut(f"X1/Y9/SLICE{first}.K1", A=1, F=12, FXA=15, FXB=16, M=81, OFX=4),
+            "three": lut(f"X1/Y9/SLICE{second}.K0", B=1, F=13, F1=14, M=80, OFX=16),
+            "four": lut(f"X1/Y9/SLICE{second}.K1", B=1, F=14)}
+
+
+def test_multiplexers_move_together() -> None:
+    """Two slices of a tile to two slices, of which the other tile has the lower two."""
+    rest = {f"ff{slice_}": register(f"X30/Y9/SLICE{slice_}.FF{half}", CLK=90, CE=92)
+            for slice_ in "CD" for half in (0, 1)}
+    module = design("both", lut=lut("X30/Y9/SLICEC.K1", A=82, F=83), **multiplexers("A", "B"), **rest)
+    module["cells"]["register"] = register("X1/Y9/SLICEA.FF1", DI=4, Q=2, CLK=90)
+    del module["cells"]["half"]
+    slowest = PlacedDesign(module).slowest_ns()
+    assert move_logic(module) >= 1
+    assert PlacedDesign(module).slowest_ns() < 0.75 * slowest
+    assert {name: place for name, place in at_half_way(module).items()
+            if name in ("one", "two", "three", "four", "register")} == {
+        "one": "X30/Y9/SLICEA.K0", "two": "X30/Y9/SLICEA.K1", "three": "X30/Y9/SLICEB.K0",
+        "four": "X30/Y9/SLICEB.K1", "register": "X30/Y9/SLICEA.FF1"}
+
+
+def test_multiplexers_and_registers_share_an_input() -> None:
+    """The upper two slices have registers that take their data by a wire."""
+    rest = {f"ff{slice_}": register(f"X30/Y9/SLICE{slice_}.FF0", M=84, CLK=90) for slice_ in "BC"}
+    module = design("both", **multiplexers("A", "B"), **rest)
+    module["cells"]["register"] = register("X1/Y9/SLICEA.FF1", DI=4, Q=2, CLK=90)
+    module["cells"]["half"] = module["cells"].pop("lut") | {"attributes": {"NEXTPNR_BEL": "X30/Y9/SLICED.K1"}}
+    module["cells"]["half"]["connections"] = {"A": [82], "F": [83]}
+    move_logic(module)
+    assert set(at_half_way(module)) == {*rest, "register"}
+
+
+def test_multiplexers_do_not_fit_into_three_slices() -> None:
+    """The register goes alone."""
+    module = design("both", lut=lut("X30/Y9/SLICEC.K1", A=82, F=83), **multiplexers("C", "D"))
+    module["cells"]["register"] = register("X1/Y9/SLICEC.FF1", DI=4, Q=2, CLK=90)
+    move_logic(module)
+    assert set(at_half_way(module)) == {"lut", "register"}
 
 
 @pytest.mark.parametrize(("other", "moves"), [({}, 2), ({"LSRMUX": "INV"}, 1), ({"CLK": 91}, 1), ({"CE": 92}, 2)])

@@ -8,12 +8,14 @@ import re
 import sys
 
 import pytest
+from support.ecp5_tiles import wrong_tiles
 from support.stub_build import small_network
 
 from spikeloom.gen import place_route
 from spikeloom.gen.build import build
 from spikeloom.gen.devices import DEVICES
 from spikeloom.gen.fold import load_fold
+from spikeloom.gen.logic_moves import move_logic
 from spikeloom.gen.manifest import difference
 from spikeloom.gen.place_route import place_and_route
 from spikeloom.gen.placed_design import PlacedDesign
@@ -79,6 +81,11 @@ def test_small_build(built, cache, device):
         (module,) = placed["modules"].values()
         assert set(block_ram_places(module)) >= {
             name for name, cell in module["cells"].items() if cell["type"] == "DP16KD" and "weights" in name} != set()
+        assert wrong_tiles(module) == []
+        slowest_ns = PlacedDesign(module).slowest_ns()
+        assert move_logic(module) > 0
+        assert wrong_tiles(module) == []
+        assert PlacedDesign(module).slowest_ns() <= slowest_ns
     clocks = [seed.fmax_mhz for seed in result.seeds]
     assert [seed.seed for seed in result.seeds] == [1, 2]
     assert len(set(clocks)) == 2

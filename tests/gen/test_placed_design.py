@@ -63,6 +63,29 @@ def test_slowest_path_of_a_cell_elsewhere() -> None:
         [0.53 + design.after_ns(("lut", "A")) + wire_ns(abs(x - 3), y) for x, y in places])
 
 
+def test_a_piece_elsewhere() -> None:
+    """What is said of a LUT, a multiplexer behind it and a register, if they were elsewhere, is so when they are."""
+    def placed(at: tuple[int, int]) -> PlacedDesign:
+        return chain(one=cell("TRELLIS_COMB", at, A=1, B=5, F1=31, M=5, F=30, OFX=32),
+                     two=cell("TRELLIS_COMB", at, C=4, D=30, F=31),
+                     register=cell("TRELLIS_FF", at, CLK=99, DI=32, CE=2, Q=33),
+                     far=cell("TRELLIS_FF", (60, 70), CLK=99, M=33), near=cell("TRELLIS_COMB", (9, 9), A=31, F=34),
+                     end=cell("TRELLIS_FF", (9, 9), CLK=99, DI=34))
+
+    piece = ["one", "two", "register"]
+    places = [(x, y) for x in (0, 3, 30, 60) for y in (0, 9, 70)]
+    foretold = placed((8, 8)).slowest_through_ns(piece, np.array(places))
+    assert foretold.tolist() == pytest.approx([placed(at).slowest_now_ns(piece) for at in places])
+
+
+def test_a_port_that_is_renamed() -> None:
+    design = chain()
+    design.cells["to"]["connections"]["M"] = design.cells["to"]["connections"].pop("DI")
+    design.rename_load("to", "DI", "M")
+    assert design.loads[4] == [("to", "M")]
+    assert design.slowest_ns() == pytest.approx(design.arrivals_ns[4] + wire_ns(0, 0))
+
+
 @pytest.mark.parametrize("registered", [False, True])
 def test_multipliers(registered: bool) -> None:
     """With an output register the product is there at a setup, and leaves with the clock."""
