@@ -5,9 +5,10 @@ nextpnr's own analysis is for one placement; with this one a cell can be tried i
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from graphlib import TopologicalSorter
 from typing import Any
@@ -37,11 +38,64 @@ _MULTIPLIER_SETUP_NS = 3.49  # of an output register, at its inputs
 _STEPS = np.array([2 * min(d, 5) + max(d - 5, 0) for d in range(1000)])  # of a wire, by distance
 End = tuple[str, str]  # cell, port
 Place = tuple[int, int]
+_Integers = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
 
 
 def wire_ns(dx: Any, dy: Any) -> Any:
     """Of a wire over so many columns and rows, as nextpnr's placers estimate it: integers, or arrays of any shape."""
     return 0.08 * (6 + _STEPS[dx] + _STEPS[dy])
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """All paths of a design, in arrays: nets from level to level, wires from a net to each of its loads, arcs from a
+    wire through the load to a net behind it. Of wires and arcs, slices by the level of the net.
+
+    Attributes
+    ----------
+    nets : dict
+        Place in the arrays, by net.
+    starts_ns : (nets)
+        From the clock edge on, of nets that nothing comes before; else less than any time.
+    net, driver, load : (wires)
+        Where a wire is from and to; cells by number.
+    beside, data : (wires)
+        Whether it takes no time; whether it takes none in the same tile.
+    setup_ns : (wires)
+        If paths end there; else less than any time.
+    wires : dict
+        Place in the arrays, by cell and port.
+    wires_at : list of slice
+    arc_wire, arc_net, through_ns : (arcs)
+    arcs_at : list of slice
+    """
+
+    nets: dict[int, int]
+    starts_ns: _Floats
+    net: _Integers
+    driver: _Integers
+    load: _Integers
+    beside: npt.NDArray[np.bool_]
+    data: npt.NDArray[np.bool_]
+    setup_ns: _Floats
+    wires: dict[End, int]
+    wires_at: list[slice]
+    arc_wire: _Integers
+    arc_net: _Integers
+    through_ns: _Floats
+    arcs_at: list[slice]
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """What they take: when a net changes at its driver, from the clock edge on; of each wire its delay, and from its
+    end to the last setup behind it; of each cell the slowest path through it."""
+
+    arrival_ns: _Floats
+    wire_ns: _Floats
+    after_ns: _Floats
+    slowest_ns: _Floats
 
 
 class PlacedDesign:
@@ -70,9 +124,9 @@ class PlacedDesign:
     def __init__(self, module: Mapping[str, Any]) -> None:
         self.cells: Mapping[str, Any] = module["cells"]
         self.places: dict[str, Place] = {}
-        self.loads: dict[int, list[End]] = defaultdict(list)
+        self.loads: dict[int, list[End]] = {}
         self.drivers: dict[int, End] = {}
-        self._clocks: set[int] = set()
+        clocks: set[int] = set()
         for name, cell in self.cells.items():
             if match := re.match(r"X(\d+)/Y(\d+)/", cell["attributes"].get("NEXTPNR_BEL", "")):
                 self.places[name] = int(match[1]), int(match[2])
@@ -81,94 +135,66 @@ class PlacedDesign:
                         if cell["port_directions"][port] == "output":
                             self.drivers[bit] = name, port
                         else:
-                            self.loads[bit].append((name, port))
+                            self.loads.setdefault(bit, []).append((name, port))
                             if port.startswith(_CLOCKS):
-                                self._clocks.add(bit)
+                                clocks.add(bit)
+        self._number = {name: k for k, name in enumerate(self.places)}
+        self._nets = {net for net, loads in self.loads.items()
+                      if net in self.drivers and net not in clocks and len(loads) < _EVERYWHERE
+                      and not self.drivers[net][0].startswith(_CONSTANTS)}
 
     def is_path(self, net: int) -> bool:
         """Whether it goes from one placed cell to a few others, and is no clock and no constant."""
-        return (net in self.drivers and net not in self._clocks
-                and not self.drivers[net][0].startswith(_CONSTANTS) and 0 < len(self.loads[net]) < _EVERYWHERE)
+        return net in self._nets
 
     def wires(self, cell: str) -> list[tuple[str, int, End]]:
         """Port, net and other end of all paths that begin or end at the cell."""
         found = []
         for port, bits in self.cells[cell]["connections"].items():
             for net in bits:
-                if self.is_path(net):
+                if net in self._nets:
                     others = self.loads[net] if self.drivers[net] == (cell, port) else [self.drivers[net]]
                     found += [(port, net, other) for other in others]
         return found
 
-    @cached_property
-    def arrivals_ns(self) -> dict[int, float]:
+    def forget_paths(self) -> None:
+        """Work out delays anew: cells have moved."""
+        self.__dict__.pop("_paths", None)
+
+    def rename_load(self, cell: str, port: str, new: str) -> None:
+        """A net ends at another port of the cell, by a wire."""
+        for net in self.cells[cell]["connections"][new]:
+            self.loads[net] = [(cell, new) if end == (cell, port) else end for end in self.loads[net]]
+        if (wire := self._graph.wires.pop((cell, port), None)) is not None:
+            self._graph.wires[cell, new] = wire
+            self._graph.data[wire] = False
+
+    def arrival_ns(self, net: int) -> float:
         """When a net changes at its driver, from the clock edge on."""
-        found: dict[int, float] = {}
-        for net in self._order:
-            name, port = self.drivers[net]
-            cell = self.cells[name]
-            found[net] = max((found[before] + self._wire_ns(before, (name, end)) + _through_ns(cell, end, port)
-                              for end, before in self._inputs(name, port)), default=_from_clock_ns(cell))
-        return found
+        return float(self._paths.arrival_ns[self._graph.nets[net]])
 
-    @cached_property
-    def _left_ns(self) -> dict[int, float]:
-        """From the change of a net at its driver to the last setup behind it."""
-        found: dict[int, float] = {}
-        for net in reversed(self._order):
-            found[net] = max(self._wire_ns(net, end) + self.after_ns(end, found) for end in self.loads[net])
-        return found
-
-    def after_ns(self, end: End, left_ns: Mapping[int, float] | None = None) -> float:
+    def after_ns(self, end: End) -> float:
         """From an end of a net to the last setup behind it."""
-        name, port = end
-        cell = self.cells[name]
-        if not _passes(cell, port):
-            return _setup_ns(cell, port)
-        left = self._left_ns if left_ns is None else left_ns
-        return max((_through_ns(cell, port, out) + left[bits[0]] for out, bits in cell["connections"].items()
-                    if bits and cell["port_directions"][out] == "output" and bits[0] in left
-                    and _passes(cell, port, out)), default=0.0)
+        return float(self._paths.after_ns[self._graph.wires[end]])
 
     def slowest_ns(self) -> float:
         """The slowest path; 0 if there is none."""
-        return max((self.arrivals_ns[net] + left for net, left in self._left_ns.items()), default=0.0)
-
-    def forget_paths(self) -> None:
-        """Work out delays anew: cells have moved."""
-        for name in ("arrivals_ns", "_left_ns"):
-            self.__dict__.pop(name, None)
-
-    def rename_load(self, cell: str, port: str, new: str) -> None:
-        """A net ends at another port of the cell."""
-        for net in self.cells[cell]["connections"][new]:
-            self.loads[net] = [(cell, new) if end == (cell, port) else end for end in self.loads[net]]
+        return float(self._paths.slowest_ns.max(initial=0.0))
 
     def slowest_now_ns(self, cells: Sequence[str]) -> float:
-        """The slowest path that goes through one of these cells, or begins or ends there."""
-        slowest = 0.0
-        for name in cells:
-            cell = self.cells[name]
-            for port, bits in cell["connections"].items():
-                if not bits or not self.is_path(net := bits[0]):
-                    continue
-                if self.drivers[net] == (name, port):
-                    slowest = max(slowest, self.arrivals_ns[net] + self._left_ns[net])
-                elif not _passes(cell, port):
-                    slowest = max(slowest, self.arrivals_ns[net] + self._wire_ns(net, (name, port))
-                                  + _setup_ns(cell, port))
-        return slowest
+        """The slowest path that goes through one of these cells, or begins or ends there; 0 if there is none."""
+        return max(float(self._paths.slowest_ns[self._number[name]]) for name in cells)
 
-    def slowest_through_ns(self, cells: Sequence[str], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The same, if they were all in each of ``places`` (N, 2), as near to each other as they are now: (N,)."""
+    def slowest_through_ns(self, cells: Sequence[str], places: _Integers) -> _Floats:
+        """The same, if the first one were in each of ``places`` (N, 2), and the others as they lie to it now: (N,)."""
         within = set(cells)
         leaves: dict[int, Any] = {}
 
         def arrives(net: int, end: End) -> Any:
             driver = self.drivers[net][0]
             if driver in within:
-                return leaves_at(net) + self._wire_ns(net, end)
-            return self.arrivals_ns[net] + wire_ns(*np.abs(places - self.places[driver]).T)
+                return leaves_at(net) + self._paths.wire_ns[self._graph.wires[end]]
+            return self.arrival_ns(net) + self._wires_ns(cells[0], end[0], driver, places)
 
         def leaves_at(net: int) -> Any:
             if net not in leaves:
@@ -187,29 +213,99 @@ class PlacedDesign:
                         slowest = np.maximum(slowest, arrives(net, (name, port)) + _setup_ns(self.cells[name], port))
                 elif other not in within:
                     slowest = np.maximum(slowest, leaves_at(net) + self.after_ns((other, other_port))
-                                         + wire_ns(*np.abs(places - self.places[other]).T))
+                                         + self._wires_ns(cells[0], name, other, places))
         return slowest
 
-    @cached_property
-    def _order(self) -> list[int]:
-        """All paths' nets, each behind those that it comes from."""
-        nets = {net: [before for _, before in self._inputs(name, port)] for net, (name, port) in self.drivers.items()
-                if self.is_path(net)}
-        return list(TopologicalSorter(nets).static_order())
+    def slowest_wire_ns(self, cells: Sequence[str], places: _Integers, *, to_end: bool) -> tuple[_Floats, float]:
+        """Of the wire by which the slowest path comes to the cells, or by which it leaves them (``to_end``): its delay
+        if the first one were in each of ``places``, and now; 0 if there is none."""
+        within = set(cells)
+        wires = []
+        for name in cells:
+            for port, net, other in self.wires(name):
+                leaves = self.drivers[net] == (name, port)
+                if leaves is to_end and other[0] not in within:
+                    end = other if leaves else (name, port)
+                    wire = self._graph.wires[end]
+                    wires.append((self.arrival_ns(net) + self._paths.wire_ns[wire] + self._paths.after_ns[wire],
+                                  name, other[0], self._paths.wire_ns[wire]))
+        if not wires:
+            return np.zeros(len(places)), 0.0
+        _, name, far, now_ns = max(wires)
+        return self._wires_ns(cells[0], name, far, places), float(now_ns)
+
+    def _wires_ns(self, first: str, name: str, other: str, places: _Integers) -> _Floats:
+        """Of a wire between two cells, if ``first`` were in each of ``places`` and ``name`` lay to it as now."""
+        moved = np.array(self.places[name]) - self.places[first] - self.places[other]
+        return np.asarray(wire_ns(*np.abs(places + moved).T))
 
     def _inputs(self, name: str, out: str) -> list[tuple[str, int]]:
         """Ports and nets that an output of the cell follows at once."""
         cell = self.cells[name]
         return [(port, bits[0]) for port, bits in cell["connections"].items()
-                if bits and cell["port_directions"][port] == "input" and self.is_path(bits[0])
+                if bits and cell["port_directions"][port] == "input" and bits[0] in self._nets
                 and _passes(cell, port, out)]
 
-    def _wire_ns(self, net: int, end: End) -> float:
-        (name, out), (other, port) = self.drivers[net], end
-        (x, y), (other_x, other_y) = self.places[name], self.places[other]
-        if port in _BESIDE or (port == "DI" and out in ("F", "OFX") and (x, y) == (other_x, other_y)):
-            return 0.0
-        return float(wire_ns(abs(x - other_x), abs(y - other_y)))
+    @cached_property
+    def _graph(self) -> _Graph:
+        inputs = {net: self._inputs(*self.drivers[net]) for net in self._nets}
+        level: dict[int, int] = {}
+        for net in TopologicalSorter({net: [before for _, before in found] for net, found in inputs.items()}
+                                     ).static_order():
+            level[net] = max((level[before] + 1 for _, before in inputs[net]), default=0)
+        order = sorted(level, key=lambda net: (level[net], net))
+        nets = {net: k for k, net in enumerate(order)}
+        ends = [(net, end) for net in order for end in self.loads[net]]
+        wires = {end: k for k, (_, end) in enumerate(ends)}
+        arcs = [(wires[self.drivers[net][0], port], net, _through_ns(self.cells[name], port, out))
+                for net in order for name, out in [self.drivers[net]] for port, _ in inputs[net]]
+        going_on = {wire for wire, _, _ in arcs}
+        outputs = [self.drivers[net][1] for net, _ in ends]
+
+        def by_level(levels: list[int]) -> list[slice]:
+            edges = np.searchsorted(levels, range(max(levels, default=-1) + 2))
+            return [slice(int(a), int(b)) for a, b in itertools.pairwise(edges)]
+
+        return _Graph(
+            nets=nets,
+            starts_ns=np.array([-np.inf if inputs[net] else _from_clock_ns(self.cells[self.drivers[net][0]])
+                                for net in order]),
+            net=np.array([nets[net] for net, _ in ends], np.int64),
+            driver=np.array([self._number[self.drivers[net][0]] for net, _ in ends], np.int64),
+            load=np.array([self._number[name] for _, (name, _) in ends], np.int64),
+            beside=np.array([port in _BESIDE for _, (_, port) in ends], bool),
+            data=np.array([port == "DI" and out in ("F", "OFX")
+                           for (_, (_, port)), out in zip(ends, outputs, strict=True)], bool),
+            setup_ns=np.array([-np.inf if k in going_on else 0.0 if _passes(self.cells[name], port)
+                               else _setup_ns(self.cells[name], port) for k, (_, (name, port)) in enumerate(ends)]),
+            wires=wires, wires_at=by_level([level[net] for net, _ in ends]),
+            arc_wire=np.array([wire for wire, _, _ in arcs], np.int64),
+            arc_net=np.array([nets[net] for _, net, _ in arcs], np.int64),
+            through_ns=np.array([through for _, _, through in arcs]),
+            arcs_at=by_level([level[net] for _, net, _ in arcs]))
+
+    @cached_property
+    def _paths(self) -> _Paths:
+        g = self._graph
+        places = np.array(list(self.places.values())).reshape(-1, 2)
+        away = np.abs(places[g.driver] - places[g.load])
+        wire = np.where(g.beside | (g.data & (away.sum(1) == 0)), 0.0, wire_ns(*away.T))
+        arrival = g.starts_ns.copy()
+        for arcs in g.arcs_at:
+            came = g.arc_wire[arcs]
+            np.maximum.at(arrival, g.arc_net[arcs], arrival[g.net[came]] + wire[came] + g.through_ns[arcs])
+        left = np.full(len(arrival), -np.inf)
+        after = g.setup_ns.copy()
+        for k in reversed(range(len(g.wires_at))):
+            ends = g.wires_at[k]
+            np.maximum.at(left, g.net[ends], wire[ends] + after[ends])
+            if k < len(g.arcs_at):
+                arcs = g.arcs_at[k]
+                np.maximum.at(after, g.arc_wire[arcs], g.through_ns[arcs] + left[g.arc_net[arcs]])
+        slowest = np.zeros(len(self._number))
+        for cells in (g.driver, g.load):
+            np.maximum.at(slowest, cells, arrival[g.net] + wire + after)
+        return _Paths(arrival, wire, after, slowest)
 
 
 def _passes(cell: Mapping[str, Any], port: str, out: str = "OFX") -> bool:

@@ -73,12 +73,12 @@ def test_to_the_middle(what: str, names: set[str]) -> None:
 
 def test_a_lut_comes_nearer_to_what_is_slow() -> None:
     """It lies beside one of the two flip-flops that it follows: half way it is nearer to the other one."""
-    module = design("lut", **end("second", "X50/Y50", Q=5))
+    module = design("lut", **end("second", "X50/Y9", Q=5))
     module["cells"]["lut"] = lut("X1/Y9/SLICEA.K0", A=1, B=5, F=2)
     slowest = PlacedDesign(module).slowest_ns()
     assert move_logic(module) == 1
     assert set(at_half_way(module)) == {"lut"}
-    assert PlacedDesign(module).slowest_ns() < slowest - 3
+    assert PlacedDesign(module).slowest_ns() < slowest - 1
 
 
 @pytest.mark.parametrize("more", [
@@ -174,12 +174,87 @@ def test_who_shares_a_tile(other: dict[str, Any], moves: int) -> None:
     parameters = {"CEMUX": "1 "} | {name: value for name, value in other.items() if isinstance(value, str)}
     wires = {"CLK": 90} | {name: value for name, value in other.items() if isinstance(value, int)}
     module = design(second=cell("TRELLIS_FF", "X1/Y9/SLICEC.FF1", parameters, M=1, Q=3, **wires),
-                    **end("end", "X60/Y8", M=3, CLK=90))
+                    **end("end", "X59/Y9", M=3, CLK=90))
     assert move_logic(module) == moves
     moved = at_half_way(module)
     assert len(moved) == moves
     slices = {place.partition(".")[0] for place in moved.values()}
     assert len(slices) == (2 if "CE" in other else 1)
+
+
+def carry_chain(x: int, first: int, luts: int, **ends: int) -> dict[str, dict[str, Any]]:
+    """A chain from the first slice of a tile on, over as many tiles as it takes."""
+    places = [f"X{x + k // 8}/Y9/SLICE{'ABCD'[k % 8 // 2]}.K{k % 2}" for k in range(luts)]
+    return {f"carry{first}_{k}": lut(place, "CCU2", **({"FCI": first + k} if k else {}),
+                                     **({"FCO": first + k + 1} if k < luts - 1 else {}), **(ends if not k else {}))
+            for k, place in enumerate(places)}
+
+
+def with_chain(columns: range, **more: dict[str, Any]) -> dict[str, Any]:
+    """A chain over two tiles, and a register beside its first LUT, at one end of a way; and some tiles that have only a
+    LUT each."""
+    tiles = {f"half{x}": lut(f"X{x}/Y9/SLICED.K1", A=82, F=83) for x in columns}
+    module = design("both", **carry_chain(2, 100, 10, A=1, F=4), **tiles, **more)
+    del module["cells"]["half"], module["cells"]["lut"]
+    module["cells"]["register"] = register("X2/Y9/SLICEA.FF0", DI=4, Q=2, CLK=90)
+    return module
+
+
+def test_a_carry_chain_moves_with_its_register() -> None:
+    """To where it has its slices in two tiles side by side; a LUT in the last one stands behind its end."""
+    module = with_chain(range(32, 33))
+    module["cells"]["alone"] = register("X31/Y9/SLICED.FF1", M=82, CLK=90)
+    module["cells"]["also"] = register("X30/Y9/SLICED.FF1", M=82, CLK=90)
+    slowest = PlacedDesign(module).slowest_ns()
+    assert move_logic(module) >= 1
+    moved = places(module)
+    assert [moved[f"carry100_{k}"] for k in range(10)] == [
+        f"X{30 + k // 8}/Y9/SLICE{'ABCD'[k % 8 // 2]}.K{k % 2}" for k in range(10)]
+    assert moved["register"] == "X30/Y9/SLICEA.FF0"
+    assert PlacedDesign(module).slowest_ns() < 0.85 * slowest
+
+
+def test_a_carry_chain_without_room_stays() -> None:
+    """Its register goes alone."""
+    module = with_chain(range(30, 33))
+    before = places(module)
+    move_logic(module)
+    assert {name: place for name, place in places(module).items() if name != "register"} == {
+        name: place for name, place in before.items() if name != "register"}
+    assert places(module)["register"].startswith("X3")
+
+
+def test_carry_chains_change_places() -> None:
+    """One that nothing waits for is where a slow one wants to be."""
+    module = with_chain(range(0), **carry_chain(30, 200, 10))
+    for taken in "ABCD":  # no register comes between
+        for half in (0, 1):
+            for x in (30, 31):
+                if (x, taken, half) != (30, "A", 0):
+                    module["cells"][f"ff{x}{taken}{half}"] = register(f"X{x}/Y9/SLICE{taken}.FF{half}", CLK=90)
+    module["cells"]["one"] = register("X30/Y9/SLICEA.FF0", M=91, CLK=90)
+    del module["cells"]["register"]
+    module["cells"]["to"] = register("X60/Y9/SLICEA.FF0", M=4, CLK=90)
+    module["cells"]["from"]["attributes"]["NEXTPNR_BEL"] = "X60/Y9/SLICEA.FF1"
+    before = places(module)
+    assert move_logic(module) >= 1
+    after = places(module)
+    for k in range(10):
+        assert after[f"carry100_{k}"] == before[f"carry200_{k}"]
+        assert after[f"carry200_{k}"] == before[f"carry100_{k}"]
+
+
+def test_one_follows_the_other() -> None:
+    """A chain and the LUT in front of it lie together, far from all else: the chain cannot come nearer before it."""
+    module = design("register", **carry_chain(60, 100, 8, A=3, F=4), **end("begins", "X1/Y9", Q=7),
+                    near=lut("X58/Y9/SLICEA.K0", A=7, F=3), back=lut("X3/Y9/SLICED.K1", A=82, F=83),
+                    also=register("X4/Y9/SLICED.FF1", M=82, CLK=90))
+    for name in ("from", "from_closed", "to", "to_closed", "register", "half"):
+        del module["cells"][name]
+    module["cells"] |= {"kept": register("X60/Y9/SLICEA.FF0", DI=4, Q=5, CLK=90), **end("ends", "X2/Y9", M=5, CLK=90)}
+    assert move_logic(module) >= 2
+    assert {place.partition("/")[0] for name, place in places(module).items()
+            if name in ("near", "kept") or name.startswith("carry")} == {"X3", "X4"}
 
 
 def test_what_is_fast_stays() -> None:
