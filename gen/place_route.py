@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +38,10 @@ __all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and
 SEEDS_MAX = 1000
 # What is moved in a seed's placement before it is routed.
 _MOVES = (move_block_rams, move_logic)
-# How the router is asked for a clock: so many times the one that it met, or missed while it has met none; what is
-# between, unless those are near; and of the first one as much as it may take all its rounds for.
-_ASK_MORE = 1.1
+# How the router is asked for a clock: so many times the one that it met, or missed while it has met none; and of the
+# first one as much as it may take all its rounds for.
+_ASK_MORE = 1.05
 _ASK_LESS = 0.97
-_NEAR = 1.04
 _LEAST = 0.8
 _ROUNDS = 50  # one behind the other in which paths fail: it has missed a clock
 # What a wire costs that another net has taken: much at once, and little more with each round. By nextpnr's own numbers
@@ -482,7 +480,7 @@ class _Given:
 
     def key(self, seed: int) -> str:
         """Of a seed's result in the cache."""
-        asked = ((_ASK_MORE, _ASK_LESS, _NEAR, _LEAST, _ROUNDS, _ROUTER, [move.__name__ for move in _MOVES])
+        asked = ((_ASK_MORE, _ASK_LESS, _LEAST, _ROUNDS, _ROUTER, [move.__name__ for move in _MOVES])
                  if self.places_twice and not self.placed else ())
         return hashlib.sha256(repr((self._placement_key(seed), asked)).encode()).hexdigest()[:32]
 
@@ -555,18 +553,17 @@ class _Given:
             return report
 
         best: dict[str, Any] | None = None
-        met_mhz, missed_mhz, least_mhz = 0.0, math.inf, _LEAST * asked_mhz
-        while best is None or (met_mhz < self.target_mhz and missed_mhz > _NEAR * met_mhz):
+        least_mhz, missed = _LEAST * asked_mhz, False
+        while True:
             try:
                 report = routed(may_miss=asked_mhz > least_mhz)
             except _MissedError:
-                missed_mhz = asked_mhz
+                missed = True
             else:  # the report's wires are a little longer than the router's
-                met_mhz = asked_mhz
                 best = max(best or report, report, key=lambda each: _seed_result(seed, each).fmax_mhz)
-            asked_mhz = round(_ASK_LESS * missed_mhz if best is None else
-                              min(self.target_mhz, _ASK_MORE * met_mhz, math.sqrt(met_mhz * missed_mhz)), 1)
-        return best
+            if best is not None and (missed or asked_mhz >= self.target_mhz):
+                return best
+            asked_mhz = round(_ASK_LESS * asked_mhz if best is None else min(self.target_mhz, _ASK_MORE * asked_mhz), 1)
 
     def _reported(self, arguments: Sequence[str], log: Path, read: Callable[[str], None] | None) -> dict[str, Any]:
         """Run the tool, and return its report."""

@@ -139,9 +139,9 @@ class PlacedDesign:
                             if port.startswith(_CLOCKS):
                                 clocks.add(bit)
         self._number = {name: k for k, name in enumerate(self.places)}
-        self._nets = {net for net, loads in self.loads.items()
-                      if net in self.drivers and net not in clocks and len(loads) < _EVERYWHERE
-                      and not self.drivers[net][0].startswith(_CONSTANTS)}
+        self._nets = dict.fromkeys(net for net, loads in self.loads.items()
+                                   if net in self.drivers and net not in clocks and len(loads) < _EVERYWHERE
+                                   and not self.drivers[net][0].startswith(_CONSTANTS))
 
     def is_path(self, net: int) -> bool:
         """Whether it goes from one placed cell to a few others, and is no clock and no constant."""
@@ -253,7 +253,7 @@ class PlacedDesign:
         for net in TopologicalSorter({net: [before for _, before in found] for net, found in inputs.items()}
                                      ).static_order():
             level[net] = max((level[before] + 1 for _, before in inputs[net]), default=0)
-        order = sorted(level, key=lambda net: (level[net], net))
+        order = sorted(level, key=level.__getitem__)
         nets = {net: k for k, net in enumerate(order)}
         ends = [(net, end) for net in order for end in self.loads[net]]
         wires = {end: k for k, (_, end) in enumerate(ends)}

@@ -24,13 +24,12 @@ __all__ = ["ask_for_mhz", "block_ram_places", "bound_places", "move_block_rams"]
 
 _SLOWEST_POWER = 16  # of a block RAM's slowest path, which is what the clock depends on in the end
 _SHARE = 0.1  # of the block RAMs, in a layer of whose logic so much lies around them that it comes with them
-_ABOVE_ESTIMATE = 1.15  # of the clock, so much may come of routing
 
 
 def ask_for_mhz(wanted: float, placed: Mapping[str, Any]) -> float:
-    """The clock to ask the router for: what is wanted, or what a placed module lets one hope for."""
+    """The clock to ask the router for first: what is wanted, or what a placed module lets one hope for."""
     slowest_ns = PlacedDesign(placed).slowest_ns()
-    return min(wanted, round(_ABOVE_ESTIMATE * 1000 / slowest_ns, 1)) if slowest_ns else wanted
+    return min(wanted, round(1000 / slowest_ns, 1)) if slowest_ns else wanted
 
 
 def _layer_of_weights(name: str) -> str | None:

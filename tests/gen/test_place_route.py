@@ -271,11 +271,10 @@ class Router:
 
 
 @pytest.mark.parametrize(("estimate", "reached", "asked", "rounds", "clock"), [
-    (80, 100, [92.0, 101.2, 96.5, 98.8], [60, 50, 60, 60], 98.8),  # until it is sure to miss, and then what is between
-    (70, 99, [80.5, 88.6, 97.5, 107.3, 102.3, 99.9], [60, 60, 60, 50, 50, 50], 97.5),
-    (100, 200, [115.0, 120.0], [60, 60], 120.0),  # until it has what is wanted
-    (80, 85, [92.0, 89.2, 86.5, 83.9], [50, 50, 50, 60], 83.9),  # or for less
-    (80, 50, [92.0, 89.2, 86.5, 83.9, 81.4, 79.0, 76.6, 74.3, 72.1], [50] * 8 + [1500], 49.0),  # but not much
+    (80, 100, [80.0, 84.0, 88.2, 92.6, 97.2, 102.1], [60] * 5 + [50], 97.2),  # until it is sure to miss
+    (100, 200, [100.0, 105.0, 110.2, 115.7, 120.0], [60] * 5, 120.0),  # or until it has what is wanted
+    (100, 85, [100.0, 97.0, 94.1, 91.3, 88.6, 85.9, 83.3], [50] * 6 + [60], 83.3),  # or for less
+    (80, 50, [80.0, 77.6, 75.3, 73.0, 70.8, 68.7, 66.6, 64.6, 62.7], [50] * 8 + [1500], 49.0),  # but not much
     (150, 200, [120.0], [60], 120.0),
 ])
 def test_the_router_is_asked_for_more(built, cache, monkeypatch, estimate, reached, asked, rounds, clock):
@@ -293,12 +292,12 @@ def test_the_fastest_report_is_kept(built, cache, monkeypatch):
     router = Router(80, 200, above=100.0)
     router.stands_in(monkeypatch)
     result = place_and_route(built, "lfe5u-25f", target_mhz=120)
-    assert router.asked == [92.0, 101.2, 111.3, 120.0]
-    assert [(seed.fmax_mhz, seed.asked_mhz) for seed in result.seeds] == [(92.0, 92.0)]
+    assert router.asked == [80.0, 84.0, 88.2, 92.6, 97.2, 102.1, 107.2, 112.6, 118.2, 120.0]
+    assert [(seed.fmax_mhz, seed.asked_mhz) for seed in result.seeds] == [(97.2, 97.2)]
 
 
 def test_a_seed_is_placed_once_however_the_router_is_asked(built, cache, monkeypatch):
-    attempts = [92.0, 89.2, 86.5, 83.9]
+    attempts = [80.0, 84.0, 88.2]
     for rounds in (50, 60):
         router = Router(80, 85)
         router.stands_in(monkeypatch)

@@ -100,5 +100,5 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_clock_that_is_asked_for(wanted: float) -> None:
     """More than the slowest path lets one expect."""
     placed = placement([(4, 22), (50, 22)], [[(5, 22)], [(20, 20)]], [(4, 22), (3, 22)])
-    assert ask_for_mhz(wanted, placed) == min(wanted, round(1150 / (5.6 + float(wire_ns(30, 2))), 1))
+    assert ask_for_mhz(wanted, placed) == min(wanted, round(1000 / (5.6 + float(wire_ns(30, 2))), 1))
     assert ask_for_mhz(wanted, placement([], [], [])) == wanted
