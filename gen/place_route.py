@@ -29,7 +29,7 @@ from .inverters import absorb_inverters
 from .logic_moves import move_logic
 from .manifest import BuiltFiles, read_build
 from .pin_shell import PINS, pin_shell
-from .second_placement import ask_for_mhz, block_ram_places, bound_places, move_block_rams
+from .second_placement import ask_for_mhz, block_ram_places, bound_places, move_block_rams, move_multipliers
 from .synth import DoesNotFitError, Progress, SynthResult, synthesize_netlist
 from .tools import Tool, ToolError
 
@@ -37,7 +37,7 @@ __all__ = ["Bitstream", "PathStep", "PlaceRouteResult", "SeedResult", "place_and
 
 SEEDS_MAX = 1000
 # What is moved in a seed's placement before it is routed.
-_MOVES = (move_block_rams, move_logic)
+_MOVES = (move_block_rams, move_multipliers, move_logic)
 # How the router is asked for a clock: so many times the one that it met, or missed while it has met none; and of the
 # first one as much as it may take all its rounds for.
 _ASK_MORE = 1.05

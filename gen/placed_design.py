@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK_RAM", "Place", "PlacedDesign", "wire_ns"]
+__all__ = ["BLOCK_RAM", "MULTIPLIER", "Place", "PlacedDesign", "wire_ns"]
 
 BLOCK_RAM = "DP16KD"
+MULTIPLIER = "MULT18X18D"
 _LUT = "TRELLIS_COMB"
-_MULTIPLIER = "MULT18X18D"
 _CONSTANTS = "$PACKER_"
 _CLOCKS = ("CLK", "WCK")  # how ports begin that a clock comes to
 _EVERYWHERE = 1000  # loads of a net that says nothing about places, as a reset's
 # Delays of speed grade 6, as nextpnr reports them.
-_CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6, _MULTIPLIER: 0.74}
+_CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6, MULTIPLIER: 0.74}
 _REGISTERED_OUTPUT_NS = 0.97  # of a block RAM
 _LUT_NS = 0.24
 _CARRY_NS = {("FCI", "FCO"): 0.07, ("FCI", "F"): 0.44, ("LUT", "FCO"): 0.45, ("LUT", "F"): 0.44}
@@ -310,18 +310,18 @@ class PlacedDesign:
 
 def _passes(cell: Mapping[str, Any], port: str, out: str = "OFX") -> bool:
     """Whether an output follows this input at once: that of the multiplexer behind a LUT any of them."""
-    if cell["type"] == _MULTIPLIER:
+    if cell["type"] == MULTIPLIER:
         return bool(cell["parameters"].get("REG_OUTPUT_CLK", "NONE") == "NONE")
     return cell["type"] == _LUT and (
         port in "ABCD" or (cell["parameters"].get("MODE") != "DPRAM" and (out == "OFX" or port == "FCI")))
 
 
 def _setup_ns(cell: Mapping[str, Any], port: str) -> float:
-    return _MULTIPLIER_SETUP_NS if cell["type"] == _MULTIPLIER else _SETUP_NS.get(port, _OTHER_SETUP_NS)
+    return _MULTIPLIER_SETUP_NS if cell["type"] == MULTIPLIER else _SETUP_NS.get(port, _OTHER_SETUP_NS)
 
 
 def _through_ns(cell: Mapping[str, Any], port: str, out: str) -> float:
-    if cell["type"] == _MULTIPLIER:
+    if cell["type"] == MULTIPLIER:
         return _PRODUCT_NS
     if cell["parameters"].get("MODE") != "CCU2":
         return _LUT_NS

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from spikeloom.gen.placed_design import wire_ns
-from spikeloom.gen.second_placement import ask_for_mhz, block_ram_places, bound_places, move_block_rams
+from spikeloom.gen.second_placement import (
+    ask_for_mhz,
+    block_ram_places,
+    bound_places,
+    move_block_rams,
+    move_multipliers,
+)
 from spikeloom.model.errors import SpikeloomError
 
 WEIGHTS = "core.hidden.synapses.weights0_{}.rows.0.0"
@@ -86,8 +92,21 @@ def test_block_rams_are_moved() -> None:
     assert {name: cell["attributes"]["NEXTPNR_BEL"] for name, cell in placed["cells"].items()} == before | places
 
 
+def test_multipliers_change_places() -> None:
+    """And use no other sites: those of the block RAMs' grid would be nearer."""
+    placed = placement([(4, 22), (50, 23), (0, 24)], [[(50, 20)], [(0, 20)], [(4, 22)]], [(50, 22), (3, 22), (4, 22)])
+    before = {name: cell["attributes"]["NEXTPNR_BEL"] for name, cell in placed["cells"].items()}
+    for k in (0, 1):
+        placed["cells"][WEIGHTS.format(k)]["type"] = "MULT18X18D"
+    move_multipliers(placed)
+    assert {name: cell["attributes"]["NEXTPNR_BEL"] for name, cell in placed["cells"].items()} == before | {
+        WEIGHTS.format(0): bel(50, 23), WEIGHTS.format(1): bel(4, 22)}
+
+
 def test_no_block_rams() -> None:
-    assert block_ram_places(placement([], [], [])) == {}
+    placed = placement([], [], [])
+    assert block_ram_places(placed) == {}
+    move_multipliers(placed)
 
 
 def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +117,7 @@ def test_without_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wanted", [50.0, 120.0, 500.0])
 def test_clock_that_is_asked_for(wanted: float) -> None:
-    """More than the slowest path lets one expect."""
+    """No more than the slowest path lets one expect."""
     placed = placement([(4, 22), (50, 22)], [[(5, 22)], [(20, 20)]], [(4, 22), (3, 22)])
     assert ask_for_mhz(wanted, placed) == min(wanted, round(1000 / (5.6 + float(wire_ns(30, 2))), 1))
     assert ask_for_mhz(wanted, placement([], [], [])) == wanted
