@@ -7,6 +7,7 @@ placers leave many at one of the ends, where one of the paths has all of the way
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ _SLOWEST = 0.95  # those along which pieces move that gain nothing themselves
 _GAIN_NS = 0.05
 _ONE_WAY = 4  # passes
 _PATIENCE = 16  # passes in which the slowest path does not become faster
+_MOVES_EACH = 10  # of a piece
 _EXCHANGES = 20  # that are tried for a piece
 _SITE = re.compile(r"X\d+/Y\d+/SLICE(\w)\.(K|FF)(\d)")
 _SITES = 8  # of LUTs, and as many of flip-flops, in the four slices of a tile
@@ -95,22 +97,24 @@ class _Moves:
         self.places = np.array(sorted(self.tiles))
         self.settled: set[str] = set()  # what their paths take is no longer known in this pass
         self.chains: dict[Place, _Piece] = {}
+        self.moves: Counter[str] = Counter()
 
     def run(self) -> int:
         moves = 0
-        best_ns, best_at = self.design.slowest_ns(), 0
+        best_ns, best_at, best = self.design.slowest_ns(), 0, self._state()
         to_end, since, idle = False, 0, 0
         for nth in range(_PASSES):
             moved = self._pass(to_end)
             moves += moved
-            if self.design.slowest_ns() < best_ns - _GAIN_NS:
-                best_ns, best_at = self.design.slowest_ns(), nth
+            if self.design.slowest_ns() < best_ns:
+                best_ns, best_at, best = self.design.slowest_ns(), nth, self._state()
             idle = 0 if moved else idle + 1
             if idle == 2 or nth - best_at == _PATIENCE:
                 break
             since += 1
             if not moved or since == _ONE_WAY:
                 to_end, since = not to_end, 0
+        self._restore(best)
         return moves
 
     def _pass(self, to_end: bool) -> int:
@@ -118,17 +122,33 @@ class _Moves:
         slowest_ns = self.design.slowest_ns()
         pieces = list(_pieces(self.design, self.tiles, self.cells))
         self.chains = {self.design.places[piece.names[0]]: piece for piece in pieces if piece.step == _SITES}
-        slow = sorted(((now_ns, piece.names, piece) for piece in pieces
-                       if (now_ns := self.design.slowest_now_ns(piece.names)) >= _SLOW * slowest_ns),
-                      key=lambda each: (-round(each[0], 3), -len(each[1]), each[1]))
+        slow = []
+        for piece in pieces:
+            now_ns = self.design.slowest_now_ns(piece.names)
+            if now_ns >= _SLOW * slowest_ns and self.moves[piece.names[0]] < _MOVES_EACH:
+                gain_ns = 0.0  # of the pieces of one path, the one that gains most goes first
+                if now_ns >= _SLOWEST * slowest_ns:
+                    gain_ns = now_ns - float(self.design.slowest_through_ns(piece.names, self.places).min())
+                slow.append((-round(now_ns, 1), -gain_ns, piece.names, now_ns, piece))
         self.settled = set()
         moves = 0
-        for now_ns, names, piece in slow:
+        for _, _, names, now_ns, piece in sorted(slow, key=lambda each: each[:3]):
             if self.settled.isdisjoint(names):
                 moves += self._move(piece, now_ns) or (
                     now_ns >= _SLOWEST * slowest_ns and self._move_along(piece, now_ns, to_end=to_end))
         self.design.forget_paths()
         return moves
+
+    def _state(self) -> dict[str, tuple[str, bool]]:
+        """Of LUTs and flip-flops, where they are, and whether they take the output of the LUT beside them."""
+        return {name: (self.cells[name]["attributes"]["NEXTPNR_BEL"], "DI" in self.cells[name]["connections"])
+                for tile in self.tiles.values() for name in (*tile.luts.values(), *tile.registers.values())}
+
+    def _restore(self, state: Mapping[str, tuple[str, bool]]) -> None:
+        for name, (site, follows) in state.items():
+            self.cells[name]["attributes"]["NEXTPNR_BEL"] = site
+            if follows:
+                _take_data(self.design, name, self.cells[name], "DI")
 
     def _move(self, piece: _Piece, now_ns: float) -> bool:
         """To the best place that is free or can be had in exchange, if that is worth it."""
@@ -140,8 +160,10 @@ class _Moves:
             return False
         here = np.array([self.design.places[piece.names[0]]])
         order = np.argsort(slowest_ns[worth], kind="stable")
+        near = self._neighbours(piece)  # what the two of them would take is not known
         others = [other for at in map(tuple, self.places[worth][order].tolist())
-                  if (other := self.chains.get(at, piece)) is not piece and self.settled.isdisjoint(other.names)]
+                  if (other := self.chains.get(at, piece)) is not piece and self.settled.isdisjoint(other.names)
+                  and near.isdisjoint(other.names)]
         return any(self.design.slowest_through_ns(other.names, here)[0] < now_ns - _GAIN_NS
                    and self._exchange(piece, other) for other in others[:_EXCHANGES])
 
@@ -209,11 +231,14 @@ class _Moves:
                 self.design.places[name] = x, at[1]
         if not piece.luts:
             for name in piece.names:
-                _take_by_wire(self.design, name, self.cells[name])
+                _take_data(self.design, name, self.cells[name], "M")
 
     def _settle(self, piece: _Piece) -> None:
-        self.settled.update(piece.names)
-        self.settled.update(other for name in piece.names for _, _, (other, _) in self.design.wires(name))
+        self.moves[piece.names[0]] += 1
+        self.settled.update(piece.names, self._neighbours(piece))
+
+    def _neighbours(self, piece: _Piece) -> set[str]:
+        return {other for name in piece.names for _, _, (other, _) in self.design.wires(name)} - set(piece.names)
 
 
 def _tiles(design: PlacedDesign) -> dict[Place, _Tile]:
@@ -298,10 +323,11 @@ def _shared(register: Cell, what: Sequence[str]) -> list[str]:
     return [str(register["parameters"].get(name, register["connections"].get(name))) for name in what]
 
 
-def _take_by_wire(design: PlacedDesign, name: str, register: Cell) -> None:
-    """Let a flip-flop have its data from elsewhere, and not from the LUT beside it."""
-    if "DI" in register["connections"]:
+def _take_data(design: PlacedDesign, name: str, register: Cell, port: str) -> None:
+    """Let a flip-flop have its data from the LUT beside it (``DI``), or from elsewhere (``M``)."""
+    before = "M" if port == "DI" else "DI"
+    if before in register["connections"]:
         for ports in (register["connections"], register["port_directions"]):
-            ports["M"] = ports.pop("DI")
-        register["parameters"]["SD"] = "0 "
-        design.rename_load(name, "DI", "M")
+            ports[port] = ports.pop(before)
+        register["parameters"]["SD"] = "1 " if port == "DI" else "0 "
+        design.rename_load(name, before, port)
