@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import re
 import time
@@ -532,6 +533,7 @@ class _Given:
 
         design = _unpack(cached("placement", self._placement_key(seed), make))
         (module,) = design["modules"].values()
+        _number_open_ports(module)
         for move in _MOVES:
             move(module)
         return design, ask_for_mhz(self.target_mhz, module)
@@ -647,6 +649,15 @@ def _path(steps: Sequence[Mapping[str, Any]]) -> list[PathStep]:
             ns += path.pop().ns
         path.append(PathStep(kind=step["type"], ns=round(ns, 3), name=own))
     return path
+
+
+def _number_open_ports(module: dict[str, Any]) -> None:
+    """Give bits of ports that nothing is connected to a net each: nextpnr writes any number for them, and does not read
+    what it has written."""
+    used = {net for cell in module["cells"].values() for bits in cell["connections"].values() for net in bits}
+    free = itertools.count(1 + max((net for net in used if isinstance(net, int)), default=0))
+    for port in module["ports"].values():
+        port["bits"] = [net if net in used else next(free) for net in port["bits"]]
 
 
 def _pack(folder: Path, design: Mapping[str, Any]) -> None:

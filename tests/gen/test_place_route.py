@@ -108,6 +108,18 @@ def test_small_build(built, cache, device):
     assert not any("nextpnr" in stage for stage in again)  # from the cache
 
 
+def test_ports_that_are_constant(cache, tmp_path):
+    """Of a result's bytes on a bus, the upper bits."""
+    network = small_network(static=False, steps=5)
+    build(make_plan(network, load_fold("small", network)), tmp_path / "axi", interface="axi")
+    result = place_and_route(tmp_path / "axi", "lfe5u-25f", target_mhz=40)
+    assert result.fmax_mhz >= 40
+    (folder,) = {path.parent for path in cache.glob("placement/*/second.log")}
+    (module,) = json.loads(gzip.decompress((folder / "placed.json.gz").read_bytes()))["modules"].values()
+    used = {net for cell in module["cells"].values() for bits in cell["connections"].values() for net in bits}
+    assert not used.issuperset(module["ports"]["m_axis_tdata"]["bits"]), "no such port: this shows nothing"
+
+
 def test_users_own_tool_is_preferred(built, cache, own_nextpnr):
     own_nextpnr(REPORT)
     result = place_and_route(built, "ice40-up5k", seeds=(3, 1, 2), jobs=2)
