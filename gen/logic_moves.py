@@ -82,7 +82,8 @@ def move_logic(placed: dict[str, Any]) -> int:
     if there is a place: of the flip-flops in a tile clock and reset are the same, in a slice the enable, too; carry
     chains begin with a tile, and go on in the next one to the right. A chain that finds no place changes places with
     one that is not as slow. Pieces of the slowest paths for which no place is better move along them all the same, in
-    one pass towards the beginning and in the next one towards the end: so one can follow the other.
+    some passes towards the beginning and in the next ones towards the end: so one can follow the other. What is left
+    in the end is the state with the fastest slowest path.
     """
     return _Moves(placed).run()
 
@@ -266,7 +267,7 @@ def _pieces(design: PlacedDesign, tiles: Mapping[Place, _Tile], cells: Mapping[s
         for sites in _together(tile, cells):
             first = cells[tile.luts[sites[0]]]
             if _is_logic(first):
-                if len(sites) > 1 or not _takes_m(first):
+                if _is_whole(design, [tile.luts[site] for site in sites]):
                     step = next(step for step in (1, 2, 4, 8) if sites[0] // step == sites[-1] // step)
                     yield _piece([(0, site) for site in sites], (x, y), tiles, cells, step)
             elif not first["connections"].get("FCI"):
@@ -309,12 +310,22 @@ def _together(tile: _Tile, cells: Mapping[str, Cell]) -> list[list[int]]:
     return [sorted(sites) for site, sites in group.items() if site == min(sites)]
 
 
+def _is_whole(design: PlacedDesign, luts: Sequence[str]) -> bool:
+    """Whether multiplexers have all that they join within, and join none of it with LUTs of other tiles."""
+    if len(luts) == 1 and _takes_m(design.cells[luts[0]]):
+        return False
+    wires = [(port, net) for name in luts for port, nets in design.cells[name]["connections"].items() for net in nets]
+    return (all(design.drivers.get(net, ("",))[0] in luts for port, net in wires if port in _TO_MULTIPLEXERS)
+            and all(cell in luts for port, net in wires if port in ("F", "OFX")
+                    for cell, end in design.loads.get(net, ()) if end in _TO_MULTIPLEXERS))
+
+
 def _is_logic(lut: Cell) -> bool:
     """Whether it is a LUT, and no part of a carry chain."""
     return bool(lut["parameters"].get("MODE", "LOGIC") == "LOGIC")
 
 
-def _takes_m(cell: Cell) -> bool:
+def _takes_m(cell: Mapping[str, Any]) -> bool:
     """Whether it has an input that a LUT's multiplexer shares with the flip-flop beside it."""
     return bool(cell["connections"].get("M"))
 

@@ -148,6 +148,22 @@ def test_multiplexers_move_together() -> None:
         "four": "X30/Y9/SLICEB.K1", "register": "X30/Y9/SLICEA.FF1"}
 
 
+def test_multiplexers_of_two_tiles_stay() -> None:
+    """The register goes alone."""
+    module = design("both", **multiplexers("A", "B"))
+    module["cells"]["register"] = register("X1/Y9/SLICEA.FF1", DI=4, Q=2, CLK=90)
+    del module["cells"]["lut"]
+    for name in ("three", "four"):
+        attributes = module["cells"][name]["attributes"]
+        attributes["NEXTPNR_BEL"] = attributes["NEXTPNR_BEL"].replace("X1/", "X2/")
+    before = places(module)
+    move_logic(module)
+    after = places(module)
+    assert {name: after[name] for name in ("one", "two", "three", "four")} == {
+        name: before[name] for name in ("one", "two", "three", "four")}
+    assert after["register"].startswith("X30/")
+
+
 def test_multiplexers_and_registers_share_an_input() -> None:
     """The upper two slices have registers that take their data by a wire."""
     rest = {f"ff{slice_}": register(f"X30/Y9/SLICE{slice_}.FF0", M=84, CLK=90) for slice_ in "BC"}
