@@ -108,6 +108,17 @@ def test_small_build(built, cache, device):
     assert not any("nextpnr" in stage for stage in again)  # from the cache
 
 
+def test_bits_of_ports_that_nothing_is_connected_to():
+    """Each gets a net of its own; those that cells are connected to stay."""
+    module = {"cells": {"a": {"connections": {"F": [7], "A": [9]}}},
+              "ports": {"out": {"bits": [7, 5, 1969581614, 0]}, "in": {"bits": [9, 5]}}}
+    place_route._number_open_ports(module)
+    bits = [module["ports"][name]["bits"] for name in ("out", "in")]
+    assert (bits[0][0], bits[1][0]) == (7, 9)
+    assert sorted([*bits[0][1:], bits[1][1]]) == [10, 11, 12, 13]
+
+
+@pytest.mark.slow
 def test_ports_that_are_constant(cache, tmp_path):
     """Of a result's bytes on a bus, the upper bits."""
     network = small_network(static=False, steps=5)
