@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .placed_design import Place, PlacedDesign
+from .placed_design import TO_MULTIPLEXERS, Place, PlacedDesign
 
 __all__ = ["move_logic"]
 
 _PASSES = 50  # what two neighbours want of each other is seen in the next one
 _SLOW = 0.85  # of the slowest path: faster ones are left as they are
 _SLOWEST = 0.95  # those along which pieces move that gain nothing themselves
-_GAIN_NS = 0.05
-_ONE_WAY = 4  # passes
+_GAIN_NS = 0.05  # less is not worth a move
+_ONE_WAY = 4  # passes towards the beginning of paths, and then as many towards the end
 _PATIENCE = 16  # passes in which the slowest path does not become faster
 _MOVES_EACH = 10  # of a piece
 _EXCHANGES = 20  # that are tried for a piece
@@ -32,7 +32,6 @@ _SITES = 8  # of LUTs, and as many of flip-flops, in the four slices of a tile
 # Flip-flops share these, as parameters or wires.
 _TILE_SHARES = ("CLKMUX", "LSRMUX", "SRMODE", "CLK", "LSR")
 _SLICE_SHARES = ("CEMUX", "GSR", "CE")
-_TO_MULTIPLEXERS = ("F1", "FXA", "FXB")  # inputs that come from LUTs beside it
 
 Cell = dict[str, Any]
 _Member = tuple[int, int, str]  # columns from the first one's tile, site, name
@@ -302,7 +301,7 @@ def _together(tile: _Tile, cells: Mapping[str, Cell]) -> list[list[int]]:
               for net in cells[name]["connections"].get(port, ())}
     group = {site: {site} for site in tile.luts}
     for site, name in tile.luts.items():
-        for port in _TO_MULTIPLEXERS:
+        for port in TO_MULTIPLEXERS:
             for net in cells[name]["connections"].get(port, ()):
                 if net in drives:
                     joined = group[site] | group[drives[net]]
@@ -315,9 +314,9 @@ def _is_whole(design: PlacedDesign, luts: Sequence[str]) -> bool:
     if len(luts) == 1 and _takes_m(design.cells[luts[0]]):
         return False
     wires = [(port, net) for name in luts for port, nets in design.cells[name]["connections"].items() for net in nets]
-    return (all(design.drivers.get(net, ("",))[0] in luts for port, net in wires if port in _TO_MULTIPLEXERS)
+    return (all(design.drivers.get(net, ("",))[0] in luts for port, net in wires if port in TO_MULTIPLEXERS)
             and all(cell in luts for port, net in wires if port in ("F", "OFX")
-                    for cell, end in design.loads.get(net, ()) if end in _TO_MULTIPLEXERS))
+                    for cell, end in design.loads.get(net, ()) if end in TO_MULTIPLEXERS))
 
 
 def _is_logic(lut: Cell) -> bool:

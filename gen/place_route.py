@@ -535,6 +535,8 @@ class _Given:
         (module,) = design["modules"].values()
         _number_open_ports(module)
         for move in _MOVES:
+            if progress is not None:
+                progress(f"second placement: {move.__name__.replace('_', ' ')}")
             move(module)
         return design, ask_for_mhz(self.target_mhz, module)
 

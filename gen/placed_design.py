@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK_RAM", "MULTIPLIER", "Place", "PlacedDesign", "wire_ns"]
+__all__ = ["BLOCK_RAM", "MULTIPLIER", "TO_MULTIPLEXERS", "Place", "PlacedDesign", "wire_ns"]
 
 BLOCK_RAM = "DP16KD"
 MULTIPLIER = "MULT18X18D"
+TO_MULTIPLEXERS = ("F1", "FXA", "FXB")  # inputs of a LUT that come from LUTs beside it
 _LUT = "TRELLIS_COMB"
 _CONSTANTS = "$PACKER_"
 _CLOCKS = ("CLK", "WCK")  # how ports begin that a clock comes to
@@ -29,7 +30,7 @@ _CLOCK_TO_OUTPUT_NS = {"TRELLIS_FF": 0.53, BLOCK_RAM: 5.6, MULTIPLIER: 0.74}
 _REGISTERED_OUTPUT_NS = 0.97  # of a block RAM
 _LUT_NS = 0.24
 _CARRY_NS = {("FCI", "FCO"): 0.07, ("FCI", "F"): 0.44, ("LUT", "FCO"): 0.45, ("LUT", "F"): 0.44}
-_BESIDE = ("FCI", "F1", "FXA", "FXB")  # inputs that come from the LUT beside it without a wire
+_BESIDE = ("FCI", *TO_MULTIPLEXERS)  # inputs that come from the LUT beside it without a wire
 _PRODUCT_NS = 3.93
 _SETUP_NS = {"WRE": 0.39, "DI": 0.0, "M": 0.0}
 _OTHER_SETUP_NS = 0.1

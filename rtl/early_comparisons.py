@@ -80,10 +80,10 @@ class _Found:
 
 def _early(found: _Found, comparison: Operation) -> Operation:
     """The comparison, or one that says the same sooner."""
+    if max(map(found.bits, comparison.arguments)) < WIDE_BITS:
+        return comparison
     best, soonest = comparison, found.chains(comparison, found.before)
     left, right = comparison.arguments
-    if max(map(found.bits, comparison.arguments)) < WIDE_BITS:
-        return best
     terms = [(left, 1), (right, -1)]
     while len(terms) < TERMS_MAX:
         sums = [term for term in terms if found.operations[term[0]].name in ("add", "subtract")]

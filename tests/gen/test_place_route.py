@@ -75,6 +75,7 @@ def test_small_build(built, cache, device):
     assert any(re.match(f"seed 2: {'[0-9.]+ MHz: ' * twice}nextpnr: Rout", stage) for stage in stages)
     assert any("first placement: nextpnr: " in stage for stage in stages) is twice
     assert any("seed 1: second placement: nextpnr: " in stage for stage in stages) is twice
+    assert ("seed 1: second placement: move logic" in stages) is twice
     placements = [folder for folder in cache.glob("placement/*") if folder.is_dir()]
     assert len(placements) == 3 * twice  # one for all seeds, and theirs
     for folder in placements:  # weights have the names that the rule goes by
